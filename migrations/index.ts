@@ -1,0 +1,7 @@
+/** Every migration, by the name under which Kysely records it. Listed here so that nothing depends on reading a folder. */
+import type { Migration } from 'kysely/migration'
+import * as initial from './0001-initial.ts'
+
+export const migrations: Record<string, Migration> = {
+  '0001-initial': initial,
+}

@@ -1,0 +1,67 @@
+/**
+ * JSON that survives the trip into PostgreSQL.
+ *
+ * Two things stand between a provider's bytes and a jsonb column. JSON.parse rounds numbers beyond 2^53: those are kept
+ * as their source text. And jsonb refuses U+0000 (22P05), lone surrogates (22P02) and numbers out of range: a payload
+ * with one of them is stored scrubbed, with the exact text beside it in a bytea column.
+ */
+
+/** A number with 16 digits or more, or an exponent, outside of quick certainty; a hit inside a string costs only time. */
+const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
+/** What JSON.stringify emits for U+0000 and lone surrogates. */
+const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/
+
+/** ECMAScript's JSON source text access (Node 22 and later); TypeScript's library does not describe it. */
+type RawJson = { readonly rawJSON: string }
+const rawJson = (JSON as unknown as { rawJSON(text: string): RawJson }).rawJSON
+const isRawJson = (JSON as unknown as { isRawJSON(value: unknown): boolean }).isRawJSON
+
+/**
+ * Parses JSON text and keeps every number exact: one that a double cannot hold becomes what `JSON.rawJSON` gives, which
+ * `JSON.stringify` writes back as it was. Code that reads such a value sees an object, not a number.
+ * @throws SyntaxError when the text is not JSON.
+ */
+export function parseExact(text: string): unknown {
+  if (!MAYBE_INEXACT_NUMBER.test(text)) return JSON.parse(text)
+  try {
+    return JSON.parse(text, keepInexactNumber)
+  } catch (err) {
+    // A reviver recurses, so nesting that plain JSON.parse survives ends it; digits are then the smaller loss.
+    if (err instanceof RangeError) return JSON.parse(text)
+    throw err
+  }
+}
+
+function keepInexactNumber(_key: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source
+  return typeof value !== 'number' || source === undefined || isExact(value, source) ? value : rawJson(source)
+}
+
+/** A double holds every decimal of 15 significant digits; beyond that the text has to come out as it went in. */
+function isExact(value: number, source: string): boolean {
+  if (String(value) === source) return true
+  const significantDigits = source
+    .replace(/[eE].*$/, '')
+    .replace(/\D/g, '')
+    .replace(/^0+/, '')
+  return Number.isFinite(value) && significantDigits.length <= 15 && (value !== 0 || significantDigits === '')
+}
+
+/** JSON text for a jsonb column, and whether it lost something on the way. */
+export function toJsonbText(jsonText: string): { text: string; isExact: boolean } {
+  if (!REFUSED_BY_JSONB.test(jsonText)) return { text: jsonText, isExact: true }
+  const scrubbed = JSON.stringify(scrub(parseExact(jsonText)))
+  return { text: scrubbed, isExact: scrubbed === jsonText }
+}
+
+/** Text for a text column: U+0000 and lone surrogates become U+FFFD. */
+export function scrubText(text: string): string {
+  return text.toWellFormed().replaceAll('\u0000', '\uFFFD')
+}
+
+function scrub(value: unknown): unknown {
+  if (typeof value === 'string') return scrubText(value)
+  if (Array.isArray(value)) return value.map(scrub)
+  if (typeof value !== 'object' || value === null || isRawJson(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [scrubText(key), scrub(item)]))
+}

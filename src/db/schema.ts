@@ -1,0 +1,145 @@
+/** The tables as Kysely sees them. The migrations are what the database has; test/db/schema.test.ts compares the two. */
+import type { ColumnType, Generated, JSONColumnType } from 'kysely'
+
+/** bigint columns come back as strings: ids beyond 2^53 stay exact. */
+type Id = Generated<string>
+type Timestamp = ColumnType<Date, Date | string, Date | string>
+type GeneratedTimestamp = ColumnType<Date, Date | string | undefined, Date | string>
+/** jsonb is written as JSON text and read as a value. */
+type Json = JSONColumnType<object, string | null, string | null>
+
+export type ContactsTable = {
+  id: Id
+  name: string | null
+  username: string | null
+  phone: string | null
+  merged_into: string | null
+  created_at: GeneratedTimestamp
+  updated_at: GeneratedTimestamp
+}
+
+export type ContactIdentifiersTable = {
+  kind: 'phone' | 'user_id' | 'parent_user_id' | 'group'
+  value: string
+  contact_id: string
+  last_used_at: Timestamp
+  retired_at: Timestamp | null
+  created_at: GeneratedTimestamp
+}
+
+export type ConversationsTable = {
+  id: Id
+  provider: string
+  business_number: string
+  contact_id: string
+  merged_into: string | null
+  last_message_at: Timestamp | null
+  last_read_message_id: Generated<string>
+  created_at: GeneratedTimestamp
+}
+
+export type ChatMessagesTable = {
+  id: Id
+  conversation_id: string
+  direction: 'inbound' | 'outbound'
+  provider: string
+  wa_message_id: string | null
+  client_message_id: string | null
+  callback_id: string | null
+  source: string
+  detail: number
+  sender_contact_id: string | null
+  message_type: string
+  content: string | null
+  payload: Json | null
+  raw: Buffer | null
+  status: string | null
+  error: Json | null
+  reply_to_wa_message_id: string | null
+  target_wa_message_id: string | null
+  forwarded: Generated<boolean>
+  frequently_forwarded: Generated<boolean>
+  referral: Json | null
+  media_id: string | null
+  media_url: string | null
+  media_mime_type: string | null
+  media_sha256: string | null
+  media_filename: string | null
+  media_voice: boolean | null
+  media: Json | null
+  sent_at: Timestamp | null
+  received_at: Timestamp | null
+  created_at: GeneratedTimestamp
+  updated_at: GeneratedTimestamp
+}
+
+export type MessageStatusesTable = {
+  id: Id
+  wa_message_id: string
+  status: string
+  participant: Generated<string>
+  provider: string
+  business_number: string
+  callback_id: string | null
+  occurred_at: Timestamp | null
+  errors: Json | null
+  pricing: Json | null
+  conversation: Json | null
+  payload: Json | null
+  raw: Buffer | null
+  received_at: Timestamp
+  created_at: GeneratedTimestamp
+}
+
+export type ChatMessagesDuplicatesTable = {
+  id: Id
+  run_id: string
+  source_table: Generated<string>
+  original_id: string
+  kept_id: string
+  wa_message_id: string
+  reason: string
+  row: Json
+  moved_at: GeneratedTimestamp
+}
+
+export type WebhookEventsTable = {
+  id: Id
+  event_key: string
+  provider: string
+  kind: string
+  field: string | null
+  account: string | null
+  business_number: string | null
+  wa_message_id: string | null
+  context: Json | null
+  payload: Json | null
+  raw: Buffer
+  reason: string | null
+  received_at: Timestamp
+  created_at: GeneratedTimestamp
+  reprocessed_at: Timestamp | null
+}
+
+export type ChangesTable = {
+  xid: Generated<string>
+  id: Id
+  kind: string
+  conversation_id: string | null
+  message_id: string | null
+  created_at: GeneratedTimestamp
+}
+
+export type CountersTable = { name: string; shard: number; value: string }
+
+export type Database = {
+  contacts: ContactsTable
+  contact_identifiers: ContactIdentifiersTable
+  conversations: ConversationsTable
+  chat_messages: ChatMessagesTable
+  message_statuses: MessageStatusesTable
+  chat_messages_duplicates: ChatMessagesDuplicatesTable
+  webhook_events: WebhookEventsTable
+  changes: ChangesTable
+  counters: CountersTable
+}
