@@ -1,0 +1,212 @@
+/**
+ * `wa-ingest <command>`: finds the command, parses its options, runs it, and turns the end into an exit code.
+ *
+ * Commands are imported when they run, so `--help` costs nothing but Node's own start.
+ */
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type { Command, CommandContext, OptionValues } from './command.ts'
+import { UsageError, writeLine } from './command.ts'
+import { closestTo } from './suggestion.ts'
+
+type CommandEntry = { summary: string; load: () => Promise<{ command: Command }> }
+
+/** In the order in which the help lists them. `summary` repeats the command's own, so that the help loads none. */
+export const COMMANDS: Record<string, CommandEntry> = {
+  simulate: {
+    summary: 'send signed webhooks to a running service, then count what was stored',
+    load: () => import('./simulate.ts'),
+  },
+}
+
+const EXIT_FAILURE = 1
+const EXIT_USAGE = 2
+const EXIT_INTERRUPTED = 130
+const EXIT_TERMINATED = 143
+
+/** How long what a finished command left open may hold up the end of the process. */
+const EXIT_GRACE_MS = 3_000
+/** One Ctrl-C arrives twice under npm: from the terminal, and forwarded. Only a later one is a second one. */
+const SECOND_SIGNAL_AFTER_MS = 500
+
+export type MainContext = Pick<CommandContext, 'env' | 'stdout' | 'stderr' | 'signal'>
+
+/** Runs one command line. Never rejects; the result is the exit code. */
+export async function main(args: readonly string[], ctx: MainContext): Promise<number> {
+  let name = 'wa-ingest'
+  try {
+    const [first, ...rest] = args
+    if (first === undefined) {
+      writeLine(ctx.stderr, overview())
+      return EXIT_USAGE
+    }
+    if (first === '--version' || first === '-v') return print(ctx, packageVersion())
+    if (first === 'help' || first === '--help' || first === '-h') return await showHelp(rest[0], ctx)
+    if (first.startsWith('-')) throw unknownOption(first, ['--help', '--version'])
+    const command = await loadCommand(first)
+    name = `wa-ingest ${command.name}`
+    return await runCommand(command, rest, ctx)
+  } catch (err) {
+    return reportFailure(err, name, ctx)
+  }
+}
+
+async function runCommand(command: Command, args: readonly string[], ctx: MainContext): Promise<number> {
+  const { values, positionals } = parseOptions(command, args)
+  if (values.help === true) return print(ctx, command.usage.trim())
+  return await command.run({ ...ctx, values, positionals })
+}
+
+function parseOptions(
+  command: Command,
+  args: readonly string[],
+): { values: OptionValues; positionals: string[] } {
+  const options = { ...command.options, help: { type: 'boolean', short: 'h' } } as const
+  const known = new Set(
+    Object.entries(options).flatMap(([name, { short }]) => (short ? [name, short] : [name])),
+  )
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, tokens: true })
+  for (const token of tokens) {
+    if (token.kind === 'option' && !known.has(token.name)) {
+      throw unknownOption(
+        token.rawName,
+        Object.keys(options).map((name) => `--${name}`),
+      )
+    }
+    if (token.kind === 'positional' && !command.allowPositionals) {
+      throw new UsageError(`unexpected argument "${token.value}"`)
+    }
+  }
+  const parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true })
+  const values: OptionValues = {}
+  for (const [name, value] of Object.entries(parsed.values)) {
+    values[name] = Array.isArray(value) ? value.map(String) : value
+  }
+  return { values, positionals: parsed.positionals }
+}
+
+async function loadCommand(name: string): Promise<Command> {
+  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (entry) return (await entry.load()).command
+  const suggestion = closestTo(name, [...Object.keys(COMMANDS), 'help'])
+  throw new UsageError(`unknown command "${name}"${didYouMean(suggestion && `wa-ingest ${suggestion}`)}`)
+}
+
+function unknownOption(option: string, known: readonly string[]): UsageError {
+  return new UsageError(`unknown option ${option}${didYouMean(closestTo(option, known))}`)
+}
+
+function didYouMean(suggestion: string | undefined): string {
+  return suggestion ? `; did you mean ${suggestion}?` : ''
+}
+
+async function showHelp(name: string | undefined, ctx: MainContext): Promise<number> {
+  return print(ctx, name === undefined ? overview() : (await loadCommand(name)).usage.trim())
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length))
+  const commands = Object.entries(COMMANDS).map(
+    ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
+  )
+  return [
+    'wa-ingest receives WhatsApp webhooks and stores every message exactly once in PostgreSQL.',
+    '',
+    'Usage: wa-ingest <command> [options]',
+    '',
+    'Commands:',
+    ...commands,
+    '',
+    'Options:',
+    '  -h, --help     this text; wa-ingest help <command> for one command',
+    '  -v, --version  the version',
+  ].join('\n')
+}
+
+function print(ctx: MainContext, text: string): number {
+  writeLine(ctx.stdout, text)
+  return 0
+}
+
+function reportFailure(err: unknown, name: string, { env, stderr, signal }: MainContext): number {
+  const isUsage = err instanceof UsageError || codeOf(err)?.startsWith('ERR_PARSE_ARGS_')
+  if (isUsage) {
+    const message = describeError(err).replace(/\s+/g, ' ')
+    writeLine(stderr, `${name}: ${message}\nSee ${name} --help.`)
+    return EXIT_USAGE
+  }
+  if (signal.aborted)
+    return exitCodeOf(signal.reason instanceof InterruptedError ? signal.reason.signal : 'SIGINT')
+  writeLine(stderr, `${name}: ${describeError(err)}`)
+  if (env.LOG_LEVEL === 'debug' && err instanceof Error) writeLine(stderr, err.stack ?? '')
+  return EXIT_FAILURE
+}
+
+/** An error without a message (Node's AggregateError for a refused connection) is named by what is inside it. */
+function describeError(err: unknown): string {
+  if (!(err instanceof Error)) return String(err)
+  if (err.message !== '') return err.message
+  if (err instanceof AggregateError && err.errors.length > 0) return describeError(err.errors[0])
+  return codeOf(err) ?? err.name
+}
+
+function codeOf(err: unknown): string | undefined {
+  return err instanceof Error && 'code' in err && typeof err.code === 'string' ? err.code : undefined
+}
+
+function packageVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown'
+}
+
+/** Runs the command line of this process, from its signals to its exit code. */
+export async function runProcess(): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe)
+  process.exitCode = await main(process.argv.slice(2), {
+    env: process.env,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    signal: signalFromTerminal(),
+  })
+  setTimeout(() => process.exit(), EXIT_GRACE_MS).unref()
+}
+
+/** `wa-ingest … | head` closes our output early; the command still finishes, and its exit code counts. */
+function ignoreClosedPipe(err: NodeJS.ErrnoException): void {
+  if (err.code !== 'EPIPE') throw err
+}
+
+class InterruptedError extends Error {
+  override name = 'InterruptedError'
+  readonly signal: NodeJS.Signals
+
+  constructor(signal: NodeJS.Signals) {
+    super(`interrupted by ${signal}`)
+    this.signal = signal
+  }
+}
+
+function exitCodeOf(signal: NodeJS.Signals): number {
+  return signal === 'SIGTERM' ? EXIT_TERMINATED : EXIT_INTERRUPTED
+}
+
+/** Aborts at the first signal; a second one ends the process at once. */
+function signalFromTerminal(): AbortSignal {
+  const controller = new AbortController()
+  let firstAt: number | undefined
+  const onSignal = (name: NodeJS.Signals) => {
+    if (firstAt === undefined) {
+      firstAt = performance.now()
+      controller.abort(new InterruptedError(name))
+    } else if (performance.now() - firstAt > SECOND_SIGNAL_AFTER_MS) {
+      process.exit(exitCodeOf(name))
+    }
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  return controller.signal
+}
+
+if (import.meta.main) await runProcess()
