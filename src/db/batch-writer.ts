@@ -1,0 +1,160 @@
+/**
+ * The batch writer: everything that becomes a row of a message, a status or a webhook event goes through here, from the
+ * worker and from the receiver's direct path alike.
+ *
+ * One batch is one transaction. Locks are taken in the same order by every writer (contacts, conversations, messages by
+ * wa_message_id, statuses, webhook events by key), so writers wait for each other but never in a circle.
+ */
+import type { Kysely, Transaction } from 'kysely'
+import type { FinalOutcome } from '../core/outcome.ts'
+import { applyIdentityChanges, resolveContacts, resolveConversations } from './contacts.ts'
+import { addCounts, type Counter } from './counters.ts'
+import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
+import type { Database } from './schema.ts'
+import { applyStatuses, writeStatuses } from './statuses.ts'
+import {
+  type EventItem,
+  isEventItem,
+  isMessageItem,
+  isStatusItem,
+  type MessageItem,
+  parkedItem,
+  type StatusItem,
+  type StoreItem,
+} from './store-item.ts'
+import { writeWebhookEvents } from './webhook-events.ts'
+
+/**
+ * Stores a batch and returns each item's outcome, in order. All or nothing: when it throws, nothing of the batch is
+ * stored, unless only the last step failed, which is safe to repeat with the whole batch.
+ * @throws the driver's error; `classifyWriteFailure` says what it means.
+ */
+export async function writeBatch(db: Kysely<Database>, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
+  const outcomes = await db.transaction().execute((trx) => writeInTransaction(trx, items))
+  const messages = items.filter((item) => isMessageItem(item) || isStatusItem(item))
+  await applyStatuses(
+    db,
+    messages.map((item) => item.fact.wa_message_id),
+  )
+  return outcomes
+}
+
+async function writeInTransaction(
+  trx: Transaction<Database>,
+  items: readonly StoreItem[],
+): Promise<FinalOutcome[]> {
+  const messages = items.filter(isMessageItem)
+  const outcomes = new Map<StoreItem, FinalOutcome>()
+  const parked = await storeMessages(trx, messages, await placeMessages(trx, items, messages), outcomes)
+  await storeStatuses(trx, items.filter(isStatusItem), outcomes)
+  await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
+  for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
+  await applyIdentityChanges(trx, items.flatMap(identityChanges))
+  const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
+  await addCounts(trx, countOutcomes(inOrder))
+  return inOrder
+}
+
+/** One resolution for every contact that the batch speaks of, so that its locks are taken in one order. */
+async function placeMessages(
+  trx: Transaction<Database>,
+  items: readonly StoreItem[],
+  messages: readonly MessageItem[],
+): Promise<PlacedMessage[]> {
+  const refs = items.flatMap(contactRefs)
+  if (refs.length === 0) return []
+  const ids = await resolveContacts(trx, refs)
+  const contactIds = new Map(refs.map((ref, index) => [ref.ref, ids[index] as string]))
+  const contactId = (ref: object) => contactIds.get(ref) as string
+  const conversationIds = await resolveConversations(
+    trx,
+    messages.map(({ fact }) => ({
+      provider: fact.provider,
+      business_number: fact.business_number,
+      contact_id: contactId(fact.contact),
+    })),
+  )
+  return messages.map((item, index) => ({
+    item,
+    conversation_id: conversationIds[index] as string,
+    sender_contact_id: item.fact.sender === undefined ? null : contactId(item.fact.sender),
+  }))
+}
+
+function contactRefs({ fact, event }: StoreItem) {
+  const received = new Date(event.received_at)
+  if (fact.kind === 'message') {
+    const seen_at = fact.sent_at ?? received
+    const sender = fact.sender === undefined ? [] : [{ ref: fact.sender, seen_at }]
+    return [{ ref: fact.contact, seen_at }, ...sender]
+  }
+  // A status creates no contact, but where it ties a phone number to a user id, that keeps a conversation from forking.
+  if (fact.kind === 'status') {
+    const { recipient } = fact
+    const isTie = recipient?.phone !== undefined && recipient.user_id !== undefined
+    return isTie ? [{ ref: recipient, seen_at: fact.occurred_at ?? received }] : []
+  }
+  return fact.kind === 'other' ? fact.contacts.map((ref) => ({ ref, seen_at: received })) : []
+}
+
+function identityChanges({ fact }: StoreItem) {
+  if (fact.kind === 'other') return fact.identities
+  return fact.kind === 'message' && fact.identity !== undefined ? [fact.identity] : []
+}
+
+/** Returns, for each message that turned out not to be storable as what it claims to be, what is parked instead. */
+async function storeMessages(
+  trx: Transaction<Database>,
+  items: readonly MessageItem[],
+  placed: readonly PlacedMessage[],
+  outcomes: Map<StoreItem, FinalOutcome>,
+): Promise<Map<MessageItem, EventItem>> {
+  const parked = new Map<MessageItem, EventItem>()
+  if (items.length === 0) return parked
+  const results = await writeMessages(trx, placed)
+  items.forEach((item, index) => {
+    const { outcome, reason = '' } = results[index] as MessageOutcome
+    outcomes.set(item, outcome)
+    // Under a key of its own: the same wa_message_id may be parked once for each business number.
+    const job_id = `${item.job_id}.${item.fact.business_number}`
+    if (outcome === 'parked') parked.set(item, parkedItem({ ...item, job_id }, reason))
+  })
+  return parked
+}
+
+async function storeStatuses(
+  trx: Transaction<Database>,
+  items: readonly StatusItem[],
+  outcomes: Map<StoreItem, FinalOutcome>,
+): Promise<void> {
+  if (items.length === 0) return
+  const results = await writeStatuses(trx, items)
+  items.forEach((item, index) => {
+    outcomes.set(item, results[index] ?? 'duplicate')
+  })
+}
+
+async function storeEvents(
+  trx: Transaction<Database>,
+  items: readonly EventItem[],
+  outcomes: Map<StoreItem, FinalOutcome>,
+): Promise<void> {
+  if (items.length === 0) return
+  const results = await writeWebhookEvents(trx, items)
+  items.forEach((item, index) => {
+    outcomes.set(item, results[index] ?? 'duplicate')
+  })
+}
+
+const COUNTER_OF: Record<FinalOutcome, Counter> = {
+  stored: 'stored',
+  duplicate: 'duplicates_database',
+  merged: 'merged',
+  parked: 'parked',
+}
+
+function countOutcomes(outcomes: readonly FinalOutcome[]): Partial<Record<Counter, number>> {
+  const counts: Partial<Record<Counter, number>> = {}
+  for (const outcome of outcomes) counts[COUNTER_OF[outcome]] = (counts[COUNTER_OF[outcome]] ?? 0) + 1
+  return counts
+}

@@ -1,0 +1,34 @@
+/** Totals since the database was made, exact because they are counted in the transaction that does what they count. */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { Database } from './schema.ts'
+
+export const COUNTERS = ['stored', 'duplicates_database', 'duplicates_queue', 'merged', 'parked'] as const
+export type Counter = (typeof COUNTERS)[number]
+
+/** Two batches at once rarely meet in one of so many shards, so they rarely wait for each other's commit. */
+const SHARDS = 32
+
+export async function addCounts(
+  trx: Transaction<Database> | Kysely<Database>,
+  counts: Partial<Record<Counter, number>>,
+): Promise<void> {
+  const names = COUNTERS.filter((name) => (counts[name] ?? 0) > 0).sort()
+  if (names.length === 0) return
+  const shard = Math.floor(Math.random() * SHARDS)
+  await sql`
+    INSERT INTO counters (name, shard, value)
+    SELECT name, ${shard}::smallint, value
+    FROM unnest(${names}::text[], ${names.map((name) => counts[name])}::bigint[]) AS c(name, value)
+    ON CONFLICT ON CONSTRAINT counters_pkey DO UPDATE SET value = counters.value + excluded.value`.execute(
+    trx,
+  )
+}
+
+export async function readCounts(db: Kysely<Database>): Promise<Record<Counter, number>> {
+  const { rows } = await sql<{ name: string; value: string }>`
+    SELECT name, sum(value) AS value FROM counters GROUP BY name`.execute(db)
+  const totals = new Map(rows.map((row) => [row.name, Number(row.value)]))
+  const counts = {} as Record<Counter, number>
+  for (const name of COUNTERS) counts[name] = totals.get(name) ?? 0
+  return counts
+}

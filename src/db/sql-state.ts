@@ -1,0 +1,24 @@
+/**
+ * What a failed write means, by SQLSTATE (PostgreSQL, appendix A).
+ *
+ * - `data`: this event cannot be stored as it is (classes 22, 23, 54): isolate it and park it.
+ * - `conflict`: two writers met (40001, 40P01): try the same batch again at once.
+ * - `away`: everything else, from a refused connection to a missing column or grant: the event is fine, so wait.
+ */
+export type WriteFailure = 'data' | 'conflict' | 'away'
+
+const DATA_CLASSES = new Set(['22', '23', '54'])
+const CONFLICTS = new Set(['40001', '40P01'])
+
+export function classifyWriteFailure(err: unknown): WriteFailure {
+  const code = sqlStateOf(err)
+  if (code === undefined) return 'away'
+  if (CONFLICTS.has(code)) return 'conflict'
+  return DATA_CLASSES.has(code.slice(0, 2)) ? 'data' : 'away'
+}
+
+/** The SQLSTATE of an error from the driver, or undefined (a socket error has a code of another form). */
+export function sqlStateOf(err: unknown): string | undefined {
+  const code = typeof err === 'object' && err !== null && 'code' in err ? err.code : undefined
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+}
