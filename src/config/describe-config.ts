@@ -1,0 +1,51 @@
+/** The configuration for the log: what is set and where it leads, never a secret. */
+import type { Config, RedisSettings } from './config-groups.ts'
+
+/** Secrets appear as `…_configured: true`, addresses without user, password and query. */
+export function describeConfig(config: Config): Record<string, unknown> {
+  return {
+    production: config.isProduction,
+    host: config.http.host,
+    port: config.http.port,
+    admin_port: config.http.adminPort ?? config.http.port,
+    trust_proxy: config.http.trustProxy ?? false,
+    public_url: config.http.publicUrl,
+    database: config.database.url === undefined ? 'embedded' : withoutCredentials(config.database.url),
+    database_direct:
+      config.database.directUrl === undefined ? undefined : withoutCredentials(config.database.directUrl),
+    queue: config.redis === undefined ? 'postgresql' : describeRedis(config.redis),
+    data_dir: config.dataDir,
+    media_dir: config.mediaDir,
+    meta_graph_url: config.meta.graphUrl,
+    meta_phone_number_id: config.meta.phoneNumberId,
+    meta_app_secret_configured: config.meta.appSecrets.length > 0,
+    meta_verify_token_configured: config.meta.verifyToken !== '',
+    meta_access_token_configured: config.meta.accessToken !== undefined,
+    twilio_api_url: config.twilio.apiUrl,
+    twilio_account_sid: config.twilio.accountSid,
+    twilio_from: config.twilio.from,
+    twilio_auth_token_configured: config.twilio.authTokens.length > 0,
+    admin_user: config.admin.user,
+    admin_password_configured: config.admin.password !== '',
+    api_tokens_configured: config.apiTokens.length > 0,
+    metrics_token_configured: config.metricsToken !== undefined,
+    bull_board_write: config.bullBoardWrite,
+    log_level: config.logLevel,
+    worker_concurrency: config.worker.concurrency,
+    generated: config.generated.names,
+  }
+}
+
+function describeRedis({ url, clusterNodes, sentinels, sentinelName }: RedisSettings): string {
+  const names = (nodes: RedisSettings['sentinels']) =>
+    nodes.map(({ host, port }) => `${host}:${port}`).join(',')
+  if (clusterNodes.length > 0) return `redis cluster ${names(clusterNodes)}`
+  if (sentinels.length > 0) return `redis ${sentinelName} through sentinels ${names(sentinels)}`
+  return url === undefined ? 'redis' : withoutCredentials(url)
+}
+
+/** The query goes too: it can hold a password. */
+function withoutCredentials(address: string): string {
+  const url = URL.parse(address)
+  return url === null ? 'configured' : `${url.protocol}//${url.host}${url.pathname}`
+}
