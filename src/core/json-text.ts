@@ -12,9 +12,10 @@ const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
 const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/
 
 /** ECMAScript's JSON source text access (Node 22 and later); TypeScript's library does not describe it. */
-type RawJson = { readonly rawJSON: string }
+export type RawJson = { readonly rawJSON: string }
 const rawJson = (JSON as unknown as { rawJSON(text: string): RawJson }).rawJSON
-const isRawJson = (JSON as unknown as { isRawJSON(value: unknown): boolean }).isRawJSON
+/** Whether `parseExact` kept this number as its source text, `value.rawJSON`. */
+export const isRawJson = (JSON as unknown as { isRawJSON(value: unknown): value is RawJson }).isRawJSON
 
 /**
  * Parses JSON text and keeps every number exact: one that a double cannot hold becomes what `JSON.rawJSON` gives, which
