@@ -1,0 +1,41 @@
+/** What the queues run on: Redis, or BullMQ's PostgreSQL backend. test/contract/queue.contract.ts holds for both. */
+import type { Job, Queue, QueueEvents, Worker } from 'bullmq'
+import type { QueueName } from './names.ts'
+
+export type QueueWorkerOptions = {
+  concurrency: number
+  /** Completed jobs kept: what the first net can still recognise. Bounded in time and number. */
+  keepCompleted: { ageSeconds: number; count: number }
+}
+
+export type QueueBackend = {
+  kind: 'redis' | 'postgres'
+  /** A queue that fails at once when the backend is away, and works again when it is back. For the receiver. */
+  createProducerQueue(name: QueueName): Queue
+  /** A queue for look-ups and maintenance. */
+  createQueue(name: QueueName): Queue
+  /** Not started: call `run()`. Waits for the backend as long as it is away. */
+  createWorker(
+    name: QueueName,
+    processor: (job: Job) => Promise<unknown>,
+    options: QueueWorkerOptions,
+  ): Worker
+  createQueueEvents(name: QueueName): QueueEvents
+  /** Resolves when the backend answers. */
+  ping(): Promise<void>
+  /**
+   * The share of its memory that the backend has used, from 0 to 1, or undefined where there is no limit. A worker whose
+   * Redis is full stops for good, so the receiver stops adding well before.
+   */
+  memoryUsed(): Promise<number | undefined>
+  close(): Promise<void>
+}
+
+/**
+ * A killed worker's jobs are picked up after about two of these. Shorter, and a busy event loop loses locks that it
+ * still needs; a job that then runs twice is caught by the database.
+ */
+export const LOCK_DURATION_MS = 5_000
+export const STALLED_INTERVAL_MS = 5_000
+/** Crashes that a job survives before it is failed, run alone and parked. Innocent jobs stall beside a poisonous one. */
+export const MAX_STALLED_COUNT = 10

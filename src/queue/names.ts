@@ -1,0 +1,8 @@
+/** The queues, and the prefix of their keys: the braces keep all keys of the project on one node of a Redis Cluster. */
+export const QUEUE_NAMES = ['inbound', 'outbound', 'media', 'maintenance'] as const
+export type QueueName = (typeof QUEUE_NAMES)[number]
+
+export const QUEUE_PREFIX = '{wa}'
+
+/** Schema of BullMQ's PostgreSQL backend. */
+export const QUEUE_SCHEMA = 'bullmq'

@@ -1,0 +1,116 @@
+/**
+ * BullMQ on Redis.
+ *
+ * Two kinds of connections. A producer's fails fast: no offline queue, one try, a time-out on every command, so that the
+ * receiver can take its direct path within its deadline. A worker's waits for ever and reconnects by itself.
+ * `skipWaitingForReady` together with `skipVersionCheck` is what lets a producer start while Redis is away and recover
+ * when it comes (measured; with the first alone the Queue stays dead).
+ */
+import { Queue, QueueEvents, Worker } from 'bullmq'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
+import { LOCK_DURATION_MS, MAX_STALLED_COUNT, type QueueBackend, STALLED_INTERVAL_MS } from './backend.ts'
+import { QUEUE_PREFIX, type QueueName } from './names.ts'
+
+export type RedisSettings = {
+  url?: string | undefined
+  clusterNodes: readonly { host: string; port: number }[]
+  sentinels: readonly { host: string; port: number }[]
+  sentinelName?: string | undefined
+}
+
+export type RedisBackendOptions = {
+  redis: RedisSettings
+  /** Connection errors, which the connection survives. */
+  onError: (err: Error) => void
+}
+
+const CONNECT_TIMEOUT_MS = 2_000
+/** A little more than the producer's own deadline, so that the deadline is what is seen and the socket is freed soon after. */
+const COMMAND_TIMEOUT_MS = 1_200
+const MAX_RECONNECT_DELAY_MS = 1_000
+
+/** Without the one option whose type rules out `undefined` and so does not fit the constructors. */
+type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>
+
+const COMMON: ConnectionOptions = {
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
+}
+const FAIL_FAST: ConnectionOptions = {
+  ...COMMON,
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 1,
+  commandTimeout: COMMAND_TIMEOUT_MS,
+}
+const PATIENT: ConnectionOptions = { ...COMMON, maxRetriesPerRequest: null }
+
+export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
+  const clients: (Redis | Cluster)[] = []
+  const closers: (() => Promise<unknown>)[] = []
+
+  function connect(options: ConnectionOptions): Redis | Cluster {
+    const client = createRedisClient(redis, options)
+    client.on('error', onError)
+    clients.push(client)
+    return client
+  }
+
+  function opened<
+    T extends { close(): Promise<unknown>; on(event: 'error', listener: (err: Error) => void): unknown },
+  >(instance: T): T {
+    instance.on('error', onError)
+    closers.push(() => instance.close())
+    return instance
+  }
+
+  const control = connect(FAIL_FAST)
+  const shared = { prefix: QUEUE_PREFIX, skipVersionCheck: true }
+  return {
+    kind: 'redis',
+    createProducerQueue: (name: QueueName) =>
+      opened(new Queue(name, { ...shared, skipWaitingForReady: true, connection: connect(FAIL_FAST) })),
+    createQueue: (name: QueueName) => opened(new Queue(name, { ...shared, connection: connect(PATIENT) })),
+    createWorker: (name, processor, { concurrency, keepCompleted }) =>
+      opened(
+        new Worker(name, processor, {
+          ...shared,
+          connection: connect(PATIENT),
+          autorun: false,
+          concurrency,
+          lockDuration: LOCK_DURATION_MS,
+          stalledInterval: STALLED_INTERVAL_MS,
+          maxStalledCount: MAX_STALLED_COUNT,
+          removeOnComplete: { age: keepCompleted.ageSeconds, count: keepCompleted.count },
+        }),
+      ),
+    createQueueEvents: (name) => opened(new QueueEvents(name, { ...shared, connection: connect(PATIENT) })),
+    ping: async () => {
+      await control.ping()
+    },
+    memoryUsed: async () => memoryUsed(await control.info('memory')),
+    close: async () => {
+      await Promise.allSettled(closers.map((close) => close()))
+      for (const client of clients) client.disconnect()
+    },
+  }
+}
+
+export function createRedisClient(settings: RedisSettings, options: ConnectionOptions): Redis | Cluster {
+  const { url, clusterNodes, sentinels, sentinelName } = settings
+  if (clusterNodes.length > 0) {
+    return new Cluster([...clusterNodes], {
+      redisOptions: options,
+      enableOfflineQueue: options.enableOfflineQueue ?? true,
+    })
+  }
+  if (sentinels.length > 0 && sentinelName !== undefined) {
+    return new Redis({ ...options, sentinels: [...sentinels], name: sentinelName })
+  }
+  return url === undefined ? new Redis(options) : new Redis(url, options)
+}
+
+function memoryUsed(info: string): number | undefined {
+  const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
+  const limit = field('maxmemory')
+  return limit === 0 ? undefined : field('used_memory') / limit
+}
