@@ -1,7 +1,7 @@
 /** Variables that look like one of ours and are not: a warning, because the environment belongs to others too. */
 
 /** Names further apart than this are different names and not misspelt ones. */
-const MAX_DISTANCE = 3
+const MAX_DISTANCE = 2
 
 /** A line `META_APP_SECRETS is not known: did you mean META_APP_SECRET?` for each suspicious name. */
 export function findMisspellings(names: readonly string[], known: readonly string[]): string[] {
@@ -16,8 +16,11 @@ export function findMisspellings(names: readonly string[], known: readonly strin
 function findMeantName(name: string, known: readonly string[]): string | undefined {
   const candidates = known
     .filter((candidate) => candidate.includes('_') && isSameFamily(name, candidate))
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= MAX_DISTANCE || isAbbreviation(name, candidate))
+    .map((candidate) => ({
+      candidate,
+      distance: isAbbreviation(name, candidate) ? 0 : editDistance(name, candidate),
+    }))
+    .filter(({ distance }) => distance <= MAX_DISTANCE)
     .sort((a, b) => a.distance - b.distance)
   return candidates[0]?.candidate
 }
