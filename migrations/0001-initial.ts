@@ -21,17 +21,19 @@ const CONTACTS = [
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
   )`,
-  // One row per phone, user id, parent user id or group. A retired identifier still finds the contact for messages
-  // older than its retirement; a newer message takes it over for somebody else, because numbers are recycled.
+  // Who a phone, user id, parent user id or group stands for, until when. `infinity` is the present owner; a phone that
+  // was given up keeps a row up to that moment, because numbers are recycled and late messages still mean the old owner.
+  // Kind `none` has one row: the contact of whatever came without any identifier.
   `CREATE TABLE contact_identifiers (
     kind text NOT NULL CONSTRAINT contact_identifiers_kind_check
-      CHECK (kind IN ('phone', 'user_id', 'parent_user_id', 'group')),
+      CHECK (kind IN ('phone', 'user_id', 'parent_user_id', 'group', 'none')),
     value text NOT NULL,
+    retired_at timestamptz NOT NULL DEFAULT 'infinity',
     contact_id bigint NOT NULL REFERENCES contacts (id),
+    first_used_at timestamptz NOT NULL,
     last_used_at timestamptz NOT NULL,
-    retired_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT contact_identifiers_pkey PRIMARY KEY (kind, value)
+    CONSTRAINT contact_identifiers_pkey PRIMARY KEY (kind, value, retired_at)
   )`,
   `CREATE INDEX contact_identifiers_contact_id_idx ON contact_identifiers (contact_id)`,
   `CREATE TABLE conversations (

@@ -19,11 +19,13 @@ export type ContactsTable = {
 }
 
 export type ContactIdentifiersTable = {
-  kind: 'phone' | 'user_id' | 'parent_user_id' | 'group'
+  kind: 'phone' | 'user_id' | 'parent_user_id' | 'group' | 'none'
   value: string
+  /** `infinity` for the present owner, which the driver reads as the number Infinity. */
+  retired_at: ColumnType<Date | number, Date | string | undefined, Date | string>
   contact_id: string
+  first_used_at: Timestamp
   last_used_at: Timestamp
-  retired_at: Timestamp | null
   created_at: GeneratedTimestamp
 }
 
