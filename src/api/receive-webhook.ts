@@ -1,0 +1,107 @@
+/**
+ * Receiving a webhook: 200 means that every event in it is on disk.
+ *
+ * The queue comes first. Where it is away, slow or nearly full, the events go straight to PostgreSQL through the same
+ * batch writer that the worker uses. Where neither can confirm in time the answer is 503, at once: Meta redelivers for
+ * 7 days. Both stores drop what they already know, so a webhook that was half taken is simply taken again.
+ */
+import type { Circuit } from '../core/circuit.ts'
+import { DeadlineError, withDeadline } from '../core/deadline.ts'
+import type { InboundJob, ProviderName } from '../core/event.ts'
+import type { IncomingWebhook, Provider } from '../providers/provider.ts'
+
+/**
+ * - `queued`, `stored`: durable in the queue, or in the database
+ * - `forged`: not signed by the provider; nothing was kept
+ * - `unavailable`: no store could confirm in time
+ */
+export type ReceiveResult = 'queued' | 'stored' | 'forged' | 'unavailable'
+
+export type ReceiverObserver = {
+  /** Once for each webhook, when its answer is known. */
+  onWebhook(report: {
+    provider: ProviderName
+    result: ReceiveResult
+    jobs: readonly InboundJob[]
+    durationMs: number
+  }): void
+  /** When the queue or the direct path starts or stops to fail. */
+  onCircuit(name: 'queue' | 'direct', isOpen: boolean, cause?: unknown): void
+}
+
+export type ReceiverDeps = {
+  queue: { add(jobs: readonly InboundJob[]): Promise<void>; pending(): number }
+  /** Whether the queue should be spared. */
+  isQueueFull: () => boolean
+  /** Stores events in the database; resolves with whether all of them are there. */
+  direct: { store(jobs: readonly InboundJob[]): Promise<boolean>; pending(): number }
+  queueCircuit: Circuit
+  directCircuit: Circuit
+  observer: ReceiverObserver
+  directTimeoutMs?: number
+}
+
+export type ReceiveWebhook = (provider: Provider, webhook: IncomingWebhook) => Promise<ReceiveResult>
+
+const DIRECT_TIMEOUT_MS = 2_000
+/** Events held in memory for one store. Beyond this it cannot keep up, and a 503 now beats a time-out later. */
+const MAX_PENDING_EVENTS = 20_000
+
+export function createReceiveWebhook(deps: ReceiverDeps): ReceiveWebhook {
+  return async (provider, webhook) => {
+    const startedAt = performance.now()
+    const jobs = provider.isAuthentic(webhook) ? provider.parse(webhook) : undefined
+    const result = jobs === undefined ? 'forged' : await makeDurable(deps, jobs)
+    deps.observer.onWebhook({
+      provider: provider.name,
+      result,
+      jobs: jobs ?? [],
+      durationMs: performance.now() - startedAt,
+    })
+    return result
+  }
+}
+
+async function makeDurable(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promise<ReceiveResult> {
+  if (await tryQueue(deps, jobs)) return 'queued'
+  return (await tryDirect(deps, jobs)) ? 'stored' : 'unavailable'
+}
+
+async function tryQueue(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promise<boolean> {
+  const { queue, queueCircuit, isQueueFull, observer } = deps
+  if (isQueueFull() || queue.pending() + jobs.length > MAX_PENDING_EVENTS || !queueCircuit.tryEnter())
+    return false
+  try {
+    await queue.add(jobs)
+    if (queueCircuit.isOpen()) observer.onCircuit('queue', false)
+    queueCircuit.succeed()
+    return true
+  } catch (err) {
+    if (!queueCircuit.isOpen()) observer.onCircuit('queue', true, err)
+    queueCircuit.fail()
+    return false
+  }
+}
+
+async function tryDirect(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promise<boolean> {
+  const { direct, directCircuit, observer, directTimeoutMs = DIRECT_TIMEOUT_MS } = deps
+  if (direct.pending() + jobs.length > MAX_PENDING_EVENTS || !directCircuit.tryEnter()) return false
+  try {
+    const isStored = await withDeadline(direct.store(jobs), directTimeoutMs, 'storing directly')
+    if (isStored) {
+      if (directCircuit.isOpen()) observer.onCircuit('direct', false)
+      directCircuit.succeed()
+      return true
+    }
+    return failDirect(deps, undefined)
+  } catch (err) {
+    if (!(err instanceof DeadlineError)) throw err
+    return failDirect(deps, err)
+  }
+}
+
+function failDirect({ directCircuit, observer }: ReceiverDeps, cause: unknown): false {
+  if (!directCircuit.isOpen()) observer.onCircuit('direct', true, cause)
+  directCircuit.fail()
+  return false
+}

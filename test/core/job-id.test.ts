@@ -1,0 +1,83 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { contentJobId, echoJobId, historyJobId, messageJobId, statusJobId } from '../../src/core/job-id.ts'
+
+const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQTdCNDlDQjk0RjA2MkE0RjZFMwA='
+const SID = `SM${'0123456789abcdef'.repeat(2)}`
+
+/** BullMQ's own keys beside `<prefix>:<queue>:<job id>`; see src/core/job-id.ts. */
+const KEYS_OF_BULLMQ = [
+  'wait',
+  'marker',
+  'meta',
+  'id',
+  'events',
+  'completed',
+  'active',
+  'delayed',
+  'failed',
+  'pc',
+]
+
+describe('job ids', () => {
+  test.each([WAMID, SID, `MM${'AB12'.repeat(8)}`, 'wamid.abc-_='])('uses %s as it is', (id) => {
+    expect(messageJobId(id)).toBe(id)
+  })
+
+  test('composes the id of a status from its word, its message and, in groups, its participant', () => {
+    expect(statusJobId(WAMID, 'read')).toBe(`status.read.${WAMID}`)
+    expect(statusJobId(WAMID, 'read', '15550001234')).toBe(`status.read.${WAMID}.15550001234`)
+    expect(statusJobId(WAMID, 'read', 'US.ENT.123')).toBe(`status.read.${WAMID}.US.ENT.123`)
+  })
+
+  test('gives an echo and a history message ids of their own', () => {
+    expect(echoJobId(WAMID)).toBe(`echo.${WAMID}`)
+    expect(historyJobId(WAMID, 'media_placeholder')).toBe(`history.${WAMID}.media_placeholder`)
+    expect(historyJobId(WAMID, 'image')).not.toBe(historyJobId(WAMID, 'media_placeholder'))
+  })
+
+  test.each([...KEYS_OF_BULLMQ, '123', '0', 'a:b:c', 'wamid.a:b', '', 'wamid.', `wamid.${'a'.repeat(481)}`])(
+    'hashes the message id %j',
+    (id) => {
+      expect(messageJobId(id)).toMatch(/^message\.[0-9a-f]{64}$/)
+    },
+  )
+
+  test.each([
+    ['se:nt', ''],
+    ['SENT', ''],
+    ['sent', 'a:b'],
+    ['sent', 'group@x'],
+    ['', ''],
+  ])('hashes a status whose word or participant could do harm: %j %j', (word, participant) => {
+    expect(statusJobId(WAMID, word, participant)).toMatch(/^status\.[0-9a-f]{64}$/)
+  })
+
+  test('keeps hashed ids apart when their parts only join to the same text', () => {
+    expect(contentJobId(['ab', 'c'])).not.toBe(contentJobId(['a', 'bc']))
+    expect(statusJobId('x', 'se', 'nt')).not.toBe(statusJobId('x', 'sent', ''))
+  })
+
+  test('never makes an id that BullMQ refuses or that is a key of its own', () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom(...KEYS_OF_BULLMQ, WAMID, '1', 'a:b'),
+    )
+    fc.assert(
+      fc.property(text, text, text, (a, b, c) => {
+        const ids = [
+          messageJobId(a),
+          statusJobId(a, b, c),
+          echoJobId(a),
+          historyJobId(a, b),
+          contentJobId([a, b, c]),
+        ]
+        for (const id of ids) {
+          expect(id).toMatch(/^[A-Za-z0-9+/=._-]{1,700}$/)
+          expect(id).not.toMatch(/^\d+$/)
+          expect(KEYS_OF_BULLMQ).not.toContain(id)
+        }
+      }),
+    )
+  })
+})

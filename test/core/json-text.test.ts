@@ -1,0 +1,68 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { parseExact, scrubText, toJsonbText } from '../../src/core/json-text.ts'
+
+describe('parseExact', () => {
+  test.each([
+    '12345678901234567890',
+    '0.1234567890123456789',
+    '-98765432109876543210.5',
+    '1e400',
+    '123456789012345678901234567890e-5',
+  ])('keeps the number %s as it was written', (number) => {
+    const text = `{"id":${number},"list":[${number}]}`
+
+    expect(JSON.stringify(parseExact(text))).toBe(text)
+  })
+
+  test.each(['1', '1.5', '-0.25', '1e3', '1749416383', '12.50'])('reads %s as a number', (number) => {
+    expect(parseExact(`[${number}]`)).toEqual([Number(number)])
+  })
+
+  test('leaves digits inside strings alone', () => {
+    expect(parseExact('{"a":"12345678901234567890"}')).toEqual({ a: '12345678901234567890' })
+  })
+
+  test('reads everything that JSON.parse reads, as JSON.parse reads it, unless a number would change', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        expect(parseExact(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)))
+      }),
+    )
+  })
+
+  test('survives nesting that a reviver does not', () => {
+    const text = `[12345678901234567890,${'['.repeat(100_000)}${']'.repeat(100_000)}]`
+
+    expect(Array.isArray(parseExact(text))).toBe(true)
+  })
+
+  test('refuses what is not JSON', () => {
+    expect(() => parseExact('{"a":')).toThrow(SyntaxError)
+  })
+})
+
+describe('toJsonbText', () => {
+  test('passes ordinary JSON through unchanged', () => {
+    const text = '{"body":"caf\u00e9 \ud83d\ude00 \\\\u0000 is only text here"}'
+
+    expect(toJsonbText(text)).toEqual({ text, isExact: true })
+  })
+
+  test.each([
+    ['U+0000', '{"a":"x\\u0000y"}', '{"a":"x\ufffdy"}'],
+    ['a lone surrogate', '{"a":"\\ud800"}', '{"a":"\ufffd"}'],
+    ['U+0000 in a key', '{"k\\u0000":1}', '{"k\ufffd":1}'],
+    [
+      'a long number beside it',
+      '{"a":"\\u0000","n":12345678901234567890}',
+      '{"a":"\ufffd","n":12345678901234567890}',
+    ],
+  ])('replaces %s and says that it did', (_what, text, expected) => {
+    expect(toJsonbText(text)).toEqual({ text: expected, isExact: false })
+  })
+})
+
+test('scrubText leaves emoji whole', () => {
+  expect(scrubText('a\u0000b \ud83d\ude00 \ud800')).toBe('a\ufffdb \ud83d\ude00 \ufffd')
+})
