@@ -1,0 +1,111 @@
+/**
+ * Twilio webhooks as events: a form is one event, so is a JSON object (Conversations, a custom sender), and a JSON list
+ * (Event Streams) is one for each item.
+ */
+import {
+  EVENT_VERSION,
+  type InboundJob,
+  MAX_WA_MESSAGE_ID_BYTES,
+  type WebhookEvent,
+} from '../../core/event.ts'
+import { contentJobId, messageJobId, statusJobId } from '../../core/job-id.ts'
+import { scrubText } from '../../core/json-text.ts'
+import { present } from '../present.ts'
+import type { IncomingWebhook } from '../provider.ts'
+import { readBusinessNumber } from './address.ts'
+import { eventKind, messageSid, statusWord } from './event-kind.ts'
+import { type Fields, firstOf, readFields } from './fields.ts'
+import { formToJson, parseForm } from './form.ts'
+import { readJsonItems } from './json-body.ts'
+
+/** Twilio names its fields like this; a body without any such name is not a form of Twilio's. */
+const FIELD_NAME = /^[A-Za-z][\w.[\]-]{0,127}$/
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
+const UNREADABLE = 'the body is neither a form nor JSON'
+
+/** Never throws, and never returns nothing. */
+export function parseTwilioWebhook({ rawBody, url, received_at }: IncomingWebhook): InboundJob[] {
+  const payloads = readJsonItems(rawBody) ?? readFormItem(rawBody)
+  if (payloads === undefined) return [unreadableJob(rawBody, received_at)]
+  const context = urlContext(url)
+  return payloads.map((payload) => toJob(payload, context, received_at))
+}
+
+function readFormItem(rawBody: Buffer): string[] | undefined {
+  if (!rawBody.includes('=')) return undefined
+  const form = parseForm(rawBody)
+  return form.some(({ name }) => FIELD_NAME.test(name)) ? [formToJson(form)] : undefined
+}
+
+function toJob(payload: string, context: string | undefined, received_at: number): InboundJob {
+  const fields = readFields(payload)
+  const kind = eventKind(fields)
+  const sid = messageSid(fields)
+  const problem = kind === 'other' ? undefined : idProblem(sid)
+  const event = present<WebhookEvent>({
+    v: EVENT_VERSION,
+    kind,
+    provider: 'twilio',
+    received_at,
+    wa_message_id: problem === undefined && kind !== 'other' ? sid : undefined,
+    account: firstOf(fields, ['AccountSid', 'account_sid', 'accountSid']),
+    business_number: ownAddress(kind, fields),
+    field: kind === 'message' ? 'inbound' : kind === 'status' ? 'status' : fields.get('EventType'),
+    context,
+    payload,
+    park: problem,
+  })
+  return { job_id: jobId(event, fields), event }
+}
+
+function jobId(event: WebhookEvent, fields: Fields): string {
+  const { kind, wa_message_id, account = '', payload } = event
+  if (kind === 'message' && wa_message_id !== undefined) return messageJobId(wa_message_id)
+  if (kind === 'status' && wa_message_id !== undefined) {
+    return statusJobId(wa_message_id, statusWord(fields) ?? '')
+  }
+  return contentJobId(['twilio', kind, account, payload])
+}
+
+function idProblem(sid: string | undefined): string | undefined {
+  if (sid === undefined) return 'no message id: MessageSid, SmsSid and SmsMessageSid are missing'
+  if (Buffer.byteLength(sid) > MAX_WA_MESSAGE_ID_BYTES) {
+    return `the message id is longer than ${MAX_WA_MESSAGE_ID_BYTES} bytes`
+  }
+  // As a scrubbed id it could meet another one.
+  return scrubText(sid) === sid ? undefined : 'the message id has characters that PostgreSQL cannot store'
+}
+
+/** Our side: an inbound message is sent to it, a status is of a message from it. */
+function ownAddress(kind: string, fields: Fields): string | undefined {
+  if (kind === 'other') return undefined
+  const address = kind === 'message' ? firstOf(fields, ['To', 'MessagingServiceSid']) : fields.get('From')
+  return address === undefined ? undefined : readBusinessNumber(address)
+}
+
+/**
+ * What the query of the URL says: the `callback_id` that a send put into its StatusCallback. The query is part of the
+ * signature, and it arrives even where the response to the send, with the MessageSid, was lost.
+ */
+function urlContext(url: string): string | undefined {
+  const query = url.includes('?') ? url.slice(url.indexOf('?') + 1) : ''
+  const callback_id = new URLSearchParams(query).get('callback_id')
+  return callback_id !== null && UUID.test(callback_id)
+    ? JSON.stringify({ callback_id: callback_id.toLowerCase() })
+    : undefined
+}
+
+function unreadableJob(rawBody: Buffer, received_at: number): InboundJob {
+  const payload = rawBody.toString('base64')
+  return {
+    job_id: contentJobId(['twilio', 'unreadable', payload]),
+    event: {
+      v: EVENT_VERSION,
+      kind: 'unreadable',
+      provider: 'twilio',
+      received_at,
+      payload,
+      park: UNREADABLE,
+    },
+  }
+}
