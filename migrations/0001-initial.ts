@@ -169,6 +169,12 @@ const READING = [
     value bigint NOT NULL,
     CONSTRAINT counters_pkey PRIMARY KEY (name, shard)
   )`,
+  // Who does what only one process does at a time. Rows, not advisory locks: those do not survive a pooler.
+  `CREATE TABLE leases (
+    name text NOT NULL CONSTRAINT leases_pkey PRIMARY KEY,
+    holder uuid NOT NULL,
+    expires_at timestamptz NOT NULL
+  )`,
   // wa_status_rank: the same ranks as src/core/status.ts; test/db/status-rank.test.ts holds them together.
   `CREATE FUNCTION wa_status_rank(status text) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE status

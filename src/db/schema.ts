@@ -134,6 +134,8 @@ export type ChangesTable = {
 
 export type CountersTable = { name: string; shard: number; value: string }
 
+export type LeasesTable = { name: string; holder: string; expires_at: Timestamp }
+
 export type Database = {
   contacts: ContactsTable
   contact_identifiers: ContactIdentifiersTable
@@ -144,4 +146,5 @@ export type Database = {
   webhook_events: WebhookEventsTable
   changes: ChangesTable
   counters: CountersTable
+  leases: LeasesTable
 }

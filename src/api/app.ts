@@ -1,0 +1,23 @@
+/** The Express apps: one for the providers, one for the admin, or both on one port. */
+import express, { type Express, type RequestHandler, type Router } from 'express'
+import { createErrorHandler, type Log, notFound } from './problem.ts'
+
+export type AppDeps = {
+  /** In this order. */
+  routers: readonly (Router | RequestHandler)[]
+  trustProxy?: string | number | boolean | undefined
+  log: Pick<Log, 'error'>
+}
+
+export function createApp({ routers, trustProxy, log }: AppDeps): Express {
+  const app = express()
+  app.disable('x-powered-by')
+  app.set('etag', false)
+  // Keys such as `hub.verify_token` hold dots and must stay as they are.
+  app.set('query parser', 'simple')
+  if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
+  for (const router of routers) app.use(router)
+  app.use(notFound)
+  app.use(createErrorHandler({ log }))
+  return app
+}

@@ -1,0 +1,65 @@
+/** An HTTP server with limits on everything that a slow or hostile client could hold on to. */
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+export type HttpServer = {
+  /** The port that is listened on, also where any free one was asked for. */
+  port: number
+  /** Takes no new connection, lets running requests end, and cuts what is left at the deadline. */
+  close(deadlineMs: number): Promise<void>
+}
+
+const SECOND = 1000
+
+/**
+ * Resolves when the server listens.
+ * @throws Error with one line for a taken port or an address that is not ours.
+ */
+export async function startHttpServer(
+  listener: RequestListener,
+  { port, host }: { port: number; host: string },
+): Promise<HttpServer> {
+  const server = createServer(
+    {
+      // A client that sends its headers or body a byte at a time is cut off.
+      headersTimeout: 10 * SECOND,
+      requestTimeout: 30 * SECOND,
+      connectionsCheckingInterval: 5 * SECOND,
+      // Longer than the idle time-out of usual proxies (60 s), so that they never send into a closing connection.
+      keepAliveTimeout: 65 * SECOND,
+      maxHeaderSize: 16 * 1024,
+      noDelay: true,
+    },
+    listener,
+  )
+  await listen(server, port, host)
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: (deadlineMs) => closeServer(server, deadlineMs),
+  }
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (err: NodeJS.ErrnoException) => reject(new Error(listenProblem(err, port, host))))
+    server.listen({ port, host, backlog: 1024 }, resolve)
+  })
+}
+
+function listenProblem(err: NodeJS.ErrnoException, port: number, host: string): string {
+  if (err.code === 'EADDRINUSE') {
+    return `port ${port} on ${host} is taken; stop what listens there, or set PORT to another one`
+  }
+  if (err.code === 'EACCES') return `port ${port} may not be opened by this user; set PORT to 1024 or higher`
+  if (err.code === 'EADDRNOTAVAIL') return `HOST ${host} is not an address of this machine`
+  return `cannot listen on ${host}:${port}: ${err.message}`
+}
+
+async function closeServer(server: Server, deadlineMs: number): Promise<void> {
+  const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve())
+    server.closeIdleConnections()
+  })
+  clearTimeout(timer)
+}

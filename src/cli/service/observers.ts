@@ -1,0 +1,54 @@
+/** What the parts of the service report, turned into log lines and metrics. */
+import type { Metrics, WebhookResult } from '../../api/metrics.ts'
+import type { ReceiveResult, ReceiverObserver } from '../../api/receive-webhook.ts'
+import type { Logger } from '../../logger.ts'
+import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
+
+const WEBHOOK_RESULTS: Record<ReceiveResult, WebhookResult> = {
+  queued: 'accepted',
+  stored: 'accepted',
+  forged: 'unauthorized',
+  unavailable: 'unavailable',
+}
+
+export function observeReceiver(metrics: Metrics, log: Logger): ReceiverObserver {
+  return {
+    onWebhook: ({ provider, result, jobs, durationMs }) => {
+      metrics.countWebhook(provider, WEBHOOK_RESULTS[result])
+      for (const { event } of jobs) metrics.countEvents(provider, event.kind)
+      if (result === 'queued' || result === 'stored') metrics.observeAck(durationMs / 1000)
+      if (result === 'stored') metrics.countDirectPath(jobs.length)
+      log.debug({ provider, result, events: jobs.length, duration_ms: durationMs }, 'webhook')
+    },
+    onCircuit: (name, isOpen, err) => {
+      if (name === 'queue') metrics.setCircuitOpen(isOpen)
+      if (isOpen) log.warn({ store: name, err }, 'store does not confirm, going around it')
+      else log.info({ store: name }, 'store confirms again')
+    },
+  }
+}
+
+export function observeWorker(metrics: Metrics, log: Logger): InboundWorkerObserver {
+  return {
+    onOutcome: (outcome, { provider, kind }) => {
+      metrics.countOutcome(outcome)
+      if (outcome === 'parked') log.warn({ provider, kind }, 'event parked')
+    },
+    onPause: (err, pauseMs) => log.warn({ err, pause_ms: pauseMs }, 'database does not take events, waiting'),
+    onFailed: (err, jobId) => log.error({ err, job_id: jobId }, 'job failed, to be run again'),
+  }
+}
+
+/** Connections come and go by the hundred while a store is away: one line for each kind of error in a while is enough. */
+export function logConnectionErrors(log: Logger, store: 'queue' | 'database'): (err: Error) => void {
+  const lastLoggedAt = new Map<string, number>()
+  return (err) => {
+    const kind = 'code' in err ? String(err.code) : err.name
+    const now = performance.now()
+    if (now - (lastLoggedAt.get(kind) ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return
+    lastLoggedAt.set(kind, now)
+    log.warn({ err, store }, 'connection failed')
+  }
+}
+
+const REPEAT_AFTER_MS = 10_000

@@ -1,0 +1,28 @@
+/** The database of a service process: the one in DATABASE_URL, or the embedded one in DATA_DIR. */
+import type { Config } from '../../config.ts'
+import { findEmbeddedPostgresUrl, startEmbeddedPostgres } from '../../local/embedded-postgres.ts'
+import type { Logger } from '../../logger.ts'
+
+export type ServiceDatabase = {
+  url: string
+  /** For migrations and LISTEN, past a pooler. */
+  directUrl: string
+  /** Ends the embedded server, where it was started here. */
+  stop(): Promise<void>
+}
+
+/** @throws Error with one line when the embedded PostgreSQL cannot be started. */
+export async function openServiceDatabase(config: Config, log: Logger): Promise<ServiceDatabase> {
+  const { url, directUrl } = config.database
+  if (url !== undefined) return { url, directUrl: directUrl ?? url, stop: async () => {} }
+  const embedded = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    onLog: (line) => log.info({ detail: line }, 'embedded postgresql'),
+  })
+  return { url: embedded.url, directUrl: embedded.url, stop: () => embedded.stop() }
+}
+
+/** The database that a running service uses, for commands beside it. Undefined: the embedded one is not running. */
+export function findDatabaseUrl(config: Config): string | undefined {
+  return config.database.url ?? findEmbeddedPostgresUrl(config.dataDir)
+}

@@ -1,0 +1,103 @@
+/** Puts the receiver together: HTTP in, queue or database out. */
+import type { Router } from 'express'
+import type { Kysely } from 'kysely'
+import { createApp } from '../../api/app.ts'
+import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
+import type { Metrics } from '../../api/metrics.ts'
+import { createReceiveWebhook } from '../../api/receive-webhook.ts'
+import { createWebhookRoutes } from '../../api/webhook-routes.ts'
+import type { Config } from '../../config.ts'
+import { createCircuit } from '../../core/circuit.ts'
+import type { InboundJob } from '../../core/event.ts'
+import type { EventStore } from '../../db/event-store.ts'
+import { createEventStore } from '../../db/event-store.ts'
+import type { Database } from '../../db/schema.ts'
+import type { Logger } from '../../logger.ts'
+import { createProviders, normalize } from '../../providers/index.ts'
+import type { QueueBackend } from '../../queue/backend.ts'
+import { createInboundProducer } from '../../queue/inbound-producer.ts'
+import { createMemoryGuard } from '../../queue/memory-guard.ts'
+import { observeReceiver } from './observers.ts'
+
+export type ReceiverServiceDeps = {
+  config: Config
+  db: Kysely<Database>
+  backend: QueueBackend
+  metrics: Metrics
+  log: Logger
+  /** Everything that is not a webhook; on a port of its own where ADMIN_PORT says so. */
+  adminRouter: Router
+  /** Health checks, on the receiver's port also when the admin has its own. */
+  healthRouter: Router
+}
+
+export type ReceiverService = {
+  port: number
+  adminPort: number
+  /** Takes no new request, and ends those under way. */
+  close(): Promise<void>
+  /** Looks how full the queue is; to be called every second. */
+  watchQueueMemory(): Promise<void>
+}
+
+const CIRCUIT_COOL_DOWN_MS = 1_000
+/** Longer than a webhook may take on both paths. */
+const CLOSE_DEADLINE_MS = 3_500
+
+/** @throws Error with one line when the port is taken. */
+export async function startReceiverService(deps: ReceiverServiceDeps): Promise<ReceiverService> {
+  const { config, backend, metrics, log, adminRouter, healthRouter } = deps
+  const guard = createMemoryGuard(backend)
+  const webhooks = createWebhookRoutes({
+    providers: createProviders({
+      meta: { appSecrets: config.meta.appSecrets },
+      twilio: { authTokens: config.twilio.authTokens, publicUrl: config.http.publicUrl },
+    }),
+    receiveWebhook: createReceiveWebhook({
+      queue: createInboundProducer({ queue: backend.createProducerQueue('inbound') }),
+      isQueueFull: () => guard.isFull(),
+      direct: directPath(createEventStore({ db: deps.db, onBatch: observeBatch(metrics) })),
+      queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
+      directCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
+      observer: observeReceiver(metrics, log),
+    }),
+    metaVerifyToken: config.meta.verifyToken,
+  })
+
+  const { port, host, adminPort, trustProxy } = config.http
+  const isSplit = adminPort !== undefined
+  const routers = isSplit ? [webhooks, healthRouter] : [webhooks, adminRouter]
+  const servers: HttpServer[] = [
+    await startHttpServer(createApp({ routers, trustProxy, log }), { port, host }),
+  ]
+  if (isSplit) {
+    const adminApp = createApp({ routers: [adminRouter], trustProxy, log })
+    servers.push(await startHttpServer(adminApp, { port: adminPort, host }))
+  }
+  const [first, second = first] = servers
+  return {
+    port: first?.port ?? port,
+    adminPort: second?.port ?? port,
+    close: async () => {
+      await Promise.all(servers.map((server) => server.close(CLOSE_DEADLINE_MS)))
+    },
+    watchQueueMemory: () => guard.runOnce(),
+  }
+}
+
+export function observeBatch(metrics: Metrics) {
+  return (size: number, durationMs: number) => metrics.observeBatch({ size, seconds: durationMs / 1000 })
+}
+
+/** All events of a webhook, or none of it is confirmed: what was stored of it is a duplicate when it comes again. */
+function directPath(store: EventStore) {
+  return {
+    pending: () => store.pending(),
+    store: async (jobs: readonly InboundJob[]) => {
+      const results = await Promise.all(
+        jobs.map((job) => store.store({ ...job, fact: normalize(job.event) })),
+      )
+      return results.every(({ outcome }) => outcome !== 'retry')
+    },
+  }
+}

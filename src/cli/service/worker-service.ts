@@ -1,0 +1,54 @@
+/** Puts the worker together: queue in, database out, and what runs beside it. */
+import type { Kysely } from 'kysely'
+import type { Metrics } from '../../api/metrics.ts'
+import type { Config } from '../../config.ts'
+import { createEventStore } from '../../db/event-store.ts'
+import type { Database } from '../../db/schema.ts'
+import type { Logger } from '../../logger.ts'
+import { normalize } from '../../providers/index.ts'
+import type { QueueBackend } from '../../queue/backend.ts'
+import { sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
+import { createInboundWorker } from '../../worker/inbound-worker.ts'
+import { observeWorker } from './observers.ts'
+import { observeBatch } from './receiver-service.ts'
+
+export type WorkerServiceDeps = {
+  config: Config
+  db: Kysely<Database>
+  backend: QueueBackend
+  metrics: Metrics
+  log: Logger
+}
+
+export type WorkerService = {
+  /** Runs failed jobs again; to be called every few seconds. */
+  sweepFailedJobs(): Promise<void>
+  /** Fetches no new job, and lets running ones end until the deadline. What is cut off is run again elsewhere. */
+  close(deadlineMs: number): Promise<void>
+}
+
+export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
+  const { config, db, backend, metrics, log } = deps
+  const store = createEventStore({ db, onBatch: observeBatch(metrics) })
+  const worker = createInboundWorker({
+    backend,
+    store,
+    normalize,
+    concurrency: config.worker.concurrency,
+    observer: observeWorker(metrics, log),
+  })
+  const sweepQueue = backend.createQueue('inbound')
+  worker.run().catch((err) => log.error({ err }, 'worker ended'))
+
+  return {
+    sweepFailedJobs: async () => {
+      const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
+      const total = report.retried + report.ranAlone + report.parked
+      if (total > 0) log.info({ ...report }, 'failed jobs run again')
+    },
+    close: async (deadlineMs) => {
+      // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
+      await Promise.race([worker.close(), new Promise((resolve) => setTimeout(resolve, deadlineMs).unref())])
+    },
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * What both queue backends promise. A backend passes by calling `describeQueueContract`; nothing here knows which one it
+ * is, except through what the harness can do to it.
+ */
+import type { Worker } from 'bullmq'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { EVENT_VERSION, type InboundJob } from '../../src/core/event.ts'
+import { messageJobId } from '../../src/core/job-id.ts'
+import type { QueueBackend } from '../../src/queue/backend.ts'
+import { createInboundProducer, type InboundProducer } from '../../src/queue/inbound-producer.ts'
+import { eventually } from '../support/eventually.ts'
+
+export type QueueHarness = {
+  open(): Promise<QueueBackend>
+  /** Makes the store refuse connections, and takes them again. */
+  takeDown(): Promise<void>
+  bringUp(): Promise<void>
+  /** Makes the store accept connections and answer nothing, as a frozen machine does. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
+  dispose(): Promise<void>
+}
+
+const KEEP = { ageSeconds: 3600, count: 1000 }
+
+export function describeQueueContract(name: string, createHarness: () => Promise<QueueHarness>): void {
+  describe(`queue on ${name}`, () => {
+    let harness: QueueHarness
+    let backend: QueueBackend
+    let producer: InboundProducer
+
+    beforeEach(async () => {
+      harness = await createHarness()
+      backend = await harness.open()
+      const queue = backend.createProducerQueue('inbound')
+      await queue.waitUntilReady()
+      producer = createInboundProducer({ queue })
+    })
+
+    afterEach(async () => {
+      await harness.bringUp()
+      await backend.close()
+      await harness.dispose()
+    })
+
+    function work(processor: (id: string) => Promise<unknown>): { worker: Worker; ran: string[] } {
+      const ran: string[] = []
+      const worker = backend.createWorker(
+        'inbound',
+        (job) => {
+          ran.push(String(job.id))
+          return processor(String(job.id))
+        },
+        { concurrency: 50, keepCompleted: KEEP },
+      )
+      worker.run().catch(() => {})
+      return { worker, ran }
+    }
+
+    test('hands every job to a worker with its data unchanged', async () => {
+      const payload = '{"text":"caf\\u00e9 \\u0000 \\ud800","n":12345678901234567890}'
+      const seen: unknown[] = []
+      const worker = backend.createWorker('inbound', async (job) => void seen.push(job.data), {
+        concurrency: 1,
+        keepCompleted: KEEP,
+      })
+      worker.run().catch(() => {})
+
+      await producer.add([job('wamid.A', payload)])
+
+      await eventually(() => expect(seen).toEqual([job('wamid.A', payload).event]))
+    })
+
+    test('drops a duplicate while the first is waiting', async () => {
+      await producer.add([job('wamid.A'), job('wamid.A')])
+      await producer.add([job('wamid.A')])
+
+      const counts = await backend.createQueue('inbound').getJobCounts()
+      expect(counts.waiting ?? counts.wait).toBe(1)
+    })
+
+    test('drops a duplicate while the first is active', async () => {
+      let finish = () => {}
+      const { ran } = work(() => new Promise<void>((resolve) => (finish = resolve)))
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(ran).toEqual(['wamid.A']))
+
+      await producer.add([job('wamid.A')])
+      finish()
+
+      await eventually(async () => {
+        expect(
+          await backend.createQueue('inbound').getJobCounts('completed', 'wait', 'active'),
+        ).toMatchObject({
+          completed: 1,
+          active: 0,
+        })
+      })
+      expect(ran).toEqual(['wamid.A'])
+    })
+
+    test('drops a duplicate of a completed job, and runs it again once the job was removed', async () => {
+      const { ran } = work(async () => 'stored')
+      const queue = backend.createQueue('inbound')
+      await producer.add([job('wamid.A')])
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+
+      await producer.add([job('wamid.A')])
+      await producer.add([job('wamid.B')])
+      await eventually(() => expect(ran).toContain('wamid.B'))
+      expect(ran.filter((id) => id === 'wamid.A')).toHaveLength(1)
+
+      await (await queue.getJob('wamid.A'))?.remove()
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(ran.filter((id) => id === 'wamid.A')).toHaveLength(2))
+    })
+
+    test.each(['wait', 'marker', 'meta', 'id', 'events', '123', '0', 'a:b', 'completed', 'x'.repeat(600)])(
+      'survives the hostile message id %s, and drops its duplicate',
+      async (id) => {
+        const { ran } = work(async () => 'stored')
+
+        await producer.add([job(messageJobId(id)), job(messageJobId(id))])
+        await producer.add([job('wamid.after')])
+
+        await eventually(() => expect(ran.toSorted()).toEqual([messageJobId(id), 'wamid.after'].toSorted()))
+      },
+    )
+
+    test('shares round trips: 300 requests at once all succeed', async () => {
+      const requests = Array.from({ length: 300 }, (_, i) => producer.add([job(`wamid.${i}`)]))
+
+      await Promise.all(requests)
+
+      const counts = await backend.createQueue('inbound').getJobCounts('wait')
+      expect(counts.wait).toBe(300)
+    })
+
+    test('announces dropped duplicates as events', async () => {
+      const events = backend.createQueueEvents('inbound')
+      await events.waitUntilReady()
+      const duplicated: string[] = []
+      events.on('duplicated', ({ jobId }) => duplicated.push(jobId))
+
+      await eventually(async () => {
+        await producer.add([job('wamid.A'), job('wamid.A')])
+        expect(duplicated).toContain('wamid.A')
+      })
+    })
+
+    test('puts the jobs of a paused database back without using up an attempt', async () => {
+      const queue = backend.createQueue('inbound')
+      let isAway = true
+      const { Worker: BullWorker } = await import('bullmq')
+      const attempts: number[] = []
+      const worker = backend.createWorker(
+        'inbound',
+        async (job) => {
+          attempts.push(job.attemptsMade)
+          if (!isAway) return 'stored'
+          await queue.rateLimit(100)
+          throw BullWorker.RateLimitError()
+        },
+        { concurrency: 5, keepCompleted: KEEP },
+      )
+      worker.run().catch(() => {})
+
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(attempts.length).toBeGreaterThan(1))
+      isAway = false
+
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+      expect(new Set(attempts)).toEqual(new Set([0]))
+    })
+
+    test('fails fast while the store refuses connections, and recovers by itself', async () => {
+      await producer.add([job('wamid.A')])
+      await harness.takeDown()
+
+      const startedAt = performance.now()
+      await expect(producer.add([job('wamid.B')])).rejects.toThrow()
+      expect(performance.now() - startedAt).toBeLessThan(3_000)
+
+      await harness.bringUp()
+      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+    })
+
+    test('fails fast while the store is frozen, and recovers by itself', async () => {
+      await producer.add([job('wamid.A')])
+      await harness.freeze()
+
+      await expect(producer.add([job('wamid.B')])).rejects.toThrow(/longer than/)
+
+      await harness.thaw()
+      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+    })
+
+    test('a worker goes on after the store was away', async () => {
+      const { ran } = work(async () => 'stored')
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(ran).toEqual(['wamid.A']))
+
+      await harness.takeDown()
+      await expect(producer.add([job('wamid.B')])).rejects.toThrow()
+      await harness.bringUp()
+      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+
+      await eventually(() => expect(ran).toContain('wamid.C'), { timeoutMs: 30_000 })
+    })
+  })
+}
+
+function job(id: string, payload = '{}'): InboundJob {
+  return {
+    job_id: id,
+    event: { v: EVENT_VERSION, kind: 'message', provider: 'meta', received_at: 1_750_000_000_000, payload },
+  }
+}
