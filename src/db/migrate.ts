@@ -1,0 +1,129 @@
+/**
+ * Bringing a database to the newest schema, and refusing to run on any other.
+ *
+ * Forward only. Two processes may migrate at once: one does it, the other waits and finds nothing to do. The lock is
+ * tried again and again instead of waited for, because a session that waits for a lock holds a snapshot, and CREATE
+ * INDEX CONCURRENTLY waits for every snapshot: the two would wait for each other.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Kysely, sql } from 'kysely'
+import { Migrator } from 'kysely/migration'
+import { migrations } from '../../migrations/index.ts'
+import type { Database } from './schema.ts'
+
+/** Names of their own: the database may belong to an application that uses Kysely's migrator too. */
+const MIGRATION_TABLE = 'wa_ingest_migrations'
+const MIGRATION_LOCK_TABLE = 'wa_ingest_migrations_lock'
+
+/** 'wa-m' in ASCII. */
+const LOCK_ID = 0x77_61_2d_6d
+const LOCK_RETRY_MS = 200
+
+export type MigrateOptions = {
+  signal?: AbortSignal
+  /** Called once if another process is migrating this database. */
+  onWait?: () => void
+}
+
+export type MigrateResult = {
+  /** Names of the migrations that this call ran; empty: the database was current. */
+  applied: string[]
+}
+
+/** A database that this version cannot work with as it is; the message says what to do. */
+export class SchemaError extends Error {
+  override name = 'SchemaError'
+}
+
+/**
+ * Runs every migration that the database lacks, all in one transaction. Safe to call from several processes at once.
+ * Session locks do not work through a transaction pooler: give a direct connection.
+ * @throws SchemaError when the database is newer than this code, or a migration fails; nothing is changed then.
+ */
+export async function migrateToLatest(
+  db: Kysely<Database>,
+  options: MigrateOptions = {},
+): Promise<MigrateResult> {
+  return db.connection().execute(async (connection) => {
+    await takeLock(connection, options)
+    try {
+      return await runMigrations(connection)
+    } finally {
+      await sql`SELECT pg_advisory_unlock(${LOCK_ID})`.execute(connection)
+    }
+  })
+}
+
+/**
+ * Passes when the database has exactly the migrations of this code.
+ * @throws SchemaError that says which way it differs and what to do.
+ */
+export async function assertSchemaIsCurrent(db: Kysely<Database>): Promise<void> {
+  const applied = await findAppliedMigrations(db)
+  assertNoUnknownMigration(applied)
+  const missing = Object.keys(migrations).filter((name) => !applied.includes(name))
+  if (missing.length === 0) return
+  const what =
+    applied.length === 0
+      ? 'the database has no wa-ingest tables'
+      : `the database lacks the migration ${missing.join(', ')}`
+  throw new SchemaError(`${what}; run: npx wa-ingest migrate`)
+}
+
+/** Names in the order in which they ran; empty for a database that was never migrated. */
+export async function findAppliedMigrations(db: Kysely<Database>): Promise<string[]> {
+  const table = await sql<{ exists: boolean }>`
+    SELECT to_regclass(quote_ident(current_schema()) || '.' || ${MIGRATION_TABLE}) IS NOT NULL AS exists`.execute(
+    db,
+  )
+  if (!table.rows[0]?.exists) return []
+  const { rows } = await sql<{ name: string }>`
+    SELECT name FROM ${sql.table(MIGRATION_TABLE)} ORDER BY timestamp, name`.execute(db)
+  return rows.map(({ name }) => name)
+}
+
+function assertNoUnknownMigration(applied: readonly string[]): void {
+  const unknown = applied.filter((name) => !Object.hasOwn(migrations, name))
+  if (unknown.length === 0) return
+  throw new SchemaError(
+    `the database is newer than this version of wa-ingest: it has the migration ${unknown.join(', ')}; run the version that made it, or a later one`,
+  )
+}
+
+async function takeLock(db: Kysely<Database>, { signal, onWait }: MigrateOptions): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted()
+    const { rows } = await sql<{ taken: boolean }>`SELECT pg_try_advisory_lock(${LOCK_ID}) AS taken`.execute(
+      db,
+    )
+    if (rows[0]?.taken) return
+    if (attempt === 1) onWait?.()
+    await delay(LOCK_RETRY_MS, undefined, signal ? { signal } : {})
+  }
+}
+
+async function runMigrations(db: Kysely<Database>): Promise<MigrateResult> {
+  assertNoUnknownMigration(await findAppliedMigrations(db))
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => migrations },
+    migrationTableName: MIGRATION_TABLE,
+    migrationLockTableName: MIGRATION_LOCK_TABLE,
+    migrationTableSchema: await currentSchema(db),
+  })
+  const { error, results = [] } = await migrator.migrateToLatest()
+  if (error === undefined) return { applied: results.map(({ migrationName }) => migrationName) }
+  const failed = results.find(({ status }) => status === 'Error')?.migrationName
+  const reason = error instanceof Error ? error.message : String(error)
+  throw new SchemaError(failed === undefined ? reason : `migration ${failed} failed: ${reason}`, {
+    cause: error,
+  })
+}
+
+/** Named outright, so that a table of the same name in another schema is not taken for this one. */
+async function currentSchema(db: Kysely<Database>): Promise<string> {
+  const { rows } = await sql<{ schema: string | null }>`SELECT current_schema() AS schema`.execute(db)
+  const schema = rows[0]?.schema
+  if (schema) return schema
+  throw new SchemaError('no schema of search_path exists; run: CREATE SCHEMA public')
+}
