@@ -1,0 +1,125 @@
+/**
+ * Everything that is not a webhook: health, metrics, totals, the dashboard and Bull Board, each behind what it needs.
+ *
+ * Goes last in an app, or alone into one on ADMIN_PORT; `notFound` and the error handler follow it.
+ */
+import type { Queue } from 'bullmq'
+import { type Request, type RequestHandler, Router } from 'express'
+import helmet from 'helmet'
+import { withDeadline } from '../core/deadline.ts'
+import { type AdminAuth, createAdminAuth } from './admin-auth.ts'
+import { createBullBoardRouter } from './bull-board.ts'
+import { createHealth, type HealthDeps } from './health.ts'
+import type { Metrics } from './metrics.ts'
+import { type Log, ProblemError } from './problem.ts'
+import { createSameOriginGuard } from './same-origin.ts'
+
+const STATS_TIMEOUT_MS = 2_000
+const QUEUES_PATH = '/queues'
+
+/** Totals since the database was made, as `GET /api/stats` answers them. */
+export type Stats = {
+  received: number
+  stored: number
+  duplicates: { queue: number; database: number }
+  merged: number
+  parked: number
+  unknown_sends: number
+}
+
+export type AdminRouterDeps = {
+  admin: { user: string; password: string }
+  apiTokens: readonly string[]
+  metricsToken?: string | undefined
+  publicUrl?: string | undefined
+  health: Pick<HealthDeps, 'checks' | 'isReady'>
+  metrics: Metrics
+  stats: () => Promise<Stats>
+  /** For the board alone: see bull-board.ts. */
+  boardQueues: readonly Queue[]
+  bullBoardWrite: boolean
+  dashboard: DashboardRoutes
+  log: Log
+}
+
+export type DashboardRoutes = {
+  /** Behind the admin's password, at `/`. */
+  pages: RequestHandler
+  /** Style sheets and images, open to everybody, at `/assets`: the page that says 401 needs them too. */
+  assets: RequestHandler
+}
+
+/** Opens nothing and closes nothing: queues and stores belong to the caller. */
+export function createAdminRouter(deps: AdminRouterDeps): Router {
+  const auth = createAdminAuth({ ...deps.admin, ...deps })
+  const guard = createSameOriginGuard({ publicUrl: deps.publicUrl, isExempt: auth.cameWithToken })
+
+  const router = Router()
+  router.use(deps.metrics.observeHttp, pageHeaders)
+  router.use(createProbeRouter(deps, auth))
+  router.use('/api', auth.requireAdminOrApiToken, guard, createApiRouter(deps))
+  router.use(
+    QUEUES_PATH,
+    auth.requireAdmin,
+    guard,
+    createBullBoardRouter({
+      queues: deps.boardQueues,
+      canWrite: deps.bullBoardWrite,
+      basePath: QUEUES_PATH,
+      log: deps.log,
+    }),
+  )
+  router.use('/assets', deps.dashboard.assets)
+  router.all('/', auth.requireAdmin, guard, deps.dashboard.pages)
+  return router
+}
+
+/** What monitoring asks; also for a process that has no pages. */
+export function createProbeRouter(
+  deps: Pick<AdminRouterDeps, 'health' | 'metrics'>,
+  auth: Pick<AdminAuth, 'isAdmin' | 'requireAdminOrMetricsToken'>,
+): Router {
+  const health = createHealth({ ...deps.health, isAdmin: (req: Request) => auth.isAdmin(req) })
+  const router = Router()
+  router.get('/health/live', health.live)
+  router.get('/health/ready', health.ready)
+  router.get('/metrics', auth.requireAdminOrMetricsToken, deps.metrics.serve)
+  return router
+}
+
+function createApiRouter(deps: Pick<AdminRouterDeps, 'stats'>): Router {
+  const router = Router()
+  router.get('/stats', async (_req, res) => {
+    res.json(await readStats(deps.stats))
+  })
+  return router
+}
+
+async function readStats(stats: () => Promise<Stats>): Promise<Stats> {
+  try {
+    return await withDeadline(stats(), STATS_TIMEOUT_MS, 'Reading the totals')
+  } catch (cause) {
+    const detail = 'The totals cannot be read right now: see /health/ready.'
+    throw new ProblemError({ status: 503, detail, headers: { 'Retry-After': '5' } }, { cause })
+  }
+}
+
+/**
+ * Our pages run no script and load nothing from elsewhere. No Strict-Transport-Security: it would hold for every port of
+ * the host name, so it is for the proxy that ends TLS to say. No upgrade-insecure-requests either: without TLS it would
+ * keep a browser from loading the style sheet.
+ */
+const pageHeaders = helmet({
+  strictTransportSecurity: false,
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'"],
+      baseUri: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+})

@@ -1,0 +1,217 @@
+/**
+ * Bull Board: the queues, for the admin.
+ *
+ * By itself it waits for ever when the queue backend is away, shows what errors say of people, and offers actions that
+ * throw away acknowledged messages by the thousand. So its handlers run inside ours: an answer within a deadline, masked
+ * text, no writing at all without `canWrite`, and with it only ALLOWED_ACTIONS.
+ *
+ * The queues should be instances of their own (connection that fails fast, `skipMetasUpdate`): the board must neither
+ * hold up the producer nor be held up by it.
+ */
+import { createBullBoard } from '@bull-board/api'
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
+import type { AppControllerRoute, BeforeHook } from '@bull-board/api/typings/app'
+import { ExpressAdapter } from '@bull-board/express'
+import type { Job, Queue } from 'bullmq'
+import { type RequestHandler, Router } from 'express'
+import helmet from 'helmet'
+import { withDeadline } from '../core/deadline.ts'
+import { maskText, summarizeJobData, summarizeResult } from './job-summary.ts'
+import { createProbe } from './probe.ts'
+import { type Log, ProblemError } from './problem.ts'
+
+const READ_TIMEOUT_MS = 3_000
+/** Retrying all failed jobs goes through them a hundred at a time. */
+const WRITE_TIMEOUT_MS = 30_000
+const PROBE_TIMEOUT_MS = 1_000
+
+export type BullBoardDeps = {
+  queues: readonly Queue[]
+  canWrite: boolean
+  /** Where the board is mounted, without a slash at the end. */
+  basePath: string
+  log: Pick<Log, 'error'>
+}
+
+/** Goes behind authentication and the same-origin guard. */
+export function createBullBoardRouter(deps: BullBoardDeps): Router {
+  const isAvailable = createAvailability(deps.queues)
+  const serverAdapter = new GuardedAdapter(isAvailable, deps.log)
+  serverAdapter.setBasePath(deps.basePath)
+  createBullBoard({
+    queues: deps.queues.map((queue) => createQueueAdapter(queue, deps.canWrite)),
+    serverAdapter,
+    options: {
+      handlerHooks: { before: createActionFilter(deps.canWrite) },
+      uiConfig: {
+        boardTitle: 'wa-ingest queues',
+        favIcon: { default: 'static/images/logo.svg', alternative: 'static/favicon-32x32.png' },
+        miscLinks: [{ text: 'Dashboard', url: '/' }],
+        hideDocsLink: true,
+      },
+    },
+  })
+  const app = serverAdapter.getRouter()
+  app.disable('x-powered-by')
+
+  const router = Router()
+  router.use(boardHeaders, refuseWhenAway(isAvailable), app)
+  return router
+}
+
+/**
+ * The board's page carries one style element and its libraries add more, hence 'unsafe-inline' for styles; a base element,
+ * hence base-uri. Its link to Google Fonts is blocked: the board looks the same in the system's fonts.
+ */
+const boardPolicy = helmet.contentSecurityPolicy({
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    imgSrc: ["'self'", 'data:'],
+    fontSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    baseUri: ["'self'"],
+    formAction: ["'self'"],
+    frameAncestors: ["'none'"],
+  },
+})
+
+const boardHeaders: RequestHandler = (req, res, next) => {
+  // Their names change with their content.
+  if (req.path.startsWith('/static/')) res.set('Cache-Control', 'private, max-age=86400')
+  boardPolicy(req, res, next)
+}
+
+/** Pages say at once that the queue is away, instead of loading an interface that can show nothing. */
+function refuseWhenAway(isAvailable: () => Promise<boolean>): RequestHandler {
+  return async (req, _res, next) => {
+    const isPage = !req.path.startsWith('/static/') && !req.path.startsWith('/api/')
+    if (!isPage || (await isAvailable())) return next()
+    next(new ProblemError({ status: 503, detail: UNAVAILABLE, headers: { 'Retry-After': '10' } }))
+  }
+}
+
+const UNAVAILABLE =
+  'The queue does not answer. Messages are still taken in as long as the database does; see /health/ready. ' +
+  'This page works again as soon as the queue does.'
+
+function createAvailability(queues: readonly Queue[]): () => Promise<boolean> {
+  const [queue] = queues
+  if (queue === undefined) return async () => true
+  const probe = createProbe({
+    ask: () => queue.getJobCounts('waiting'),
+    timeoutMs: PROBE_TIMEOUT_MS,
+    what: 'Counting jobs',
+  })
+  return () =>
+    probe().then(
+      () => true,
+      () => false,
+    )
+}
+
+class GuardedAdapter extends ExpressAdapter {
+  readonly #isAvailable: () => Promise<boolean>
+  readonly #log: Pick<Log, 'error'>
+
+  constructor(isAvailable: () => Promise<boolean>, log: Pick<Log, 'error'>) {
+    super()
+    this.#isAvailable = isAvailable
+    this.#log = log
+  }
+
+  override setApiRoutes(routes: AppControllerRoute[]): ExpressAdapter {
+    return super.setApiRoutes(routes.map((route) => this.#guard(route)))
+  }
+
+  #guard(route: AppControllerRoute): AppControllerRoute {
+    const timeoutMs = route.method === 'get' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS
+    return {
+      ...route,
+      handler: async (request) => {
+        try {
+          return await withDeadline(Promise.resolve(route.handler(request)), timeoutMs, 'The queue')
+        } catch (err) {
+          throw await this.#toAnswer(err, route)
+        }
+      },
+    }
+  }
+
+  /** Bull Board answers an error with its `statusCode` and its message. */
+  async #toAnswer(err: unknown, route: AppControllerRoute): Promise<Error> {
+    if (!(await this.#isAvailable())) return Object.assign(new Error(UNAVAILABLE), { statusCode: 503 })
+    this.#log.error({ err, route: route.route }, 'bull board request failed')
+    const message = err instanceof Error ? maskText(err.message) : 'Internal error.'
+    return Object.assign(new Error(message), { statusCode: 500 })
+  }
+}
+
+function createQueueAdapter(queue: Queue, canWrite: boolean): BullMQAdapter {
+  const adapter = new MaskedQueueAdapter(queue, { readOnlyMode: !canWrite })
+  adapter.setFormatter('data', summarizeJobData)
+  adapter.setFormatter('returnValue', summarizeResult)
+  adapter.setFormatter('progress', summarizeResult)
+  return adapter
+}
+
+/** Formatters do not reach failure reasons, stack traces and logs: those are masked where the board reads them. */
+class MaskedQueueAdapter extends BullMQAdapter {
+  override async getJob(id: string): Promise<Job | undefined> {
+    const job = await super.getJob(id)
+    return job && maskFailure(job)
+  }
+
+  override async getJobs(...range: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
+    return (await super.getJobs(...range)).map(maskFailure)
+  }
+
+  override async getJobLogs(id: string): Promise<string[]> {
+    return (await super.getJobLogs(id)).map(maskText)
+  }
+}
+
+/** Changes the copy in memory only: no action of the board writes these fields back. */
+function maskFailure(job: Job): Job {
+  if (job.failedReason) job.failedReason = maskText(job.failedReason)
+  if (job.deferredFailure) job.deferredFailure = maskText(job.deferredFailure)
+  if (job.stacktrace) job.stacktrace = job.stacktrace.map(maskText)
+  return job
+}
+
+/**
+ * What `canWrite` allows. Not among it: writing job data (the board shows a summary and would write that back over the
+ * event), adding jobs, dropping whole queues, and taking away the schedulers that run failed jobs again.
+ */
+const ALLOWED_ACTIONS = new Set([
+  '/api/queues/pause',
+  '/api/queues/resume',
+  '/api/queues/:queueName/pause',
+  '/api/queues/:queueName/resume',
+  '/api/queues/:queueName/concurrency',
+  '/api/queues/:queueName/rate-limit',
+  '/api/queues/:queueName/rate-limit/release',
+  '/api/queues/:queueName/retry/:queueStatus',
+  '/api/queues/:queueName/promote',
+  '/api/queues/:queueName/clean/:queueStatus',
+  '/api/queues/:queueName/job-schedulers/:schedulerId/run',
+  '/api/queues/:queueName/:jobId/retry',
+  '/api/queues/:queueName/:jobId/clean',
+  '/api/queues/:queueName/:jobId/promote',
+  '/api/queues/:queueName/:jobId/delay',
+  '/api/queues/:queueName/:jobId/priority',
+])
+
+function createActionFilter(canWrite: boolean): BeforeHook {
+  return ({ method, route, request }) => {
+    if (method === 'get') return
+    if (!canWrite) return { allow: false, status: 405, errorKey: 'ERRORS.QUEUE_READ_ONLY' }
+    const isBulkLoss = route.endsWith('/clean/:queueStatus') && request.params.queueStatus !== 'completed'
+    if (isBulkLoss || !ALLOWED_ACTIONS.has(route)) return { allow: false, status: 403, message: HARMFUL }
+  }
+}
+
+const HARMFUL =
+  'Not offered here: it could lose messages that were already acknowledged. Single jobs can be retried and removed.'

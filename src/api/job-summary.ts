@@ -1,0 +1,57 @@
+/**
+ * What Bull Board may show of a job: enough to tell what it is and why it failed, nothing of what people wrote.
+ *
+ * The job id stays as it is, because it is the handle for retrying and for finding the row. Mind that a wamid holds the
+ * contact's phone number in base64: Bull Board is for the admin, and a screenshot of it is personal data.
+ */
+import { maskWaMessageId } from '../logger.ts'
+
+const MAX_TEXT_LENGTH = 500
+
+/** The fields of a job's data that are words of this project, and not content. */
+const SHOWN_FIELDS = ['v', 'kind', 'provider', 'field', 'received_at'] as const
+
+/** Fields whose size is shown in place of their content. */
+const SIZED_FIELDS = ['payload', 'context'] as const
+
+export function summarizeJobData(data: unknown): Record<string, unknown> {
+  if (typeof data !== 'object' || data === null) return { hidden: sizeOf(data) }
+  const fields = new Map<string, unknown>(Object.entries(data))
+  const summary: Record<string, unknown> = {}
+  for (const field of SHOWN_FIELDS) if (fields.has(field)) summary[field] = shownValue(fields.get(field))
+  for (const field of SIZED_FIELDS)
+    if (fields.has(field)) summary[`${field}_bytes`] = sizeOf(fields.get(field))
+  const park = fields.get('park')
+  if (typeof park === 'string') summary.park = maskText(park)
+  const shown = new Set<string>([...SHOWN_FIELDS, ...SIZED_FIELDS, 'park'])
+  const hidden = [...fields.keys()].filter((field) => !shown.has(field))
+  return hidden.length === 0 ? summary : { ...summary, hidden }
+}
+
+/** Results and progress of our jobs are words and numbers; anything larger could be content. */
+export function summarizeResult(result: unknown): unknown {
+  if (typeof result === 'string') return maskText(result)
+  if (typeof result === 'object' && result !== null) return { hidden_bytes: sizeOf(result) }
+  return result
+}
+
+/**
+ * Text of an error without people's data, as far as it has a form: message ids, runs of digits that could be a phone
+ * number, and everything in quotes that is not an identifier (PostgreSQL and JSON.parse quote the offending value).
+ */
+export function maskText(text: string): string {
+  const masked = text
+    .slice(0, MAX_TEXT_LENGTH)
+    .replace(/"(?!\w+_\w+")[^"]*(?:"|$)/g, '"…"')
+    .replace(/(?<![\w~])\d{7,}/g, '…')
+  return maskWaMessageId(masked)
+}
+
+function shownValue(value: unknown): unknown {
+  if (typeof value === 'number') return value
+  return typeof value === 'string' && /^[\w.-]{1,64}$/.test(value) ? value : '…'
+}
+
+function sizeOf(value: unknown): number {
+  return Buffer.byteLength(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
+}

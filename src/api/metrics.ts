@@ -1,0 +1,198 @@
+/**
+ * What the service counts, for Prometheus. One registry per process, filled through plain functions, so that the modules
+ * that count need to know nothing of Prometheus. Labels have few values each: nothing that a client chooses becomes one.
+ */
+import type { Request, RequestHandler, Response } from 'express'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { EventKind, ProviderName } from '../core/event.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { createProbe } from './probe.ts'
+
+const QUEUE_COUNTS_TIMEOUT_MS = 1_000
+
+/** How a webhook was answered: 200 from the queue, 200 from the database, 401, 503. */
+export type WebhookResult = 'queued' | 'stored' | 'forged' | 'unavailable'
+
+export type CircuitName = 'queue' | 'direct'
+
+/** A BullMQ queue, as far as it is counted. */
+export type CountedQueue = { name: string; getJobCounts(): Promise<Record<string, number>> }
+
+export type MetricsOptions = {
+  /** Their jobs are counted at every scrape, for a second at most. */
+  queues?: readonly CountedQueue[]
+}
+
+export type Metrics = {
+  countWebhook(provider: ProviderName, result: WebhookResult): void
+  countEvents(provider: ProviderName, kind: EventKind, count?: number): void
+  countOutcome(outcome: Outcome, count?: number): void
+  /** From the arrival of a webhook to its 200. */
+  observeAck(seconds: number): void
+  /** Events that went straight to PostgreSQL, past the queue. */
+  countDirectPath(events?: number): void
+  /** The receiver leaves a store alone for a while that failed. */
+  setCircuitOpen(circuit: CircuitName, isOpen: boolean): void
+  /** One transaction of the batch writer. */
+  observeBatch(batch: { size: number; seconds: number }): void
+  /** Measures every request that passes it. Once per request: the admin router has it already. */
+  observeHttp: RequestHandler
+  /** Answers a scrape. */
+  serve: RequestHandler
+}
+
+export function createMetrics(options: MetricsOptions = {}): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const collectQueues = createQueueCollector(registry, options.queues ?? [])
+
+  return {
+    ...webhookMetrics(registry),
+    ...storeMetrics(registry),
+    observeHttp: createHttpObserver(registry),
+    serve: async (_req, res) => {
+      await collectQueues()
+      const text = await registry.metrics()
+      res.set('Content-Type', registry.contentType).send(text)
+    },
+  }
+}
+
+type WebhookMetrics = Pick<
+  Metrics,
+  'countWebhook' | 'countEvents' | 'observeAck' | 'countDirectPath' | 'setCircuitOpen'
+>
+
+function webhookMetrics(registry: Registry): WebhookMetrics {
+  const registers = [registry]
+  const webhooks = new Counter({
+    name: 'wa_ingest_webhooks_total',
+    help: 'Webhooks received, by how they were answered.',
+    labelNames: ['provider', 'result'],
+    registers,
+  })
+  const events = new Counter({
+    name: 'wa_ingest_events_received_total',
+    help: 'Events in authentic webhooks, redeliveries included.',
+    labelNames: ['provider', 'kind'],
+    registers,
+  })
+  const ack = new Histogram({
+    name: 'wa_ingest_ack_seconds',
+    help: 'From the arrival of a webhook to its 200.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5],
+    registers,
+  })
+  const directPath = new Counter({
+    name: 'wa_ingest_direct_path_total',
+    help: 'Events written straight to PostgreSQL because the queue could not take them.',
+    registers,
+  })
+  const circuits = new Gauge({
+    name: 'wa_ingest_circuit_open',
+    help: '1 while the receiver leaves the queue, or the direct path to the database, alone because it failed.',
+    labelNames: ['circuit'],
+    registers,
+  })
+  return {
+    countWebhook: (provider, result) => webhooks.inc({ provider, result }),
+    countEvents: (provider, kind, count = 1) => events.inc({ provider, kind }, count),
+    observeAck: (seconds) => ack.observe(seconds),
+    countDirectPath: (count = 1) => directPath.inc(count),
+    setCircuitOpen: (circuit, isOpen) => circuits.set({ circuit }, isOpen ? 1 : 0),
+  }
+}
+
+function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'observeBatch'> {
+  const registers = [registry]
+  const outcomes = new Counter({
+    name: 'wa_ingest_outcomes_total',
+    help: 'How attempts ended.',
+    labelNames: ['outcome'],
+    registers,
+  })
+  const batchSize = new Histogram({
+    name: 'wa_ingest_batch_size',
+    help: 'Events in one transaction.',
+    buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000],
+    registers,
+  })
+  const batchSeconds = new Histogram({
+    name: 'wa_ingest_batch_seconds',
+    help: 'Duration of one transaction.',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  })
+  return {
+    countOutcome: (outcome, count = 1) => outcomes.inc({ outcome }, count),
+    observeBatch: ({ size, seconds }) => {
+      batchSize.observe(size)
+      batchSeconds.observe(seconds)
+    },
+  }
+}
+
+/** A queue that does not answer is reported as down and without counts: old counts would look like present ones. */
+function createQueueCollector(registry: Registry, queues: readonly CountedQueue[]): () => Promise<void> {
+  const up = new Gauge({
+    name: 'wa_ingest_queue_up',
+    help: '1 if the queue answered this scrape within a second.',
+    labelNames: ['queue'],
+    registers: [registry],
+  })
+  const jobs = new Gauge({
+    name: 'wa_ingest_queue_jobs',
+    help: 'Jobs on the queue, by state.',
+    labelNames: ['queue', 'state'],
+    registers: [registry],
+  })
+  const probes = queues.map((queue) => ({
+    name: queue.name,
+    readCounts: createProbe({
+      ask: () => queue.getJobCounts(),
+      timeoutMs: QUEUE_COUNTS_TIMEOUT_MS,
+      what: `Counting the jobs of "${queue.name}"`,
+    }),
+  }))
+
+  async function collectOne({ name, readCounts }: (typeof probes)[number]): Promise<void> {
+    const counts = await readCounts().catch(() => undefined)
+    up.set({ queue: name }, counts === undefined ? 0 : 1)
+    for (const [state, count] of Object.entries(counts ?? {})) jobs.set({ queue: name, state }, count)
+  }
+
+  return async () => {
+    jobs.reset()
+    await Promise.all(probes.map(collectOne))
+  }
+}
+
+function createHttpObserver(registry: Registry): RequestHandler {
+  const seconds = new Histogram({
+    name: 'wa_ingest_http_request_seconds',
+    help: 'HTTP requests by route. Status 499: the client left before the answer.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  })
+  return (req, res, next) => {
+    const startedAt = performance.now()
+    res.once('close', () => {
+      const labels = { method: req.method, route: routeOf(req), status: statusOf(res) }
+      seconds.observe(labels, (performance.now() - startedAt) / 1000)
+    })
+    next()
+  }
+}
+
+/** The pattern of the route, never the path itself: a path holds ids, and anybody can make up new ones. */
+function routeOf(req: Request): string {
+  // Express types `route` as any; a request that no route took has none.
+  const route: { path?: unknown } | undefined = req.route
+  const path: unknown = Array.isArray(route?.path) ? route.path[0] : route?.path
+  return typeof path === 'string' ? `${req.baseUrl}${path}` : 'other'
+}
+
+function statusOf(res: Response): number {
+  return res.writableFinished ? res.statusCode : 499
+}

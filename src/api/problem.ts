@@ -1,0 +1,109 @@
+/**
+ * Errors as answers: problem details (RFC 9457) for programs, a page for browsers.
+ *
+ * A handler throws a ProblemError, or passes it to `next`; the one error handler at the end of the app answers it.
+ * Everything else that arrives there is a defect or a broken dependency: it is logged once, and the client learns
+ * nothing of it, because messages and stacks may hold queries, addresses and people's data.
+ */
+import { STATUS_CODES } from 'node:http'
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+
+export type Problem = {
+  status: number
+  /** One sentence for the client, with the next step where there is one. */
+  detail: string
+  headers?: Readonly<Record<string, string>>
+  /** Further members of the problem object, in snake_case. */
+  extensions?: Readonly<Record<string, unknown>>
+}
+
+/** An answer other than the wished one. With a `cause` it is logged, because then something of ours did not work. */
+export class ProblemError extends Error {
+  override name = 'ProblemError'
+  readonly problem: Problem
+
+  constructor(problem: Problem, options?: ErrorOptions) {
+    super(problem.detail, options)
+    this.problem = problem
+  }
+}
+
+/** What of a pino logger is used here. */
+export type Log = {
+  warn(fields: Record<string, unknown>, message: string): void
+  error(fields: Record<string, unknown>, message: string): void
+}
+
+export type ErrorPage = { status: number; title: string; detail: string }
+
+export type ErrorHandlerDeps = {
+  log: Pick<Log, 'error'>
+  /** HTML for browsers that asked for a page; without it everybody gets JSON. */
+  renderErrorPage?: (page: ErrorPage) => string
+}
+
+/** Answers with `application/problem+json`. */
+export function sendProblem(res: Response, problem: Problem): void {
+  const { status, detail, headers = {}, extensions = {} } = problem
+  res.status(status).set(headers).type('application/problem+json')
+  res.send(JSON.stringify({ type: 'about:blank', title: titleOf(status), status, detail, ...extensions }))
+}
+
+/** The last handler of an app, after `notFound`. */
+export function createErrorHandler(deps: ErrorHandlerDeps): ErrorRequestHandler {
+  return (err: unknown, req, res, _next) => {
+    const problem = toProblem(err)
+    if (isOurs(err)) deps.log.error({ err, method: req.method, path: req.path }, 'request failed')
+    // Half an answer is on its way: only a closed connection tells the client that it is not whole.
+    if (res.headersSent) return void res.destroy()
+    if (deps.renderErrorPage && wantsPage(req)) {
+      const { status, detail } = problem
+      const html = deps.renderErrorPage({ status, title: titleOf(status), detail })
+      return void res
+        .status(status)
+        .set(problem.headers ?? {})
+        .type('html')
+        .send(html)
+    }
+    sendProblem(res, problem)
+  }
+}
+
+/** The last route of an app. */
+export const notFound: RequestHandler = (_req, _res, next) => {
+  next(new ProblemError({ status: 404, detail: 'There is nothing at this address.' }))
+}
+
+function titleOf(status: number): string {
+  return STATUS_CODES[status] ?? 'Error'
+}
+
+function isOurs(err: unknown): boolean {
+  return err instanceof ProblemError ? err.cause !== undefined : clientErrorStatus(err) === undefined
+}
+
+function toProblem(err: unknown): Problem {
+  if (err instanceof ProblemError) return err.problem
+  const status = clientErrorStatus(err)
+  if (status === undefined) return { status: 500, detail: 'Internal error.' }
+  const problem = { status, detail: CLIENT_ERRORS[status] ?? `${titleOf(status)}.` }
+  // The rest of a body that is too large is not read: the connection cannot be used again.
+  return status === 413 ? { ...problem, headers: { Connection: 'close' } } : problem
+}
+
+/** What Express and its body parsers refuse. Their own messages quote the body, so they are not passed on. */
+const CLIENT_ERRORS: Readonly<Record<number, string>> = {
+  400: 'The request cannot be understood: its address or its body is not what it should be.',
+  413: 'The body is too large.',
+  415: 'The body has a content type, character set or encoding that is not supported.',
+}
+
+/** The status of an error that says itself that the client is to blame (http-errors: `status` 4xx and `expose`). */
+function clientErrorStatus(err: unknown): number | undefined {
+  if (!(err instanceof Error) || !('status' in err) || typeof err.status !== 'number') return undefined
+  return err.status >= 400 && err.status < 500 ? err.status : undefined
+}
+
+function wantsPage(req: Request): boolean {
+  return !req.originalUrl.startsWith('/api/') && req.accepts(['json', 'html']) === 'html'
+}
