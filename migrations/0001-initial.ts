@@ -92,6 +92,9 @@ const MESSAGES = [
     ON chat_messages (client_message_id) WHERE client_message_id IS NOT NULL`,
   `CREATE UNIQUE INDEX chat_messages_callback_id_unique ON chat_messages (callback_id) WHERE callback_id IS NOT NULL`,
   `CREATE INDEX chat_messages_conversation_id_idx ON chat_messages (conversation_id, id)`,
+  // Sends that are not settled yet: few at any time.
+  `CREATE INDEX chat_messages_unsettled_idx
+    ON chat_messages (status, id) WHERE status IN ('queued', 'sending', 'unknown')`,
   `CREATE INDEX chat_messages_target_wa_message_id_idx
     ON chat_messages (target_wa_message_id) WHERE target_wa_message_id IS NOT NULL`,
   `CREATE TABLE message_statuses (
