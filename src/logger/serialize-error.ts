@@ -1,0 +1,74 @@
+/**
+ * Errors for the log: where and what kind, without the data that was being worked on.
+ *
+ * PostgreSQL's `detail` and `where` quote the row, its class 22 messages the value, Redis errors carry the command with
+ * the job in it, JSON.parse quotes the text: so properties are taken from a list, and messages lose what they quote.
+ */
+import { maskWaMessageId } from './mask.ts'
+
+export type SerializedError = {
+  type: string
+  message: string
+  stack?: string
+  cause?: SerializedError
+  errors?: SerializedError[]
+} & Partial<Record<SafeProperty, unknown>>
+
+/** PostgreSQL's names of things, and Node's of the address that failed: neither holds message data. */
+const SAFE_PROPERTIES = [
+  'code',
+  'errno',
+  'syscall',
+  'address',
+  'port',
+  'status',
+  'severity',
+  'schema',
+  'table',
+  'column',
+  'constraint',
+  'routine',
+  'problems',
+] as const
+type SafeProperty = (typeof SAFE_PROPERTIES)[number]
+
+const MAX_CAUSES = 4
+const MAX_ERRORS = 5
+const MAX_MESSAGE_LENGTH = 500
+
+export function serializeError(err: unknown, depth = 0): SerializedError {
+  if (!(err instanceof Error)) return { type: typeof err, message: safeMessage(String(err)) }
+  const serialized: SerializedError = { type: err.name, message: safeMessage(err.message) }
+  for (const property of SAFE_PROPERTIES) {
+    const value: unknown = Reflect.get(err, property)
+    if (isPlain(value)) serialized[property] = value
+  }
+  const frames = stackFrames(err)
+  if (frames !== undefined) serialized.stack = frames
+  if (err.cause !== undefined && depth < MAX_CAUSES) serialized.cause = serializeError(err.cause, depth + 1)
+  if (err instanceof AggregateError && depth < MAX_CAUSES)
+    serialized.errors = err.errors.slice(0, MAX_ERRORS).map((inner) => serializeError(inner, depth + 1))
+  return serialized
+}
+
+function safeMessage(message: string): string {
+  const unquoted = message
+    // JSON.parse: Unexpected token 'x', ..."the text"... is not valid JSON
+    .replace(/^(?:Unexpected|Expected|Bad|Unterminated)[\s\S]* is not valid JSON$/, 'text is not valid JSON')
+    // PostgreSQL: invalid input syntax for type integer: "the value"
+    .replace(/: "[\s\S]*"$/, ': "…"')
+  return maskWaMessageId(unquoted).slice(0, MAX_MESSAGE_LENGTH)
+}
+
+/** The stack without its first lines, which repeat the message. */
+function stackFrames(err: Error): string | undefined {
+  return err.stack
+    ?.split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .join('\n')
+}
+
+function isPlain(value: unknown): boolean {
+  if (Array.isArray(value)) return value.every((item) => typeof item === 'string')
+  return typeof value === 'string' || typeof value === 'number'
+}

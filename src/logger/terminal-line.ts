@@ -1,0 +1,47 @@
+/** A log line for people: `12:03:11 INFO  started  port=3000`, errors with their stack below. For terminals only. */
+import type { WriteStream } from 'node:tty'
+import { styleText } from 'node:util'
+
+const STYLES = {
+  trace: 'gray',
+  debug: 'gray',
+  info: 'green',
+  warn: 'yellow',
+  error: 'red',
+  fatal: 'red',
+} as const
+
+/** In every JSON line, and of no use to somebody who started the process by hand. */
+const HIDDEN_FIELDS = ['level', 'time', 'pid', 'hostname', 'process', 'msg', 'err']
+
+/** What pino writes to: turns its JSON into such lines. Colour where the terminal has it and NO_COLOR is not set. */
+export function createTerminalDestination(terminal: WriteStream): { write(json: string): void } {
+  const hasColors = terminal.hasColors()
+  return { write: (json) => void terminal.write(formatLine(JSON.parse(json), hasColors)) }
+}
+
+function formatLine(line: Record<string, unknown>, hasColors: boolean): string {
+  const level = String(line.level)
+  const style = isStyled(level) ? STYLES[level] : 'reset'
+  const paint = (colour: Parameters<typeof styleText>[0], text: string) =>
+    hasColors ? styleText(colour, text, { validateStream: false }) : text
+  const fields = Object.entries(line)
+    .filter(([name]) => !HIDDEN_FIELDS.includes(name))
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  const time = new Date(String(line.time)).toTimeString().slice(0, 8)
+  const head = `${paint('gray', time)} ${paint(style, level.toUpperCase().padEnd(5))} ${line.msg ?? ''}`
+  return `${[head, ...(fields.length > 0 ? [paint('gray', fields.join(' '))] : [])].join('  ')}\n${formatError(line.err)}`
+}
+
+function isStyled(level: string): level is keyof typeof STYLES {
+  return Object.hasOwn(STYLES, level)
+}
+
+function formatError(err: unknown, label = ''): string {
+  if (typeof err !== 'object' || err === null || !('message' in err)) return ''
+  const code = 'code' in err && err.code !== undefined ? ` (${err.code})` : ''
+  const type = 'type' in err ? err.type : 'Error'
+  const stack = 'stack' in err && err.stack ? `\n${err.stack}` : ''
+  const cause = 'cause' in err ? formatError(err.cause, 'cause: ') : ''
+  return `  ${label}${type}: ${err.message}${code}${stack}\n${cause}`
+}

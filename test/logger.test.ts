@@ -1,0 +1,187 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { PassThrough, type Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import { pathToFileURL } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { createLogger, type Logger, type LoggerOptions, maskWaMessageId } from '../src/logger.ts'
+
+const MODULE = pathToFileURL('src/logger.ts').href
+const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQUVEMDAwMDAwMDAwMDAwMDAwMAA='
+
+describe('a log line', () => {
+  test('is JSON with the level as a word, the time in ISO 8601 and the process', async () => {
+    const [line] = await linesOf((log) => log.info({ queue: 'inbound', duration_ms: 12 }, 'batch written'))
+
+    expect(line).toMatchObject({
+      level: 'info',
+      process: 'api',
+      msg: 'batch written',
+      queue: 'inbound',
+      duration_ms: 12,
+    })
+    expect(new Date(String(line?.time)).toISOString()).toBe(line?.time)
+  })
+
+  test('is not written below the level', async () => {
+    const lines = await linesOf((log) => log.debug('batch written'))
+
+    expect(lines).toEqual([])
+  })
+
+  test('has no text under a name that is not listed, at any depth and in children', async () => {
+    const lines = await linesOf((log) => {
+      const child = log.child({ provider: 'meta', contact_name: 'hush' })
+      child
+        .child({ body: 'hush' })
+        .info({ content: 'hush', payload: { text: { body: 'hush' }, n: 1 } }, 'seen')
+      log.info({ phones: ['hush'], raw: Buffer.from('hush') }, 'seen')
+    })
+
+    expect(JSON.stringify(lines)).not.toContain('hush')
+    expect(lines[0]).toMatchObject({ provider: 'meta', payload: { n: 1 }, content: '[not listed]' })
+  })
+
+  test('has no phone number inside a wamid, unless the level is debug', async () => {
+    const write = (log: Logger) =>
+      log.info({ wa_message_id: WAMID, job_id: `status.read.${WAMID}.15550001234` }, 'seen')
+
+    const [line] = await linesOf(write)
+    const [debugLine] = await linesOf(write, { level: 'debug' })
+
+    expect(line?.wa_message_id).toBe(maskWaMessageId(WAMID))
+    expect(JSON.stringify(line)).not.toMatch(/HBgL|15550001234/)
+    expect(debugLine?.wa_message_id).toBe(WAMID)
+  })
+})
+
+describe('a logged error', () => {
+  test('says what and where, and its causes', async () => {
+    const cause = Object.assign(new Error('connect ECONNREFUSED'), {
+      code: 'ECONNREFUSED',
+      address: '127.0.0.1',
+      port: 5432,
+    })
+
+    const [line] = await linesOf((log) =>
+      log.error({ err: new TypeError('no batch', { cause }) }, 'batch failed'),
+    )
+
+    expect(line?.err).toMatchObject({
+      type: 'TypeError',
+      message: 'no batch',
+      stack: expect.stringMatching(/^ +at .*logger\.test\.ts/),
+      cause: { code: 'ECONNREFUSED', port: 5432 },
+    })
+  })
+
+  test('logged without a phrase lends no message', async () => {
+    const lines = await linesOf((log) => Reflect.apply(log.error, log, [new Error('bad value: "hush"')]))
+
+    expect(lines[0]).toMatchObject({ msg: 'no message', err: { message: 'bad value: "…"' } })
+  })
+
+  test.each([
+    ["PostgreSQL's detail, where, query and parameters", pgError()],
+    ["PostgreSQL's quoted value", new Error('invalid input syntax for type integer: "hush\n hush"')],
+    [
+      'the command of Redis',
+      Object.assign(new Error('OOM'), { command: { name: 'evalsha', args: ['hush'] } }),
+    ],
+    ['the text that JSON.parse could not read', jsonError('hush, hush')],
+    ['what a cause holds', new Error('failed', { cause: pgError() })],
+    ['what an aggregate holds', new AggregateError([pgError()], 'failed')],
+  ])('leaves out %s', async (_, err) => {
+    const lines = await linesOf((log) => log.error({ err }, 'failed'))
+
+    expect(lines).toHaveLength(1)
+    expect(JSON.stringify(lines)).not.toContain('hush')
+  })
+
+  test('that is no Error is still one line', async () => {
+    const lines = await linesOf((log) => log.error({ err: `sent ${WAMID} twice` }, 'failed'))
+
+    expect(lines[0]?.err).toEqual({ type: 'string', message: `sent ${maskWaMessageId(WAMID)} twice` })
+  })
+
+  test('with causes in a circle ends', async () => {
+    const err = new Error('round')
+    err.cause = err
+
+    expect(await linesOf((log) => log.error({ err }, 'failed'))).toHaveLength(1)
+  })
+})
+
+describe('a masked wa_message_id', () => {
+  test('is the same for the same message and another for another', () => {
+    expect(maskWaMessageId(WAMID)).toBe(maskWaMessageId(WAMID))
+    expect(maskWaMessageId(WAMID)).toMatch(/^wamid~[0-9a-f]{12}$/)
+    expect(maskWaMessageId(`${WAMID}=`)).not.toBe(maskWaMessageId(WAMID))
+  })
+
+  test("leaves Twilio's SIDs, which say nothing of a person", () => {
+    expect(maskWaMessageId(`SM${'0a'.repeat(16)}`)).toBe(`SM${'0a'.repeat(16)}`)
+  })
+})
+
+describe('at the end of the process', () => {
+  test.each(['process.exit(0)', 'throw new Error("unexpected")', ''])(
+    'every line is out after %j',
+    async (ending) => {
+      const program = `
+      const { createLogger } = await import(${JSON.stringify(MODULE)})
+      const log = createLogger({ level: 'info', process: 'api' })
+      for (let n = 1; n <= 2000; n++) log.info({ n }, 'counted')
+      ${ending}`
+
+      const printed = await runProgram(program)
+
+      expect(
+        printed
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line).n),
+      ).toEqual(Array.from({ length: 2000 }, (_, index) => index + 1))
+    },
+  )
+})
+
+async function linesOf(
+  write: (log: Logger) => void,
+  options: Partial<LoggerOptions> = {},
+): Promise<Record<string, unknown>[]> {
+  const stream = new PassThrough()
+  write(createLogger({ level: 'info', process: 'api', stream, ...options }))
+  stream.end()
+  const printed = await text(stream)
+  return printed
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+}
+
+async function runProgram(program: string): Promise<string> {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const [printed] = await Promise.all([text(child.stdout as Readable), once(child, 'exit')])
+  return printed
+}
+
+function pgError(): Error {
+  return Object.assign(new Error('duplicate key value violates unique constraint "idx"'), {
+    code: '23505',
+    detail: 'Key (content)=(hush) already exists.',
+    where: 'unnamed portal parameter $1 = hush',
+    query: 'insert hush',
+    parameters: ['hush'],
+  })
+}
+
+function jsonError(content: string): unknown {
+  try {
+    return JSON.parse(content)
+  } catch (err) {
+    return err
+  }
+}

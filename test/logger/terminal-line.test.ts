@@ -1,0 +1,51 @@
+import { PassThrough } from 'node:stream'
+import { WriteStream } from 'node:tty'
+import { expect, test } from 'vitest'
+import { createTerminalDestination } from '../../src/logger/terminal-line.ts'
+
+const TIME = new Date(2026, 0, 2, 3, 4, 5).toISOString()
+
+test('a line for people has time, level, phrase and fields, and nothing of the machine', () => {
+  const line = print({
+    level: 'info',
+    time: TIME,
+    pid: 1,
+    hostname: 'h',
+    process: 'api',
+    port: 3000,
+    host: '::1',
+    msg: 'started',
+  })
+
+  expect(line).toBe('03:04:05 INFO  started  port=3000 host=::1\n')
+})
+
+test('an error and its causes follow below, each with its stack', () => {
+  const err = {
+    type: 'Error',
+    message: 'no',
+    stack: '    at a',
+    cause: { type: 'TypeError', message: 'why', code: 'X', stack: '    at b' },
+  }
+
+  expect(print({ level: 'error', time: TIME, msg: 'failed', err })).toBe(
+    '03:04:05 ERROR failed\n  Error: no\n    at a\n  cause: TypeError: why (X)\n    at b\n',
+  )
+})
+
+test('colour is used where the terminal has it, and only there', () => {
+  const line = { level: 'warn', time: TIME, msg: 'slow' }
+
+  expect(print(line, true)).toContain('\u001b[33m')
+  expect(print(line, false)).not.toContain('\u001b')
+})
+
+function print(line: Record<string, unknown>, hasColors = false): string {
+  const screen = new PassThrough()
+  const terminal = Object.assign(Object.create(WriteStream.prototype), {
+    hasColors: () => hasColors,
+    write: (text: string) => screen.write(text),
+  })
+  createTerminalDestination(terminal).write(JSON.stringify(line))
+  return String(screen.read())
+}
