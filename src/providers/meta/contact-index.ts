@@ -1,0 +1,55 @@
+/**
+ * Which entry of `contacts` belongs to which item.
+ *
+ * Told by phone number and user ids, never by position: the two lists have different lengths as soon as one person sent
+ * two messages. Only where an entry stands alone, and it or the item names nobody, there is nothing to compare and
+ * nobody else it could be.
+ */
+import { contactOf, type Person, personKeys } from './identity.ts'
+import { isObject, type JsonObject } from './json-reader.ts'
+import { isTooDeep } from './nesting.ts'
+
+export type ContactIndex = {
+  /** The entry that describes one of these persons, the first of them first. */
+  find(persons: readonly Person[]): JsonObject | undefined
+  /** The entries that belonged to nothing asked for so far. */
+  unmatched(): unknown[]
+}
+
+export function indexContacts(entries: readonly unknown[]): ContactIndex {
+  const byKey = new Map<string, JsonObject[]>()
+  const usable = entries.filter(isUsable)
+  for (const entry of usable) {
+    for (const key of personKeys(contactOf(entry))) {
+      const same = byKey.get(key)
+      if (same === undefined) byKey.set(key, [entry])
+      else same.push(entry)
+    }
+  }
+  const only = usable.length === 1 ? usable[0] : undefined
+  const isNameless = only !== undefined && personKeys(contactOf(only)).length === 0
+  const matched = new Set<unknown>()
+  const seenKeys = new Set<string>()
+  const take = (key: string): JsonObject | undefined => {
+    const same = byKey.get(key)
+    // The same person twice: Meta may repeat the entry for every message of a batch.
+    if (same !== undefined && !seenKeys.has(key)) for (const entry of same) matched.add(entry)
+    seenKeys.add(key)
+    return same?.[0]
+  }
+
+  return {
+    find(persons) {
+      const keys = persons.flatMap(personKeys)
+      const [found] = keys.map(take).filter((entry) => entry !== undefined)
+      if (found !== undefined || only === undefined || (keys.length > 0 && !isNameless)) return found
+      matched.add(only)
+      return only
+    },
+    unmatched: () => entries.filter((entry) => !matched.has(entry)),
+  }
+}
+
+function isUsable(entry: unknown): entry is JsonObject {
+  return isObject(entry) && !isTooDeep(entry)
+}

@@ -1,0 +1,189 @@
+/**
+ * The items of a Meta webhook, `entry[] × changes[] × value`, cut apart so that each becomes one event.
+ *
+ * Nothing of a body falls through: a list whose items have a meaning of their own is split (`ITEM_LISTS` and the threads
+ * of the history), and what is left of a history chunk, value, change, entry or body after that, be it errors, unknown
+ * fields or contacts of nobody, is an item of kind `other`. A value without any such list is one item, whole.
+ */
+import { type ContactIndex, indexContacts } from './contact-index.ts'
+import { addresseeOf, contactOf, type Person, participantOf, recipientOf, senderOf } from './identity.ts'
+import { isObject, type JsonObject, list, object, own, present, scalar, text } from './json-reader.ts'
+import { isTooDeep } from './nesting.ts'
+
+export type MetaItemKind = 'message' | 'status' | 'echo' | 'history' | 'other'
+
+/** What stands around an item and is needed to understand it; goes into `WebhookEvent.context` as JSON text. */
+export type MetaContext = {
+  /** The `object` of the body, where it is not `whatsapp_business_account`. */
+  object?: string
+  entry_time?: string
+  metadata?: JsonObject
+  /** The entry of `contacts` that belongs to the item. */
+  contact?: JsonObject
+  /** The list in the value that held the item; absent where the item is a value. */
+  list?: string
+  /** History: the other side of the conversation. */
+  thread_id?: string
+}
+
+export type MetaItem = {
+  kind: MetaItemKind
+  value: unknown
+  account?: string
+  business_number?: string
+  field?: string
+  context: MetaContext
+  /** What is wrong with the shape around or of the item. */
+  problem?: string
+}
+
+type Around = Omit<MetaItem, 'kind' | 'value' | 'problem'>
+
+/** Lists whose items stand for themselves, so that a redelivery in another batch is recognised item by item. */
+const ITEM_LISTS: Readonly<Record<string, MetaItemKind>> = {
+  messages: 'message',
+  statuses: 'status',
+  message_echoes: 'echo',
+  calls: 'other',
+  groups: 'other',
+  user_preferences: 'other',
+  user_id_update: 'other',
+  state_sync: 'other',
+  automatic_events: 'other',
+}
+
+export function* itemsOf(body: JsonObject): Generator<MetaItem> {
+  const name = text(body.object)
+  const around = { context: present<MetaContext>({ object: isUsual(name) ? undefined : name }) }
+  const { object: _object, entry: entries, ...rest } = body
+  yield* leftover(rest, around)
+  for (const entry of list(entries)) yield* itemsOfEntry(entry, around)
+}
+
+function* itemsOfEntry(entry: unknown, outer: Around): Generator<MetaItem> {
+  if (!isObject(entry)) return yield other(entry, outer, 'entry is not an object')
+  const { id, time, changes, ...rest } = entry
+  const around = present<Around>({
+    account: scalar(id),
+    context: present<MetaContext>({ ...outer.context, entry_time: scalar(time) }),
+  })
+  if (!Array.isArray(changes)) return yield other(entry, around, 'entry has no list of changes')
+  yield* leftover(rest, around)
+  for (const change of changes) yield* itemsOfChange(change, around)
+}
+
+function* itemsOfChange(change: unknown, outer: Around): Generator<MetaItem> {
+  if (!isObject(change)) return yield other(change, outer, 'change is not an object')
+  const { field, value, ...rest } = change
+  const around = present<Around>({ ...outer, field: text(field) })
+  if (value === undefined) return yield other(change, around, 'change has no value')
+  yield* leftover(rest, around)
+  if (!isObject(value)) return yield other(value, around)
+  const metadata = isObject(value.metadata) && !isTooDeep(value.metadata) ? value.metadata : undefined
+  yield* itemsOfValue(
+    value,
+    present<Around>({
+      ...around,
+      business_number: scalar(object(metadata).phone_number_id),
+      context: present<MetaContext>({ ...around.context, metadata }),
+    }),
+  )
+}
+
+function* itemsOfValue(value: JsonObject, around: Around): Generator<MetaItem> {
+  const contacts = indexContacts(list(value.contacts))
+  let isWhole = true
+  for (const item of itemsOfLists(value, around, contacts)) {
+    isWhole = false
+    yield item
+  }
+  if (isWhole) return yield other(value, around)
+  const rest = restOfValue(value, around, contacts)
+  if (rest !== undefined) yield other(rest, around)
+}
+
+function* itemsOfLists(value: JsonObject, around: Around, contacts: ContactIndex): Generator<MetaItem> {
+  for (const [name, kind] of Object.entries(ITEM_LISTS)) {
+    for (const item of list(value[name])) {
+      const actual = kindOf(kind, item, around.field)
+      const contact = contacts.find(personsOf(actual, object(item)))
+      const context = present<MetaContext>({ ...around.context, contact, list: name })
+      yield { ...around, kind: actual, value: item, context }
+    }
+  }
+  for (const chunk of list(value.history)) yield* itemsOfChunk(chunk, around, contacts)
+}
+
+/** The statuses of calls have the id of a call, and what stands under `messages` of the history is no news. */
+function kindOf(kind: MetaItemKind, item: unknown, field: string | undefined): MetaItemKind {
+  if (kind === 'message' && field === 'history') return 'history'
+  if (kind !== 'status') return kind
+  const { type, id } = object(item)
+  const isCall = field === 'calls' || type === 'call' || text(id)?.startsWith('wacid.') === true
+  return isCall ? 'other' : 'status'
+}
+
+function personsOf(kind: MetaItemKind, item: JsonObject): Person[] {
+  if (kind === 'message') return [senderOf(item)]
+  if (kind === 'echo') return [addresseeOf(item)]
+  if (kind === 'history') return [addresseeOf(item), senderOf(item)]
+  if (kind === 'status') return [participantOf(item), recipientOf(item)]
+  const { user_id, parent_user_id } = item
+  const previous = { user_id: object(user_id).previous, parent_user_id: object(parent_user_id).previous }
+  const current = { user_id: object(user_id).current, parent_user_id: object(parent_user_id).current }
+  return [contactOf(item), senderOf(item), addresseeOf(item), recipientOf(item), current, previous]
+}
+
+/** A chunk of the history: the messages of its threads, and what says how far the synchronisation is. */
+function* itemsOfChunk(chunk: unknown, around: Around, contacts: ContactIndex): Generator<MetaItem> {
+  const context = { ...around.context, list: 'history' }
+  if (!isObject(chunk)) return yield other(chunk, { ...around, context }, 'history chunk is not an object')
+  const { threads, ...rest } = chunk
+  if (!Array.isArray(threads)) return yield other(chunk, { ...around, context })
+  const threadsLeft: unknown[] = []
+  for (const thread of threads) {
+    const { id, messages, ...restOfThread } = object(thread)
+    const thread_id = scalar(id)
+    for (const message of list(messages)) {
+      const contact = contacts.find([{ address: thread_id }, ...personsOf('history', object(message))])
+      const messageContext = present<MetaContext>({ ...context, contact, thread_id })
+      yield { ...around, kind: 'history', value: message, context: messageContext }
+    }
+    if (list(messages).length === 0) threadsLeft.push(thread)
+    else if (Object.keys(restOfThread).length > 0) threadsLeft.push({ id, ...restOfThread })
+  }
+  const left = threadsLeft.length > 0 ? { ...rest, threads: threadsLeft } : rest
+  yield* leftover(left, { ...around, context })
+}
+
+/** The value without the items that are events of their own, if that says anything. */
+function restOfValue(value: JsonObject, around: Around, contacts: ContactIndex): JsonObject | undefined {
+  const { messaging_product, metadata, contacts: entries, ...fields } = value
+  const rest = Object.entries(fields).filter(([name, field]) => !(isSplit(name) && Array.isArray(field)))
+  const unmatched = Array.isArray(entries) ? contacts.unmatched() : entries
+  const isContactsDone = unmatched === undefined || (Array.isArray(unmatched) && unmatched.length === 0)
+  const isMetadataDone = metadata === undefined || around.context.metadata !== undefined
+  if (rest.length === 0 && isContactsDone && isMetadataDone) return undefined
+  return {
+    ...(messaging_product === undefined ? {} : { messaging_product }),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(isContactsDone ? {} : { contacts: unmatched }),
+    ...Object.fromEntries(rest),
+  }
+}
+
+function isSplit(name: string): boolean {
+  return name === 'history' || own(ITEM_LISTS, name) !== undefined
+}
+
+function* leftover(rest: JsonObject, around: Around): Generator<MetaItem> {
+  if (Object.keys(rest).length > 0) yield other(rest, around)
+}
+
+function other(value: unknown, around: Around, problem?: string): MetaItem {
+  return present<MetaItem>({ ...around, kind: 'other', value, problem })
+}
+
+function isUsual(name: string | undefined): boolean {
+  return name === undefined || name === 'whatsapp_business_account'
+}

@@ -1,0 +1,84 @@
+/** Messages of every kind: received, echoed from the phone app, synchronised from its history. */
+import type { WebhookEvent } from '../../core/event.ts'
+import type { ContactRef, Fact, MessageFact } from '../../core/fact.ts'
+import type { KnownStatus } from '../../core/status.ts'
+import type { MetaContext } from './envelope.ts'
+import { isIdentified } from './identity.ts'
+import { first, type JsonObject, jsonText, object, own, present, text, unixTime } from './json-reader.ts'
+import { messageContent } from './message-content.ts'
+import { repliedMessageId, targetMessageId } from './message-links.ts'
+import { messageMedia } from './message-media.ts'
+import { messageType } from './message-type.ts'
+import { type Parties, partiesOf } from './parties.ts'
+import { businessNumber, callbackId } from './surroundings.ts'
+import { identityChange, newIdentity, oldIdentity } from './system-identity.ts'
+
+/** The history comes later, under the same id, with the media that this type stands for. */
+const PLACEHOLDER = 'media_placeholder'
+
+const SOURCES = { message: 'webhook', echo: 'echo', history: 'history' } as const
+
+/** `history_context.status`: the state of a message that the business sent. Pending: not yet accepted by the recipient's side. */
+const HISTORY_STATUSES: Readonly<Record<string, KnownStatus>> = {
+  PENDING: 'accepted',
+  SENT: 'sent',
+  DELIVERED: 'delivered',
+  READ: 'read',
+  PLAYED: 'played',
+  ERROR: 'failed',
+}
+
+export function messageFact(
+  event: WebhookEvent & { kind: keyof typeof SOURCES },
+  message: JsonObject,
+  context: MetaContext,
+): Fact {
+  if (event.wa_message_id === undefined) return { kind: 'parked', reason: `${event.kind} has no id` }
+  const type = messageType(message)
+  const parties = partiesOf(event, message, context)
+  const sent_at = unixTime(message.timestamp)
+  const around = object(message.context)
+  const frequently_forwarded = around.frequently_forwarded === true
+  return present<MessageFact>({
+    kind: 'message',
+    provider: 'meta',
+    account: event.account,
+    business_number: businessNumber(event, context),
+    direction: parties.direction,
+    source: SOURCES[event.kind],
+    is_placeholder: event.kind === 'history' && type === PLACEHOLDER,
+    wa_message_id: event.wa_message_id,
+    callback_id: callbackId(message),
+    contact: contactOf(message, parties),
+    sender: parties.sender,
+    message_type: type,
+    content: messageContent(message),
+    reply_to_wa_message_id: repliedMessageId(message),
+    target_wa_message_id: targetMessageId(message),
+    forwarded: around.forwarded === true || frequently_forwarded,
+    frequently_forwarded,
+    referral: jsonText(message.referral),
+    media: messageMedia(message),
+    status: parties.direction === 'outbound' ? outboundStatus(event, message) : undefined,
+    error: jsonText(message.errors),
+    sent_at,
+    identity: identityChange(
+      message,
+      parties.sender ?? parties.contact,
+      sent_at ?? new Date(event.received_at),
+    ),
+  })
+}
+
+/** A change of identity is a message of the conversation that the person had until then. */
+function contactOf(message: JsonObject, { contact, sender }: Parties): ContactRef {
+  if (sender !== undefined) return contact
+  const old = oldIdentity(message, contact)
+  return isIdentified(old) ? old : (newIdentity(message) ?? old)
+}
+
+function outboundStatus(event: WebhookEvent, message: JsonObject): KnownStatus | undefined {
+  if (event.kind === 'echo') return 'sent'
+  const status = text(object(message.history_context).status)?.toUpperCase()
+  return status === undefined ? undefined : (first(own(HISTORY_STATUSES, status)) as KnownStatus | undefined)
+}

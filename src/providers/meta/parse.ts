@@ -1,0 +1,108 @@
+/**
+ * A Meta webhook as jobs.
+ *
+ * Whatever Meta signed is kept: an item that cannot be stored as what it claims to be carries `park` under a hash of its
+ * content, one that nobody could walk through (see nesting.ts) is kept as bytes, and so is a whole body that is no
+ * webhook. A 4xx would only bring the same bytes back for seven days.
+ */
+import { isUtf8 } from 'node:buffer'
+import { EVENT_VERSION, type InboundJob, type WebhookEvent } from '../../core/event.ts'
+import { contentJobId, echoJobId, historyJobId, messageJobId, statusJobId } from '../../core/job-id.ts'
+import { parseExact } from '../../core/json-text.ts'
+import { itemsOf, type MetaItem } from './envelope.ts'
+import { isObject, type JsonObject, present, text } from './json-reader.ts'
+import { messageId, messageIdProblem } from './message-id.ts'
+import { messageType } from './message-type.ts'
+import { MAX_LEVELS, serialise } from './nesting.ts'
+import { groupParticipant } from './statuses.ts'
+
+/** Leaves out a byte order mark. */
+const UTF8 = new TextDecoder('utf-8')
+
+/** Every item of the body as one job. Never throws. `receivedAt`: milliseconds since 1970. */
+export function parseMetaWebhook(rawBody: Buffer, receivedAt: number): InboundJob[] {
+  const body = readBody(rawBody)
+  if ('problem' in body) return [unreadable(rawBody, { received_at: receivedAt, park: body.problem })]
+  const jobs: InboundJob[] = []
+  for (const item of itemsOf(body.value)) jobs.push(toJob(item, receivedAt))
+  if (jobs.length === 0)
+    return [unreadable(rawBody, { received_at: receivedAt, park: 'body holds no change' })]
+  return jobs
+}
+
+function readBody(rawBody: Buffer): { value: JsonObject } | { problem: string } {
+  if (!isUtf8(rawBody)) return { problem: 'body is not valid UTF-8' }
+  let value: unknown
+  try {
+    value = parseExact(UTF8.decode(rawBody))
+  } catch {
+    return { problem: 'body is not JSON' }
+  }
+  if (!isObject(value)) return { problem: 'body is not a JSON object' }
+  return Array.isArray(value.entry) ? { value } : { problem: 'body has no list of entries' }
+}
+
+function toJob(item: MetaItem, receivedAt: number): InboundJob {
+  const { text: payload, isTooDeep } = serialise(item.value)
+  const around = {
+    received_at: receivedAt,
+    account: item.account,
+    business_number: item.business_number,
+    field: item.field,
+    context: JSON.stringify(item.context),
+  }
+  if (isTooDeep) {
+    const park = `${item.kind} is nested deeper than ${MAX_LEVELS} levels`
+    return unreadable(Buffer.from(payload), { ...around, park })
+  }
+  const identity = item.problem === undefined ? identify(item) : { park: item.problem }
+  const event = present<WebhookEvent>({
+    v: EVENT_VERSION,
+    kind: item.kind,
+    provider: 'meta',
+    ...around,
+    wa_message_id: identity.wa_message_id,
+    payload,
+    park: identity.park,
+  })
+  return { job_id: identity.job_id ?? contentId(item, payload), event }
+}
+
+type Identity = { wa_message_id?: string; job_id?: string; park?: string }
+
+/** The ids of a message or status and of its job, or why it has none; neither for what has no id of its own. */
+function identify({ kind, value, context }: MetaItem): Identity {
+  if (kind === 'other') {
+    const isMisfit = context.list !== undefined && !isObject(value)
+    return isMisfit ? { park: `item of ${context.list} is not an object` } : {}
+  }
+  if (!isObject(value)) return { park: `${kind} is not an object` }
+  const id = messageId(value.id)
+  if (id === undefined) return { park: `${kind} ${messageIdProblem(value.id)}` }
+  if (kind === 'message') return { wa_message_id: id, job_id: messageJobId(id) }
+  if (kind === 'echo') return { wa_message_id: id, job_id: echoJobId(id) }
+  if (kind === 'history') return { wa_message_id: id, job_id: historyJobId(id, messageType(value)) }
+  const status = text(value.status)
+  if (status === undefined) return { wa_message_id: id, park: 'status has no status word' }
+  return { wa_message_id: id, job_id: statusJobId(id, status, groupParticipant(value)) }
+}
+
+/** Redelivered, the same content is the same event; Meta's account events have no other id. */
+function contentId({ account, business_number, field, context }: MetaItem, payload: string): string {
+  const around = [account, context.entry_time, field, business_number, context.list]
+  return contentJobId(['meta', ...around.map((part) => part ?? ''), payload])
+}
+
+type Around = Pick<WebhookEvent, 'received_at' | 'park'> & Partial<WebhookEvent>
+
+function unreadable(bytes: Buffer, around: { [Key in keyof Around]: Around[Key] | undefined }): InboundJob {
+  const payload = bytes.toString('base64')
+  const event = present<WebhookEvent>({
+    v: EVENT_VERSION,
+    kind: 'unreadable',
+    provider: 'meta',
+    ...around,
+    payload,
+  })
+  return { job_id: contentJobId(['meta', 'unreadable', payload]), event }
+}
