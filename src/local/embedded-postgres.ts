@@ -1,0 +1,112 @@
+/**
+ * A PostgreSQL of our own in DATA_DIR/postgres, for machines that have none.
+ *
+ * One process owns it at a time, and it runs only as long as that process. A server that an earlier process has left
+ * behind is stopped and started again rather than adopted, so that the server in use is always our own child, with our
+ * settings, our log and our tether.
+ */
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { type FileLock, lockFile } from './file-lock.ts'
+import { connectionUrl, openCluster, readConnection } from './postgres-cluster.ts'
+import { prepareHome } from './postgres-home.ts'
+import { findPostgresPackage } from './postgres-package.ts'
+import { startPostgresServer } from './postgres-server.ts'
+import { findRunningPostmaster, stopPostmaster } from './postmaster.ts'
+
+/** For a machine that has other things to do. They go to postgresql.conf, where the operator may change them. */
+const INITIAL_SETTINGS = {
+  max_connections: '100',
+  shared_buffers: '64MB',
+  max_wal_size: '256MB',
+  log_line_prefix: '%m [%p] ',
+  log_checkpoints: 'off',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+}
+
+export type EmbeddedPostgres = {
+  url: string
+  /** Ends the server in under 3 s. May be called more than once. */
+  stop(): Promise<void>
+}
+
+export type EmbeddedPostgresOptions = {
+  dataDir: string
+  /** Hears what the operator should know: another place than DATA_DIR, a server left behind, a slow start. */
+  onLog?: (line: string) => void
+  /** Settings of postgresql.conf that differ from the initial ones, for data that is yet to be made. */
+  settings?: Readonly<Record<string, string>>
+}
+
+/**
+ * Starts the server on the data of the last start, or on new data. The URL holds the password; its port may differ from
+ * start to start. Throws with one line and the next step: in use by another process, made by another version, not usable
+ * by this user.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { onLog = () => {} } = options
+  const dataDir = path.resolve(options.dataDir)
+  const postgres = findPostgresPackage()
+  const locks: FileLock[] = []
+  const releaseLocks = () => {
+    for (const lock of locks) lock.release()
+  }
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    locks.push(takeLock(path.join(dataDir, 'postgres.lock'), dataDir))
+    const home = prepareHome(dataDir, postgres, onLog)
+    // Two data directories may link to one home: those of a clone and of its copy.
+    locks.push(takeLock(path.join(home.directory, 'home.lock'), dataDir))
+    await stopLeftBehind(path.join(home.directory, 'data'), onLog)
+    const settings = { ...INITIAL_SETTINGS, ...options.settings }
+    const cluster = await openCluster(home, postgres.major, settings)
+    const server = await startPostgresServer(home, cluster, onLog)
+
+    let stopping: Promise<void> | undefined
+    return {
+      url: connectionUrl({ ...cluster.connection, port: server.port }),
+      stop() {
+        stopping ??= server.stop().finally(releaseLocks)
+        return stopping
+      },
+    }
+  } catch (err) {
+    releaseLocks()
+    throw err
+  }
+}
+
+/** The URL of the server that another process runs on this data directory; undefined where none is ready. */
+export function findEmbeddedPostgresUrl(dataDir: string): string | undefined {
+  const home = path.resolve(dataDir, 'postgres')
+  const postmaster = findRunningPostmaster(path.join(home, 'data'))
+  const connection = readConnection(home)
+  if (!postmaster?.isReady || !connection) return undefined
+  return connectionUrl({ ...connection, port: postmaster.port })
+}
+
+/**
+ * The server that runs on this data directory, or one started for as long as the caller needs it: for commands that work
+ * whether or not the service is running. `stop` ends only what was started here.
+ */
+export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const url = findEmbeddedPostgresUrl(options.dataDir)
+  return url ? { url, stop: () => Promise.resolve() } : startEmbeddedPostgres(options)
+}
+
+function takeLock(file: string, dataDir: string): FileLock {
+  const lock = lockFile(file)
+  if (lock) return lock
+  throw new Error(
+    `The embedded PostgreSQL in ${dataDir} is in use by another running wa-ingest: stop that one, or set DATA_DIR to another directory`,
+  )
+}
+
+/** We hold the lock, so a server that runs on our data has lost its process. */
+async function stopLeftBehind(data: string, onLog: (line: string) => void): Promise<void> {
+  const postmaster = findRunningPostmaster(data)
+  if (!postmaster) return
+  onLog(`stopping the PostgreSQL (process ${postmaster.pid}) that an earlier run has left behind`)
+  await stopPostmaster(postmaster.pid)
+}

@@ -1,0 +1,156 @@
+/** The running server of the embedded PostgreSQL: our child, started again if it dies while it is still needed. */
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { findFreePort } from './free-port.ts'
+import { type Cluster, lastLines, writeConnection } from './postgres-cluster.ts'
+import type { PostgresHome } from './postgres-home.ts'
+import { findRunningPostmaster, isAlive, readPostmaster, stopPostmaster } from './postmaster.ts'
+import { spawnTethered } from './tethered-process.ts'
+
+const SECOND = 1000
+const POLL_INTERVAL_MS = 20
+/** Replaying the log after a crash can take long on a slow disk: the operator is told, and the server is not given up. */
+const SLOW_START_MS = 5 * SECOND
+const START_TIMEOUT_MS = 300 * SECOND
+const RESTART_DELAY_MS = 0.5 * SECOND
+const START_ATTEMPTS = 5
+const MAX_LOG_BYTES = 10 * 1024 * 1024
+
+/** Both pass: the port goes to somebody else between two looks; processes of a killed server take a moment to notice. */
+const PASSING_FAILURE = /Address already in use|pre-existing shared memory block/
+
+export type PostgresServer = { port: number; stop(): Promise<void> }
+
+type Launch = { home: PostgresHome; data: string; port: number; onLog: (line: string) => void }
+
+/** Starts the server, and keeps it running on the same port until it is stopped. Throws if it does not start. */
+export async function startPostgresServer(
+  home: PostgresHome,
+  cluster: Cluster,
+  onLog: (line: string) => void,
+): Promise<PostgresServer> {
+  const launch: Launch = { home, data: cluster.data, port: 0, onLog }
+  let child = await firstLaunch(launch, cluster)
+  const stopping = new AbortController()
+  const supervised = supervise()
+
+  async function supervise(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      await ended(child)
+      if (stopping.signal.aborted) return
+      onLog(`PostgreSQL ended by itself (${child.signalCode ?? child.exitCode}): starting it again`)
+      child = (await relaunch(launch, stopping.signal)) ?? child
+    }
+    if (child.pid !== undefined) await stopPostmaster(child.pid)
+  }
+
+  return {
+    port: launch.port,
+    async stop() {
+      stopping.abort()
+      if (child.pid !== undefined && !hasEnded(child)) await stopPostmaster(child.pid)
+      await supervised
+    },
+  }
+}
+
+/** On the port of the last start where it is free: a URL that somebody noted down keeps working. */
+async function firstLaunch(launch: Launch, cluster: Cluster): Promise<ChildProcess> {
+  for (let attempt = 1; ; attempt += 1) {
+    launch.port = await findFreePort(attempt === 1 ? cluster.connection.port : 0)
+    try {
+      const child = await launchServer(launch)
+      if (launch.port !== cluster.connection.port)
+        writeConnection(launch.home.directory, { ...cluster.connection, port: launch.port })
+      return child
+    } catch (err) {
+      const isPassing = err instanceof Error && PASSING_FAILURE.test(err.message)
+      if (!isPassing || attempt === START_ATTEMPTS) throw err
+      await delay(RESTART_DELAY_MS)
+    }
+  }
+}
+
+async function relaunch(launch: Launch, stopping: AbortSignal): Promise<ChildProcess | undefined> {
+  while (!stopping.aborted) {
+    try {
+      await delay(RESTART_DELAY_MS, undefined, { signal: stopping })
+      return await launchServer(launch)
+    } catch (err) {
+      if (!stopping.aborted) launch.onLog(err instanceof Error ? err.message : String(err))
+    }
+  }
+  return undefined
+}
+
+async function launchServer({ home, data, port, onLog }: Launch): Promise<ChildProcess> {
+  removeMisleadingPidFile(data)
+  const log = openLog(home)
+  const child = spawnTethered(
+    path.join(home.native, 'bin', 'postgres'),
+    // Only what must be so; the rest is in postgresql.conf.
+    ['-D', data, '-c', `port=${port}`, '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
+    {
+      endSignal: 'INT',
+      runAs: home.runAs,
+      env: { PATH: process.env.PATH, LC_ALL: 'C' },
+      stdio: ['ignore', log.fd, log.fd],
+    },
+  )
+  closeSync(log.fd)
+  let spawnError: Error | undefined
+  child.on('error', (err) => {
+    spawnError = err
+  })
+  if (await isReady(child, data, onLog)) return child
+
+  if (child.pid !== undefined && !hasEnded(child)) await stopPostmaster(child.pid)
+  const reason = spawnError?.message ?? lastLines(readFileSync(log.file, 'utf8').slice(log.size))
+  throw new Error(`The embedded PostgreSQL does not start: ${reason} (its log: ${log.file})`)
+}
+
+async function isReady(child: ChildProcess, data: string, onLog: (line: string) => void): Promise<boolean> {
+  const startedAt = Date.now()
+  let isSlow = false
+  while (child.pid !== undefined && !hasEnded(child)) {
+    const postmaster = readPostmaster(data)
+    if (postmaster?.pid === child.pid && postmaster.isReady) return true
+    const elapsedMs = Date.now() - startedAt
+    if (elapsedMs > START_TIMEOUT_MS) return false
+    if (elapsedMs > SLOW_START_MS && !isSlow) {
+      isSlow = true
+      onLog('PostgreSQL is still starting: it replays its log after it was not stopped in order')
+    }
+    await delay(POLL_INTERVAL_MS)
+  }
+  return false
+}
+
+/**
+ * A postmaster.pid that outlived its server can name a process of another program (after a reboot, or in another
+ * container), and PostgreSQL then refuses to start. In every other case it sorts the file out by itself, and needs it to
+ * see that processes of a killed server still use the data.
+ */
+function removeMisleadingPidFile(data: string): void {
+  const postmaster = readPostmaster(data)
+  if (postmaster && isAlive(postmaster.pid) && !findRunningPostmaster(data))
+    rmSync(path.join(data, 'postmaster.pid'), { force: true })
+}
+
+function openLog(home: PostgresHome): { file: string; fd: number; size: number } {
+  const file = path.join(home.directory, 'postgres.log')
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  if (size > MAX_LOG_BYTES) renameSync(file, `${file}.old`)
+  return { file, fd: openSync(file, 'a', 0o600), size: size > MAX_LOG_BYTES ? 0 : size }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (!hasEnded(child)) await once(child, 'exit')
+}

@@ -1,0 +1,36 @@
+/**
+ * PostgreSQL refuses to run as root. Where we are root it runs as `postgres` if that user exists, else as `nobody`,
+ * which exists on every Linux and macOS: nothing is added to the machine's users.
+ */
+import { execFileSync } from 'node:child_process'
+import type { RunAs } from './tethered-process.ts'
+
+const CANDIDATES = ['postgres', '_postgres', 'nobody']
+
+/** The user to run PostgreSQL as; undefined where we are not root and may run it ourselves. */
+export function findUnprivilegedUser(): RunAs | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  for (const name of CANDIDATES) {
+    const user = findUser(name)
+    if (user) return user
+  }
+  throw new Error(
+    'PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as: create one (useradd --system postgres), run as another user, or set DATABASE_URL',
+  )
+}
+
+/** A user by name or numeric id; undefined where it does not exist or is root. */
+export function findUser(nameOrId: string): RunAs | undefined {
+  try {
+    const uid = readId('-u', nameOrId)
+    const name = execFileSync('id', ['-un', nameOrId], { encoding: 'utf8', stdio: 'pipe' }).trim()
+    return uid === 0 ? undefined : { name, uid, gid: readId('-g', nameOrId) }
+  } catch {
+    return undefined
+  }
+}
+
+/** macOS prints nobody's -2 as 4294967294, which spawn() takes only as a signed number. */
+function readId(flag: '-u' | '-g', name: string): number {
+  return Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: 'pipe' })) | 0
+}

@@ -1,0 +1,22 @@
+/** What a test has opened is closed when it is over. */
+import { onTestFinished } from 'vitest'
+
+type Release = () => unknown
+
+const atEndOfFile: Release[] = []
+
+/** Runs at the end of the current test; outside of a test (in beforeAll, say), at the end of the file. Last in, first out. */
+export function cleanUp(release: Release): void {
+  try {
+    onTestFinished(async () => {
+      await release()
+    })
+  } catch {
+    atEndOfFile.push(release)
+  }
+}
+
+/** For the setup file alone. */
+export async function releaseEverything(): Promise<void> {
+  for (let release = atEndOfFile.pop(); release; release = atEndOfFile.pop()) await release()
+}

@@ -1,0 +1,81 @@
+/**
+ * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can be
+ * had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
+ */
+import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
+import { isAlive } from '../../src/local/postmaster.ts'
+import { findRedisServer } from './find-redis-server.ts'
+import { launchRedisServer, withRedis } from './redis-server.ts'
+import { createTemplateDatabase } from './template-database.ts'
+
+const PREFIX = 'wa-ingest-test-run-'
+
+type Server = { url: string; stop(): Promise<void> }
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** As superuser. */
+    postgresUrl: string
+    /** Null where no Redis can be had. */
+    redisUrl: string | null
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  removeLeftBehind()
+  const directory = mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-`))
+  const servers: Server[] = []
+  const tearDown = async () => {
+    await Promise.all(servers.map((server) => server.stop()))
+    removeRun(directory)
+  }
+  try {
+    const postgres = await startEmbeddedPostgres({ dataDir: directory, settings: { max_connections: '400' } })
+    servers.push(postgres)
+    await createTemplateDatabase(postgres.url)
+    const redis = await startRedis(directory)
+    if (redis) servers.push(redis)
+    project.provide('postgresUrl', postgres.url)
+    project.provide('redisUrl', redis?.url ?? null)
+    return tearDown
+  } catch (err) {
+    await tearDown()
+    throw err
+  }
+}
+
+async function startRedis(directory: string): Promise<Server | undefined> {
+  const given = process.env.REDIS_URL
+  if (given) {
+    await withRedis(given, (redis) => redis.ping())
+    return { url: given, stop: () => Promise.resolve() }
+  }
+  const program = findRedisServer()
+  if (program) return launchRedisServer({ program, directory: path.join(directory, 'redis') })
+  process.stderr.write(
+    '\n  NO REDIS: every suite that needs it is SKIPPED. Install redis-server or valkey-server, or set REDIS_URL.\n\n',
+  )
+  return undefined
+}
+
+/** The files of runs that were killed. */
+function removeLeftBehind(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(PREFIX) ? Number.parseInt(name.slice(PREFIX.length), 10) : 0
+    if (pid && !isAlive(pid)) removeRun(path.join(tmpdir(), name))
+  }
+}
+
+function removeRun(directory: string): void {
+  try {
+    // A link to another place where the user of PostgreSQL cannot enter this one.
+    rmSync(realpathSync(path.join(directory, 'postgres')), { recursive: true, force: true })
+  } catch {
+    // Nothing was made yet.
+  }
+  rmSync(directory, { recursive: true, force: true })
+}

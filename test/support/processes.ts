@@ -1,0 +1,35 @@
+/** Real processes in tests: nothing that a test has started is left when it is over. */
+import path from 'node:path'
+import { type CapturedProcess, type CaptureOptions, launchProcess } from './child-process.ts'
+import { cleanUp } from './clean-up.ts'
+
+export { findFreePort } from '../../src/local/free-port.ts'
+export type { CapturedProcess, ProcessEnd } from './child-process.ts'
+
+/** The root of the project. */
+export const PROJECT = path.resolve(import.meta.dirname, '../..')
+
+/**
+ * Starts a program, killed with all that it has started when the test (or the file) is over. `env` is added to PATH, HOME
+ * and the like; no other variable is inherited.
+ */
+export function startProcess(
+  command: string,
+  args: readonly string[] = [],
+  options: CaptureOptions = {},
+): CapturedProcess {
+  const child = launchProcess(command, args, options)
+  cleanUp(async () => {
+    child.killGroup()
+    await child.ended
+  })
+  return child
+}
+
+/** `node src/cli/main.ts …` on the Node that runs the tests. */
+export function startCli(args: readonly string[], options: CaptureOptions = {}): CapturedProcess {
+  return startProcess(process.execPath, [path.join(PROJECT, 'src/cli/main.ts'), ...args], {
+    cwd: PROJECT,
+    ...options,
+  })
+}
