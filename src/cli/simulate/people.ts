@@ -1,0 +1,78 @@
+/**
+ * The people who write: invented, with numbers from the 555 range, the same ones in every run. A person's name and ids
+ * hang on the number alone, so a second run continues their conversations instead of changing who they are.
+ */
+import { createRandom, deriveSeed } from './random.ts'
+
+export type Person = {
+  name: string
+  user_id: string
+  /** Absent for who writes under a username and does not show the number. */
+  phone?: string
+  username?: string
+}
+
+/** So many different numbers there are: +1 555 and seven digits. */
+export const MAX_PEOPLE = 10_000_000
+
+const FIRST_NAMES = [
+  ...[
+    'Ana',
+    'Björn',
+    'Chloé',
+    'Dmitri',
+    'Esra',
+    'Fábio',
+    'Grace',
+    'Hüseyin',
+    'Inês',
+    'José',
+    'Kwame',
+    'Łucja',
+  ],
+  ...['Mária', 'Nguyễn', 'Olu', 'Priya', 'Quentin', 'René', 'Søren', 'Tomáš', 'Umar', 'Vera', '伟', 'Ximena'],
+  ...['Yūki', 'Zoë', 'أمل', 'אורי', 'सीमा', 'Οδυσσέας', 'Ирина', '지우'],
+] as const
+const LAST_NAMES = [
+  ...[
+    'Almeida',
+    'Brückner',
+    'Castañeda',
+    'Dvořák',
+    'Eze',
+    'Fontaine',
+    'García',
+    'Håkansson',
+    'Ito',
+    'Jansen',
+  ],
+  ...[
+    'Kovács',
+    'Lima',
+    'Müller',
+    'Nwosu',
+    "O'Neil",
+    'Pereira',
+    'Quispe',
+    'Rossi',
+    'Şahin',
+    'Tanaka',
+    'Usman',
+  ],
+] as const
+const DECORATIONS = ['🌻', '⚽', '✨', '🏳️‍🌈', '👩🏽‍💻'] as const
+
+/** Every tenth of them hides the number. */
+const NUMBER_IS_HIDDEN_AT = 9
+
+/** The person of this number, from 0. */
+export function personAt(index: number): Person {
+  const random = createRandom(deriveSeed(0x9e0_91e, 1, index))
+  const decoration = random.chance(0.15) ? ` ${random.pick(DECORATIONS)}` : ''
+  const name = `${random.pick(FIRST_NAMES)} ${random.pick(LAST_NAMES)}${decoration}`
+  const userId = `US.${1_555_000_000_000_000 + index}`
+  if (index % 10 === NUMBER_IS_HIDDEN_AT) return { name, user_id: userId, username: `writer${index}` }
+  // A step without a common factor with the range: neighbours look unrelated, and no number comes twice.
+  const line = String((index * 7_919 + 1_234) % MAX_PEOPLE).padStart(7, '0')
+  return { name, user_id: userId, phone: `1555${line}` }
+}
