@@ -7,7 +7,8 @@
  */
 import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../core/outcome.ts'
-import { applyIdentityChanges, resolveContacts, resolveConversations } from './contacts.ts'
+import { resolveContacts } from './contacts.ts'
+import { resolveConversations } from './conversations.ts'
 import { addCounts, type Counter } from './counters.ts'
 import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
 import type { Database } from './schema.ts'
@@ -49,7 +50,6 @@ async function writeInTransaction(
   await storeStatuses(trx, items.filter(isStatusItem), outcomes)
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
-  await applyIdentityChanges(trx, items.flatMap(identityChanges))
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
   await addCounts(trx, countOutcomes(inOrder))
   return inOrder
@@ -62,8 +62,7 @@ async function placeMessages(
   messages: readonly MessageItem[],
 ): Promise<PlacedMessage[]> {
   const refs = items.flatMap(contactRefs)
-  if (refs.length === 0) return []
-  const ids = await resolveContacts(trx, refs)
+  const ids = await resolveContacts(trx, refs, items.flatMap(identityChanges))
   const contactIds = new Map(refs.map((ref, index) => [ref.ref, ids[index] as string]))
   const contactId = (ref: object) => contactIds.get(ref) as string
   const conversationIds = await resolveConversations(

@@ -3,8 +3,8 @@
  *
  * Whoever writes on behalf of a contact or a conversation holds it shared to the end of the transaction; whoever merges
  * or retires holds it alone. It is the first lock of a transaction, so that nobody waits for it while others wait for
- * him. Behind it, everybody takes rows in one order: identifiers by (kind, value), contacts by id, conversations by
- * (provider, business number, contact), messages by id.
+ * him. Behind it, everybody takes rows in one order: identifiers by (kind, value), contacts by id, new conversations by
+ * (provider, business number, contact), messages.
  */
 import { sql, type Transaction } from 'kysely'
 import type { Database } from './schema.ts'

@@ -46,8 +46,7 @@ async function mergeConversations(
     FROM conversations v
     LEFT JOIN unnest(${losers}::bigint[], ${survivors}::bigint[]) AS m (loser, survivor) ON m.loser = v.contact_id
     WHERE v.contact_id = ANY (${[...losers, ...survivors]}::bigint[]) AND v.merged_into IS NULL
-    ORDER BY v.provider, v.business_number, v.contact_id
-    FOR UPDATE OF v`.execute(trx)
+    ORDER BY v.id FOR UPDATE OF v`.execute(trx)
   const groups = Map.groupBy(rows, (row) =>
     JSON.stringify([row.provider, row.business_number, row.survivor]),
   ).values()
