@@ -1,27 +1,20 @@
 /** What the parts of the service report, turned into log lines and metrics. */
-import type { Metrics, WebhookResult } from '../../api/metrics.ts'
-import type { ReceiveResult, ReceiverObserver } from '../../api/receive-webhook.ts'
+import type { Metrics } from '../../api/metrics.ts'
+import type { ReceiverObserver } from '../../api/receive-webhook.ts'
 import type { Logger } from '../../logger.ts'
 import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
-
-const WEBHOOK_RESULTS: Record<ReceiveResult, WebhookResult> = {
-  queued: 'accepted',
-  stored: 'accepted',
-  forged: 'unauthorized',
-  unavailable: 'unavailable',
-}
 
 export function observeReceiver(metrics: Metrics, log: Logger): ReceiverObserver {
   return {
     onWebhook: ({ provider, result, jobs, durationMs }) => {
-      metrics.countWebhook(provider, WEBHOOK_RESULTS[result])
+      metrics.countWebhook(provider, result)
       for (const { event } of jobs) metrics.countEvents(provider, event.kind)
       if (result === 'queued' || result === 'stored') metrics.observeAck(durationMs / 1000)
       if (result === 'stored') metrics.countDirectPath(jobs.length)
       log.debug({ provider, result, events: jobs.length, duration_ms: durationMs }, 'webhook')
     },
     onCircuit: (name, isOpen, err) => {
-      if (name === 'queue') metrics.setCircuitOpen(isOpen)
+      metrics.setCircuitOpen(name, isOpen)
       if (isOpen) log.warn({ store: name, err }, 'store does not confirm, going around it')
       else log.info({ store: name }, 'store confirms again')
     },
