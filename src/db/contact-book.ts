@@ -13,12 +13,16 @@ export type Person = {
   name: string | null
   username: string | null
   phone: string | null
-  /** When name, username and phone were last seen; a later sighting replaces them, an earlier one fills gaps. */
-  profile_at: number
+  /** When name, username or phone were last seen; a later sighting replaces them, an earlier one fills gaps. */
+  profile_at: number | undefined
+  /** Which of name, username and phone differ from what is stored. */
+  news: Set<ProfileField>
   /** Set once this person turned out to be another one. */
   same_as?: Person
-  isProfileChanged: boolean
 }
+
+const PROFILE_FIELDS = ['name', 'username', 'phone'] as const
+export type ProfileField = (typeof PROFILE_FIELDS)[number]
 
 /** An identifier that stands for a person until `retired_at`, which is Infinity for the present owner. */
 export type Ownership = Identifier & {
@@ -111,8 +115,8 @@ function addPerson(book: ContactBook): Person {
     name: null,
     username: null,
     phone: null,
-    profile_at: 0,
-    isProfileChanged: false,
+    profile_at: undefined,
+    news: new Set(),
   }
   book.people.push(person)
   return person
@@ -134,22 +138,23 @@ export function describe(person: Person, ref: ContactRef, seenAt: number): void 
   })
 }
 
-type Profile = Pick<Person, 'name' | 'username' | 'phone' | 'profile_at'>
+type Profile = Pick<Person, ProfileField | 'profile_at'>
 
 function adoptProfile(person: Person, seen: Profile): void {
-  const isNewer = seen.profile_at >= person.profile_at
-  for (const field of ['name', 'username', 'phone'] as const) {
+  const seenAt = seen.profile_at ?? -Infinity
+  const isNewer = seenAt >= (person.profile_at ?? -Infinity)
+  for (const field of PROFILE_FIELDS) {
     const value = seen[field]
     if (value === null || isSameText(field, value, person[field])) continue
     if (person[field] !== null && !isNewer) continue
     person[field] = value
-    person.isProfileChanged = true
+    person.news.add(field)
   }
-  person.profile_at = Math.max(person.profile_at, seen.profile_at)
+  if (isNewer && PROFILE_FIELDS.some((field) => seen[field] !== null)) person.profile_at = seen.profile_at
 }
 
 /** Two spellings of one number are no news: they would rewrite the row with every message. */
-function isSameText(field: keyof Profile, value: string, current: string | null): boolean {
+function isSameText(field: ProfileField, value: string, current: string | null): boolean {
   if (field !== 'phone' || current === null) return value === current
   return phoneKey(value) === phoneKey(current)
 }

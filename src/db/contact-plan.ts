@@ -33,7 +33,7 @@ export function planContacts(book: ContactBook): ContactPlan {
     ),
     retirements: ownerships.filter(({ stored, retired_at }) => stored && stored.retired_at !== retired_at),
     uses: ownerships.filter(hasMovedUse),
-    profiles: people.filter(({ id, isProfileChanged }) => id !== undefined && isProfileChanged),
+    profiles: people.filter(({ id, news }) => id !== undefined && news.size > 0),
   }
 }
 

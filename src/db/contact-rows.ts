@@ -63,7 +63,7 @@ function readPerson(row: LoadedRow): Person {
     username: row.username,
     phone: row.phone,
     profile_at: row.updated_at.getTime(),
-    isProfileChanged: false,
+    news: new Set(),
   }
 }
 
@@ -77,7 +77,9 @@ export async function insertContacts(
   trx: Transaction<Database>,
   plan: ContactPlan,
 ): Promise<string[] | undefined> {
-  const people = plan.newPeople.map((person, ord) => ({ ord, ...profileRow(person) }))
+  const people = plan.newPeople.map(({ name, username, phone, profile_at }, ord) => {
+    return { ord, name, username, phone, profile_at: timestamp(profile_at) }
+  })
   const identifiers = plan.newOwnerships.map((ownership) => ({
     ...identifierRow(ownership),
     ord: plan.newPeople.indexOf(ownership.person),
@@ -90,7 +92,7 @@ export async function insertContacts(
         AS p (ord integer, name text, username text, phone text, profile_at timestamptz)
     ), inserted_contacts AS (
       INSERT INTO contacts (id, name, username, phone, updated_at)
-      SELECT id, name, username, phone, profile_at FROM person
+      SELECT id, name, username, phone, coalesce(profile_at, now()) FROM person
     ), inserted AS (
       INSERT INTO contact_identifiers (kind, value, retired_at, contact_id, first_used_at, last_used_at)
       SELECT i.kind, i.value, i.retired_at, coalesce(i.contact_id, person.id), i.first_used_at, i.last_used_at
@@ -111,7 +113,7 @@ export async function insertContacts(
 /** Name, username and phone: the later sighting wins here too, when two writers come together. */
 export async function updateProfiles(trx: Transaction<Database>, people: readonly Person[]): Promise<void> {
   if (people.length === 0) return
-  const profiles = people.map((person) => ({ id: person.id, ...profileRow(person) }))
+  const profiles = people.map(newsOf)
   await sql`
     WITH seen AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(profiles)}::json)
@@ -178,10 +180,19 @@ function identifierRow({ kind, value, retired_at, first_used_at, last_used_at }:
   }
 }
 
-function profileRow({ name, username, phone, profile_at }: Person) {
-  return { name, username, phone, profile_at: timestamp(profile_at) }
+/** What did not change is left to whoever changes it at this moment. */
+function newsOf(person: Person) {
+  const { name, username, phone, news, profile_at } = person
+  return {
+    id: person.id,
+    name: news.has('name') ? name : null,
+    username: news.has('username') ? username : null,
+    phone: news.has('phone') ? phone : null,
+    profile_at: timestamp(profile_at),
+  }
 }
 
-function timestamp(ms: number): string {
+function timestamp(ms: number | undefined): string | null {
+  if (ms === undefined) return null
   return ms === Infinity ? 'infinity' : new Date(ms).toISOString()
 }
