@@ -13,6 +13,15 @@ type CommandEntry = { summary: string; load: () => Promise<{ command: Command }>
 
 /** In the order in which the help lists them. `summary` repeats the command's own, so that the help loads none. */
 export const COMMANDS: Record<string, CommandEntry> = {
+  start: {
+    summary: 'run receiver, worker and dashboard in one process',
+    load: () => import('./start.ts'),
+  },
+  api: {
+    summary: 'run the receiver, the dashboard and Bull Board',
+    load: () => import('./api.ts'),
+  },
+  worker: { summary: 'run a worker', load: () => import('./worker.ts') },
   simulate: {
     summary: 'send signed webhooks to a running service, then count what was stored',
     load: () => import('./simulate.ts'),

@@ -27,8 +27,6 @@ export type ReceiverServiceDeps = {
   log: Logger
   /** Everything that is not a webhook; on a port of its own where ADMIN_PORT says so. */
   adminRouter: Router
-  /** Health checks, on the receiver's port also when the admin has its own. */
-  healthRouter: Router
 }
 
 export type ReceiverService = {
@@ -46,7 +44,7 @@ const CLOSE_DEADLINE_MS = 3_500
 
 /** @throws Error with one line when the port is taken. */
 export async function startReceiverService(deps: ReceiverServiceDeps): Promise<ReceiverService> {
-  const { config, backend, metrics, log, adminRouter, healthRouter } = deps
+  const { config, backend, metrics, log, adminRouter } = deps
   const guard = createMemoryGuard(backend)
   const webhooks = createWebhookRoutes({
     providers: createProviders({
@@ -66,7 +64,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
 
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
-  const routers = isSplit ? [webhooks, healthRouter] : [webhooks, adminRouter]
+  const routers = isSplit ? [webhooks] : [webhooks, adminRouter]
   const servers: HttpServer[] = [
     await startHttpServer(createApp({ routers, trustProxy, log }), { port, host }),
   ]

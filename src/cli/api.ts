@@ -1,0 +1,25 @@
+/** `wa-ingest api`: one of the two processes of a production set-up. */
+import { loadConfig } from '../config.ts'
+import { createLogger } from '../logger.ts'
+import type { Command } from './command.ts'
+import { runService } from './service/run-service.ts'
+
+export const command: Command = {
+  name: 'api',
+  summary: 'run the receiver, the dashboard and Bull Board',
+  usage: `Usage: wa-ingest api
+
+Receives webhooks and puts them on the queue, and serves the dashboard, Bull Board, health and metrics.
+Runs until SIGTERM or Ctrl-C, and logs JSON lines to stdout. The database must have been migrated: wa-ingest migrate.
+
+Options:
+  -h, --help  this text
+
+Every environment variable: docs/configuration.md.`,
+  options: {},
+  run: async ({ env, signal }) => {
+    const config = loadConfig(env)
+    const log = createLogger({ level: config.logLevel, process: 'api' })
+    return runService({ config, log, signal, parts: ['receiver'], database: 'check' })
+  },
+}

@@ -1,0 +1,110 @@
+/** Opens what a service process stores in: the database and the queue. */
+import type { Kysely } from 'kysely'
+import type { Config } from '../../config.ts'
+import { createDatabase, createPool } from '../../db/connect.ts'
+import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'
+import type { Database } from '../../db/schema.ts'
+import { sqlStateOf } from '../../db/sql-state.ts'
+import type { RunContext } from '../../lifecycle.ts'
+import type { Logger } from '../../logger.ts'
+import type { QueueBackend } from '../../queue/backend.ts'
+import { migrateQueueSchema, openPostgresBackend } from '../../queue/postgres-backend.ts'
+import { openRedisBackend } from '../../queue/redis-backend.ts'
+import { logConnectionErrors } from './observers.ts'
+import { openServiceDatabase } from './open-database.ts'
+
+export type Stores = { databaseUrl: string; db: Kysely<Database>; backend: QueueBackend }
+
+export type OpenStoresOptions = {
+  config: Config
+  log: Logger
+  context: RunContext
+  /**
+   * - `migrate`: the database must be there, and is brought up to date
+   * - `check`: a database of another schema stops the start; one that is away does not, it is waited for
+   */
+  database: 'migrate' | 'check'
+}
+
+const POOL_CONNECTIONS = 10
+/** A write that takes longer than this is given up; its batch is retried. */
+const STATEMENT_TIMEOUT_MS = 30_000
+const QUERY_TIMEOUT_MS = 35_000
+const QUEUE_CLOSE_TIMEOUT_MS = 1_000
+
+export async function openStores({ config, log, context, database }: OpenStoresOptions): Promise<Stores> {
+  const server = await openServiceDatabase(config, log)
+  context.releases.add('embedded postgresql', () => server.stop())
+
+  const db = createDatabase(
+    createPool({
+      url: server.url,
+      applicationName: 'wa-ingest',
+      max: POOL_CONNECTIONS,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+      queryTimeoutMs: QUERY_TIMEOUT_MS,
+      onError: logConnectionErrors(log, 'database'),
+    }),
+  )
+  context.releases.add('database connections', () => db.destroy())
+  if (database === 'migrate') await migrate(server.directUrl, context.signal)
+  else await checkSchema(db, config, log)
+
+  const onError = logConnectionErrors(log, 'queue')
+  if (config.redis === undefined) await migrateQueueSchema(server.directUrl)
+  const backend =
+    config.redis === undefined
+      ? openPostgresBackend({ databaseUrl: server.directUrl, onError })
+      : openRedisBackend({ redis: config.redis, onError })
+  context.releases.add('queue', () => backend.close(), { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS })
+  return { databaseUrl: server.url, db, backend }
+}
+
+async function migrate(url: string, signal: AbortSignal): Promise<void> {
+  const db = createDatabase(createPool({ url, applicationName: 'wa-ingest migrate', max: 1 }))
+  try {
+    await migrateToLatest(db, { signal })
+  } catch (err) {
+    throw describeConnectionError(err)
+  } finally {
+    await db.destroy()
+  }
+}
+
+async function checkSchema(db: Kysely<Database>, config: Config, log: Logger): Promise<void> {
+  try {
+    await assertSchemaIsCurrent(db)
+  } catch (err) {
+    // With the queue on PostgreSQL nothing works without it; with Redis the queue holds what comes in meanwhile.
+    if (config.redis === undefined || !isAway(err)) throw describeConnectionError(err)
+    log.warn({ err }, 'database is away, waiting for it')
+  }
+}
+
+const AWAY_CODES = new Set(['ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET', 'EHOSTUNREACH', '57P03', '53300'])
+
+function isAway(err: unknown): boolean {
+  const code = err instanceof Error && 'code' in err ? String(err.code) : ''
+  return AWAY_CODES.has(code) || (err instanceof Error && /timeout/i.test(err.message))
+}
+
+/** The driver's words for a wrong DATABASE_URL name neither the variable nor the next step. */
+function describeConnectionError(err: unknown): unknown {
+  if (!(err instanceof Error)) return err
+  const code = sqlStateOf(err) ?? ('code' in err ? String(err.code) : undefined)
+  const hint = code === undefined ? undefined : CONNECTION_HINTS[code]
+  return hint === undefined
+    ? err
+    : new Error(`the database of DATABASE_URL cannot be used: ${hint}`, { cause: err })
+}
+
+const CONNECTION_HINTS: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens at its host and port; is PostgreSQL running there?',
+  ENOTFOUND: 'its host name is not known',
+  EAI_AGAIN: 'its host name cannot be looked up at the moment',
+  ETIMEDOUT: 'its host does not answer',
+  '28P01': 'the password is wrong',
+  '28000': 'the user may not connect (see pg_hba.conf)',
+  '3D000': 'there is no database of this name; create it first',
+  '42501': 'the user may not create tables in it',
+}

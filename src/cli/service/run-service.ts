@@ -1,0 +1,77 @@
+/** The service processes: receiver, worker, or both in one. */
+import { createMetrics, type Metrics } from '../../api/metrics.ts'
+import { type Config, describeConfig } from '../../config.ts'
+import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
+import type { Logger } from '../../logger.ts'
+import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counter.ts'
+import { createAdminService } from './admin-service.ts'
+import { openStores, type Stores } from './open-stores.ts'
+import { type ReceiverService, startReceiverService } from './receiver-service.ts'
+import { startWorkerService } from './worker-service.ts'
+
+export type RunServiceOptions = {
+  config: Config
+  log: Logger
+  signal: AbortSignal
+  parts: readonly ('receiver' | 'worker')[]
+  database: 'migrate' | 'check'
+  onReady?: (ready: { receiver: ReceiverService | undefined; databaseUrl: string }) => void
+}
+
+/** Ctrl-C is to end everything in under 5 s. */
+const SHUTDOWN_TIMEOUT_MS = 4_500
+const WORKER_CLOSE_TIMEOUT_MS = 1_500
+const SWEEP_INTERVAL_MS = 5_000
+const DUPLICATES_INTERVAL_MS = 2_000
+const MEMORY_INTERVAL_MS = 1_000
+
+type Part = { config: Config; log: Logger; context: RunContext; stores: Stores; metrics: Metrics }
+
+/** Runs until the signal; the result is the exit code. */
+export function runService(options: RunServiceOptions): Promise<number> {
+  const { config, log, signal, parts, database, onReady } = options
+  return runUntilSignal({
+    log,
+    signal,
+    shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
+    start: async (context) => {
+      log.info(describeConfig(config), 'starting')
+      for (const warning of config.warnings) log.warn({ detail: warning }, 'configuration')
+      const stores = await openStores({ config, log, context, database })
+      const part = { config, log, context, stores, metrics: createMetrics() }
+      if (parts.includes('worker')) startWorker(part)
+      const receiver = parts.includes('receiver') ? await startReceiver(part) : undefined
+      log.info({ port: receiver?.port, queue: stores.backend.kind, parts: parts.join(', ') }, 'ready')
+      onReady?.({ receiver, databaseUrl: stores.databaseUrl })
+    },
+  })
+}
+
+async function startReceiver({ config, log, context, stores, metrics }: Part): Promise<ReceiverService> {
+  const { db, backend } = stores
+  const adminRouter = createAdminService({ config, db, backend, metrics, log })
+  const receiver = await startReceiverService({ config, db, backend, metrics, log, adminRouter })
+  context.releases.add('http server', () => receiver.close())
+  repeat(context, log, 'queue memory', MEMORY_INTERVAL_MS, () => receiver.watchQueueMemory())
+  return receiver
+}
+
+function startWorker({ config, log, context, stores, metrics }: Part): void {
+  const { db, backend } = stores
+  const worker = startWorkerService({ config, db, backend, metrics, log })
+  context.releases.add('worker', () => worker.close(WORKER_CLOSE_TIMEOUT_MS))
+  const duplicates = createQueueDuplicateCounter({ events: backend.createQueueEvents('inbound'), db })
+  repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
+  repeat(context, log, 'queue duplicates', DUPLICATES_INTERVAL_MS, () => duplicates.runOnce())
+}
+
+function repeat(
+  context: RunContext,
+  log: Logger,
+  task: string,
+  intervalMs: number,
+  runOnce: () => Promise<void>,
+) {
+  const onError = (err: unknown) => log.warn({ err, task }, 'background task failed, to be tried again')
+  void runEvery(intervalMs, runOnce, context.signal, onError)
+}

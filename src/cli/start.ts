@@ -1,0 +1,43 @@
+/** `wa-ingest start`: everything in one process, for a first look and for small installations. */
+import { loadConfig } from '../config.ts'
+import { createLogger } from '../logger.ts'
+import type { Command } from './command.ts'
+import { writeLine } from './command.ts'
+import { runService } from './service/run-service.ts'
+import { welcome } from './service/welcome.ts'
+
+export const command: Command = {
+  name: 'start',
+  summary: 'run receiver, worker and dashboard in one process',
+  usage: `Usage: wa-ingest start
+
+Runs the receiver, the worker, the dashboard and Bull Board in one process until Ctrl-C.
+
+Without DATABASE_URL it brings its own PostgreSQL and keeps the data in DATA_DIR (.data); without REDIS_URL the
+queue is in PostgreSQL too. The database is migrated first. Missing secrets are generated on the first start and
+kept in DATA_DIR, unless NODE_ENV is production or HOST is reachable from other machines: then they must be set.
+
+Options:
+  -h, --help  this text
+
+Every environment variable: docs/configuration.md.`,
+  options: {},
+  run: async ({ env, stdout, stderr, signal }) => {
+    const config = loadConfig(env)
+    const log = createLogger({
+      level: config.logLevel,
+      process: 'start',
+      stream: stderr as NodeJS.WriteStream,
+    })
+    return runService({
+      config,
+      log,
+      signal,
+      parts: ['receiver', 'worker'],
+      database: 'migrate',
+      onReady: ({ receiver }) => {
+        for (const line of welcome(config, receiver?.port, receiver?.adminPort)) writeLine(stdout, line)
+      },
+    })
+  },
+}
