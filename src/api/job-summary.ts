@@ -14,6 +14,9 @@ const SHOWN_FIELDS = ['v', 'kind', 'provider', 'field', 'received_at'] as const
 /** Fields whose size is shown in place of their content. */
 const SIZED_FIELDS = ['payload', 'context'] as const
 
+/** A table, column or constraint of this project. */
+const IDENTIFIER = /^[a-z]+(?:_[a-z]+)+$/
+
 export function summarizeJobData(data: unknown): Record<string, unknown> {
   if (typeof data !== 'object' || data === null) return { hidden: sizeOf(data) }
   const fields = new Map<string, unknown>(Object.entries(data))
@@ -42,7 +45,7 @@ export function summarizeResult(result: unknown): unknown {
 export function maskText(text: string): string {
   const masked = text
     .slice(0, MAX_TEXT_LENGTH)
-    .replace(/"(?!\w+_\w+")[^"]*(?:"|$)/g, '"…"')
+    .replace(/"([^"]*)(?:"|$)/g, (quoted, inner) => (IDENTIFIER.test(inner) ? quoted : '"…"'))
     .replace(/(?<![\w~])\d{7,}/g, '…')
   return maskWaMessageId(masked)
 }

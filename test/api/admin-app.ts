@@ -1,0 +1,59 @@
+/** The admin routes on a port of their own, as a process without webhooks would serve them. */
+import express from 'express'
+import { type AdminRouterDeps, createAdminRouter } from '../../src/api/admin-router.ts'
+import { createMetrics } from '../../src/api/metrics.ts'
+import { createErrorHandler, notFound } from '../../src/api/problem.ts'
+import { createDashboard, type DashboardDeps } from '../../src/dashboard/dashboard.ts'
+import { basicAuth, bearerAuth, serve } from '../support/http.ts'
+import { captureLog } from './captured-log.ts'
+
+export const USER = 'admin'
+export const PASSWORD = 'correct horse battery staple'
+export const API_TOKEN = 'api-token-of-the-tests'
+export const METRICS_TOKEN = 'metrics-token-of-the-tests'
+export const asAdmin = basicAuth(USER, PASSWORD)
+export const withApiToken = bearerAuth(API_TOKEN)
+export const withMetricsToken = bearerAuth(METRICS_TOKEN)
+
+export const TOTALS = {
+  received: 1_234_567,
+  stored: 1_000_000,
+  duplicates: { queue: 34_000, database: 200_000 },
+  merged: 500,
+  parked: 67,
+  unknown_sends: 0,
+}
+
+export type AdminApp = { url: string; logLines: () => Record<string, unknown>[] }
+
+export async function startAdminApp(
+  overrides: Partial<AdminRouterDeps & DashboardDeps> & { trustProxy?: number } = {},
+): Promise<AdminApp> {
+  const { log, lines } = captureLog()
+  const stats = overrides.stats ?? (async () => TOTALS)
+  const dashboard = createDashboard({
+    totals: overrides.totals ?? stats,
+    waitingJobs: overrides.waitingJobs ?? (async () => 42),
+  })
+  const app = express()
+  app.disable('x-powered-by')
+  if (overrides.trustProxy !== undefined) app.set('trust proxy', overrides.trustProxy)
+  app.use(
+    createAdminRouter({
+      admin: { user: USER, password: PASSWORD },
+      apiTokens: [API_TOKEN],
+      metricsToken: METRICS_TOKEN,
+      health: { checks: [] },
+      metrics: createMetrics(),
+      stats,
+      boardQueues: [],
+      bullBoardWrite: false,
+      dashboard,
+      log,
+      ...overrides,
+    }),
+  )
+  app.use(notFound)
+  app.use(createErrorHandler({ log, renderErrorPage: dashboard.renderErrorPage }))
+  return { url: await serve(app), logLines: lines }
+}
