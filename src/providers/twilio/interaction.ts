@@ -3,44 +3,34 @@
  * What was tapped has a title; of a flow the answers are listed, wherever in the JSON they stand.
  */
 
-/** Of no interest to a reader. */
-const TECHNICAL_KEYS = new Set(['flow_token', 'type', 'id'])
-/** Enough for JSON inside JSON inside Meta's reply object; whatever lies deeper is in the payload. */
-const MAX_LEVELS = 6
+/** Enough for a page of a flow with a list in it; whatever lies deeper is in the payload. */
+const MAX_LEVELS = 5
 const MAX_ANSWERS = 50
+/** What Meta puts around what was tapped or answered. */
+const REPLY_KEYS = ['list_reply', 'button_reply', 'nfm_reply']
 
 /** One line for a reader; text that is no JSON is that line. */
 export function readInteraction(json: string | undefined): string | undefined {
   if (json === undefined) return undefined
-  const value = parseOrText(json)
-  if (!isObject(value)) return typeof value === 'string' ? value : json
-  const title = findTitle(value)
-  if (title !== undefined) return title
-  const answers = listAnswers('', value, MAX_LEVELS).slice(0, MAX_ANSWERS)
-  return answers.length === 0 ? undefined : answers.join(', ')
-}
-
-function findTitle(value: object): string | undefined {
-  for (const [key, reply] of Object.entries(value)) {
-    if (!/^(?:list|button)_reply$/.test(key) || !isObject(reply)) continue
-    const title = Object.entries(reply).find(([name]) => name === 'title')?.[1]
-    if (typeof title === 'string' && title !== '') return title
-  }
-  return undefined
+  const interaction = parseOrText(json)
+  const reply = REPLY_KEYS.map((key) => property(interaction, key)).find((value) => value !== undefined)
+  const title = property(reply, 'title')
+  if (typeof title === 'string' && title !== '') return title
+  const form = property(reply ?? interaction, 'response_json') ?? reply ?? interaction
+  const answers = listAnswers('', typeof form === 'string' ? parseOrText(form) : form, MAX_LEVELS)
+  return answers.length === 0 ? undefined : answers.slice(0, MAX_ANSWERS).join(', ')
 }
 
 function listAnswers(key: string, value: unknown, levels: number): string[] {
-  if (levels === 0 || TECHNICAL_KEYS.has(key)) return []
-  const answer = typeof value === 'string' ? parseOrText(value) : value
-  if (!isObject(answer)) {
-    const text = typeof value === 'string' ? value : JSON.stringify(value)
-    return text === '' || text === 'null' ? [] : [key === '' ? text : `${key}: ${text}`]
+  if (levels === 0 || key === 'flow_token' || value === null || value === '') return []
+  if (Array.isArray(value)) return value.flatMap((item) => listAnswers(key, item, levels - 1))
+  if (typeof value === 'object') {
+    return Object.entries(value).flatMap(([name, item]) => listAnswers(name, item, levels - 1))
   }
-  if (Array.isArray(answer)) return answer.flatMap((item) => listAnswers(key, item, levels - 1))
-  return Object.entries(answer).flatMap(([name, item]) => listAnswers(name, item, levels - 1))
+  return [key === '' ? String(value) : `${key}: ${value}`]
 }
 
-/** JSON that is an object or a list; everything else is text as it stands: an answer `12` is no number to calculate with. */
+/** JSON that is an object or a list; everything else is text as it stands: `12` is no number to calculate with. */
 function parseOrText(text: string): unknown {
   if (!/^\s*[{[]/.test(text)) return text
   try {
@@ -50,6 +40,7 @@ function parseOrText(text: string): unknown {
   }
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
+function property(value: unknown, key: string): unknown {
+  if (typeof value !== 'object' || value === null) return undefined
+  return Object.entries(value).find(([name]) => name === key)?.[1]
 }

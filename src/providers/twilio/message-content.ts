@@ -28,8 +28,11 @@ export function readContent(fields: Fields): string | undefined {
 }
 
 function readPlace(fields: Fields): string | undefined {
-  const names = [fields.get('Label'), fields.get('Address')].filter((name) => name !== undefined)
-  if (names.length > 0) return names.join(', ')
+  const [label, address] = [fields.get('Label'), fields.get('Address')]
+  if (label !== undefined && address !== undefined) {
+    return address.startsWith(label) ? address : `${label}, ${address}`
+  }
   const [latitude, longitude] = [fields.get('Latitude'), fields.get('Longitude')]
-  return latitude !== undefined && longitude !== undefined ? `${latitude}, ${longitude}` : undefined
+  const point = latitude !== undefined && longitude !== undefined ? `${latitude},${longitude}` : undefined
+  return label ?? address ?? point
 }

@@ -23,6 +23,7 @@ const USER_ID_FIELDS = ['ParentExternalUserId', 'ExternalParentUserId', 'Externa
 
 export const normalizeTwilio: Normalize = (event) => {
   if (event.park !== undefined) return { kind: 'parked', reason: event.park }
+  if (event.kind === 'unreadable') return parked('unreadable')
   if (event.kind === 'other') return { kind: 'other', identities: [], contacts: [] }
   try {
     return normalizeFields(event, readFields(event.payload))
