@@ -1,0 +1,88 @@
+/**
+ * Does a committed row survive a crash, and is a message unique? Both rest on settings that an owner of the database can
+ * change at any time.
+ */
+import type { Pool } from 'pg'
+import type { SettingFinding } from '../core/setting-finding.ts'
+import { sqlStateOf } from './sql-state.ts'
+
+/** Below it BullMQ's PostgreSQL backend does not work, nor does what the writer uses. */
+const MIN_VERSION = 13
+
+const SETTING_ADVICE = {
+  fsync: 'a crash of the machine can corrupt the database; set fsync = on in postgresql.conf',
+  full_page_writes:
+    'a crash of the machine can tear pages apart; set full_page_writes = on in postgresql.conf',
+  synchronous_commit:
+    'a crash loses the last messages that were acknowledged; set synchronous_commit = on for this role and database',
+} as const
+
+/**
+ * What is unsafe about this database for the role that the pool connects as. Empty: nothing.
+ * @throws when the server cannot be reached.
+ */
+export async function checkPostgresSafety(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
+  const findings = await Promise.all([checkSettings(pool), checkUnloggedTables(pool), checkUniqueIndex(pool)])
+  return findings.flat()
+}
+
+async function checkSettings(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
+  const { rows } = await pool.query<{ name: string; setting: string }>(
+    'SELECT name, setting FROM pg_settings WHERE name = ANY ($1)',
+    [[...Object.keys(SETTING_ADVICE), 'server_version_num']],
+  )
+  const settings = new Map(rows.map(({ name, setting }) => [name, setting]))
+  const off = Object.entries(SETTING_ADVICE)
+    .filter(([name]) => settings.get(name) === 'off')
+    .map(([name, advice]) => unsafe(name, 'off', 'on', advice))
+  const version = Math.floor(Number(settings.get('server_version_num')) / 10_000)
+  if (version >= MIN_VERSION) return off
+  return [...off, unsafe('version', String(version), `${MIN_VERSION} or later`, 'upgrade the server')]
+}
+
+/** PostgreSQL empties an unlogged table after a crash. */
+async function checkUnloggedTables(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `SELECT relname AS name FROM pg_class
+      WHERE relpersistence = 'u' AND oid IN (to_regclass('chat_messages'), to_regclass('message_statuses'),
+        to_regclass('webhook_events'), to_regclass('conversations'), to_regclass('contacts'))`,
+  )
+  return rows.map(({ name }) =>
+    unsafe(`table ${name}`, 'unlogged', 'logged', `a crash empties it; ALTER TABLE ${name} SET LOGGED`),
+  )
+}
+
+/**
+ * Asks the planner for the very conflict target that the writer names: it takes a unique index only if it is valid and
+ * covers the predicate, which looking at names would not tell.
+ */
+async function checkUniqueIndex(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
+  try {
+    await pool.query(
+      `EXPLAIN INSERT INTO chat_messages (wa_message_id) VALUES ('')
+        ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> '' DO NOTHING`,
+    )
+    return []
+  } catch (err) {
+    const problem = INDEX_PROBLEMS[sqlStateOf(err) ?? '']
+    if (problem === undefined) throw err
+    return [unsafe('unique index on chat_messages (wa_message_id)', problem.actual, 'valid', problem.advice)]
+  }
+}
+
+const INDEX_PROBLEMS: Record<string, { actual: string; advice: string } | undefined> = {
+  // invalid_column_reference: no unique index matches
+  '42P10': {
+    actual: 'missing or invalid',
+    advice: 'nothing is stored without it; run npx wa-ingest dedupe, then npx wa-ingest migrate',
+  },
+  // undefined_table, undefined_column
+  '42P01': { actual: 'without its table', advice: 'run npx wa-ingest migrate' },
+  '42703': { actual: 'without its column', advice: 'run npx wa-ingest migrate' },
+  // insufficient_privilege
+  '42501': { actual: 'out of reach', advice: 'GRANT SELECT, INSERT, UPDATE ON chat_messages to this role' },
+}
+
+function unsafe(setting: string, actual: string, expected: string, advice: string): SettingFinding {
+  return { setting: `postgresql ${setting}`, actual, expected, severity: 'unsafe', advice }
+}
