@@ -139,9 +139,9 @@ function* itemsOfChunk(chunk: unknown, around: Around, contacts: ContactIndex): 
   const context = { ...around.context, list: 'history' }
   if (!isObject(chunk)) return yield other(chunk, { ...around, context }, 'history chunk is not an object')
   const { threads, ...rest } = chunk
-  if (!Array.isArray(threads)) return yield other(chunk, { ...around, context })
+  if (list(threads).length === 0) return yield other(chunk, { ...around, context })
   const threadsLeft: unknown[] = []
-  for (const thread of threads) {
+  for (const thread of list(threads)) {
     const { id, messages, ...restOfThread } = object(thread)
     const thread_id = scalar(id)
     for (const message of list(messages)) {

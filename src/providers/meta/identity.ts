@@ -8,7 +8,7 @@
  */
 import type { ContactRef } from '../../core/fact.ts'
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
-import { first, type JsonObject, object, present, scalar, text } from './json-reader.ts'
+import { first, idText, type JsonObject, object, present, scalar, text } from './json-reader.ts'
 
 /** What one item says of one person, unread. `address`: a phone number, or a BSUID in its place. */
 export type Person = { address?: unknown; user_id?: unknown; parent_user_id?: unknown }
@@ -95,7 +95,7 @@ export function identifiersOf(ref: ContactRef): string[] {
 
 /** An id of a person or a group. */
 export function identifier(value: unknown): string | undefined {
-  const id = scalar(value)
+  const id = idText(value)
   return id !== undefined && id.length <= MAX_IDENTIFIER_LENGTH ? id : undefined
 }
 

@@ -32,10 +32,16 @@ export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-/** A string or a number as text: what Meta documents as a string of digits is sometimes sent as a number. */
+/** A string or a number as text: what Meta documents as one of them is sometimes sent as the other. */
 export function scalar(value: unknown): string | undefined {
   if (typeof value === 'number') return String(value)
   return isRawJson(value) ? value.rawJSON : text(value)
+}
+
+/** A string, or a whole number as text: an id or an address. */
+export function idText(value: unknown): string | undefined {
+  const id = scalar(value)
+  return typeof value === 'string' || (id !== undefined && /^\d+$/.test(id)) ? id : undefined
 }
 
 /** The property under a name that the provider chose: inherited ones (`constructor`) are none. */

@@ -46,7 +46,7 @@ function location(body: unknown): string | undefined {
   const { name, address, latitude, longitude } = object(body)
   const [named, addressed] = [text(name), text(address)]
   if (named !== undefined && addressed !== undefined)
-    return addressed.startsWith(named) ? addressed : `${named}, ${addressed}`
+    return `${addressed},`.startsWith(`${named},`) ? addressed : `${named}, ${addressed}`
   const [lat, long] = [scalar(latitude), scalar(longitude)]
   return first(named, addressed, lat !== undefined && long !== undefined ? `${lat},${long}` : undefined)
 }

@@ -4,7 +4,7 @@ import type { ContactRef, Fact, MessageFact } from '../../core/fact.ts'
 import type { KnownStatus } from '../../core/status.ts'
 import type { MetaContext } from './envelope.ts'
 import { isIdentified } from './identity.ts'
-import { first, type JsonObject, jsonText, object, own, present, text, unixTime } from './json-reader.ts'
+import { type JsonObject, jsonText, object, present, text, unixTime } from './json-reader.ts'
 import { messageContent } from './message-content.ts'
 import { repliedMessageId, targetMessageId } from './message-links.ts'
 import { messageMedia } from './message-media.ts'
@@ -13,12 +13,12 @@ import { type Parties, partiesOf } from './parties.ts'
 import { businessNumber, callbackId } from './surroundings.ts'
 import { identityChange, newIdentity, oldIdentity } from './system-identity.ts'
 
-/** The history comes later, under the same id, with the media that this type stands for. */
+/** Stands in for media of the history, which comes later in a webhook of its own, under the same id. */
 const PLACEHOLDER = 'media_placeholder'
 
 const SOURCES = { message: 'webhook', echo: 'echo', history: 'history' } as const
 
-/** `history_context.status`: the state of a message that the business sent. Pending: not yet accepted by the recipient's side. */
+/** `history_context.status` of what the business sent; `PENDING` has not left the phone app's side yet. */
 const HISTORY_STATUSES: Readonly<Record<string, KnownStatus>> = {
   PENDING: 'accepted',
   SENT: 'sent',
@@ -79,6 +79,6 @@ function contactOf(message: JsonObject, { contact, sender }: Parties): ContactRe
 
 function outboundStatus(event: WebhookEvent, message: JsonObject): KnownStatus | undefined {
   if (event.kind === 'echo') return 'sent'
-  const status = text(object(message.history_context).status)?.toUpperCase()
-  return status === undefined ? undefined : (first(own(HISTORY_STATUSES, status)) as KnownStatus | undefined)
+  const status = text(object(message.history_context).status)?.toUpperCase() ?? ''
+  return Object.hasOwn(HISTORY_STATUSES, status) ? HISTORY_STATUSES[status] : undefined
 }

@@ -76,9 +76,10 @@ function identify({ kind, value, context }: MetaItem): Identity {
     const isMisfit = context.list !== undefined && !isObject(value)
     return isMisfit ? { park: `item of ${context.list} is not an object` } : {}
   }
-  if (!isObject(value)) return { park: `${kind} is not an object` }
+  const name = kind === 'history' ? 'history message' : kind
+  if (!isObject(value)) return { park: `${name} is not an object` }
   const id = messageId(value.id)
-  if (id === undefined) return { park: `${kind} ${messageIdProblem(value.id)}` }
+  if (id === undefined) return { park: `${name} ${messageIdProblem(value.id)}` }
   if (kind === 'message') return { wa_message_id: id, job_id: messageJobId(id) }
   if (kind === 'echo') return { wa_message_id: id, job_id: echoJobId(id) }
   if (kind === 'history') return { wa_message_id: id, job_id: historyJobId(id, messageType(value)) }

@@ -9,7 +9,7 @@ import type { ContactRef, MessageFact } from '../../core/fact.ts'
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
 import type { MetaContext } from './envelope.ts'
 import { addresseeOf, contactRef, identifier, senderOf } from './identity.ts'
-import { first, type JsonObject, scalar, text } from './json-reader.ts'
+import { first, idText, type JsonObject, text } from './json-reader.ts'
 import { displayedNumber } from './surroundings.ts'
 
 export type Parties = Pick<MessageFact, 'direction' | 'contact'> & { sender?: ContactRef | undefined }
@@ -52,6 +52,6 @@ function isFromBusiness(message: JsonObject, context: MetaContext): boolean {
 }
 
 function numberKey(value: unknown): string | undefined {
-  const digits = phoneDigits(scalar(value) ?? '')
+  const digits = phoneDigits(idText(value) ?? '')
   return digits === undefined ? undefined : phoneKey(digits)
 }
