@@ -4,10 +4,28 @@ import { PassThrough, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { describeConfig, loadConfig } from '../src/config.ts'
 import { createLogger, type Logger, type LoggerOptions, maskWaMessageId } from '../src/logger.ts'
 
 const MODULE = pathToFileURL('src/logger.ts').href
 const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQUVEMDAwMDAwMDAwMDAwMDAwMAA='
+
+const EVERYTHING_SET = {
+  NODE_ENV: 'production',
+  TRUST_PROXY: 'loopback',
+  PUBLIC_URL: 'https://wa.example.com',
+  DATABASE_URL: 'postgres://db/wa',
+  DATABASE_DIRECT_URL: 'postgres://db:5433/wa',
+  REDIS_URL: 'redis://cache',
+  META_APP_SECRET: 'meta-app-secret-0001',
+  META_VERIFY_TOKEN: 'verify-token-0001',
+  META_ACCESS_TOKEN: 'access-token-0001',
+  META_PHONE_NUMBER_ID: '1000001',
+  TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}`,
+  TWILIO_AUTH_TOKEN: 'twilio-token-0001',
+  TWILIO_FROM: '+15550001234',
+  ADMIN_PASSWORD: 'correct horse battery',
+}
 
 describe('a log line', () => {
   test('is JSON with the level as a word, the time in ISO 8601 and the process', async () => {
@@ -40,6 +58,14 @@ describe('a log line', () => {
 
     expect(JSON.stringify(lines)).not.toContain('hush')
     expect(lines[0]).toMatchObject({ provider: 'meta', payload: { n: 1 }, content: '[not listed]' })
+  })
+
+  test('shows the whole description of the configuration', async () => {
+    const description = describeConfig(loadConfig(EVERYTHING_SET))
+
+    const [line] = await linesOf((log) => log.info(description, 'starting'))
+
+    expect(line).toMatchObject(JSON.parse(JSON.stringify(description)))
   })
 
   test('has no phone number inside a wamid, unless the level is debug', async () => {

@@ -10,6 +10,8 @@ import { serializeError } from './serialize-error.ts'
 const TEXT_FIELDS = new Set([
   'actual',
   'address',
+  'admin_user',
+  'advice',
   'application_name',
   'backend',
   'batch_id',
@@ -22,7 +24,9 @@ const TEXT_FIELDS = new Set([
   'created_at',
   'data_dir',
   'database',
+  'database_direct',
   'dependency',
+  'detail',
   'direction',
   'event_id',
   'event_kind',
@@ -30,28 +34,34 @@ const TEXT_FIELDS = new Set([
   'field',
   'file',
   'finding',
+  'generated',
   'host',
   'hostname',
   'index',
   'kind',
+  'log_level',
   'media_dir',
   'message_id',
   'message_type',
+  'meta_graph_url',
+  'meta_phone_number_id',
   'method',
   'migration',
   'mode',
   'next_step',
   'node_version',
   'outcome',
+  'parts',
   'path',
   'phone_number_id',
   'process',
   'provider',
   'public_url',
   'queue',
-  'received_at',
   'reason',
+  'received_at',
   'request_id',
+  'result',
   'route',
   'run_id',
   'setting',
@@ -61,17 +71,19 @@ const TEXT_FIELDS = new Set([
   'state',
   'status',
   'step',
+  'store',
   'table',
   'task',
+  'trust_proxy',
+  'twilio_account_sid',
+  'twilio_api_url',
+  'twilio_from',
   'version',
   'worker_id',
 ])
 
 /** Ids that contain, or are composed with, a wamid. */
 const MASKED_FIELDS = new Set(['wa_message_id', 'wa_message_ids', 'job_id', 'job_ids', 'event_key'])
-
-/** What `describeConfig` returns has been chosen field by field. */
-const WHOLE_FIELDS = new Set(['config'])
 
 const NOT_LISTED = '[not listed]'
 const MAX_TEXT_LENGTH = 500
@@ -95,7 +107,6 @@ function safeValue(name: string, value: unknown, options: SafeFieldOptions, dept
   if (typeof value === 'string') return safeText(name, value, options)
   if (typeof value === 'bigint') return String(value)
   if (typeof value !== 'object' || value === null) return value
-  if (WHOLE_FIELDS.has(name)) return value
   if (value instanceof Date) return value.toISOString()
   if (depth >= MAX_DEPTH || ArrayBuffer.isView(value)) return NOT_LISTED
   if (Array.isArray(value))
