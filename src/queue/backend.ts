@@ -23,6 +23,8 @@ export type QueueBackend = {
   createQueueEvents(name: QueueName): QueueEvents
   /** Resolves when the backend answers. */
   ping(): Promise<void>
+  /** Resolves when every connection opened so far is usable; waits as long as the backend is away. */
+  ready(): Promise<void>
   /**
    * The share of its memory that the backend has used, from 0 to 1, or undefined where there is no limit. A worker whose
    * Redis is full stops for good, so the receiver stops adding well before.
@@ -31,11 +33,19 @@ export type QueueBackend = {
   close(): Promise<void>
 }
 
-/**
- * A killed worker's jobs are picked up after about two of these. Shorter, and a busy event loop loses locks that it
- * still needs; a job that then runs twice is caught by the database.
- */
-export const LOCK_DURATION_MS = 5_000
-export const STALLED_INTERVAL_MS = 5_000
-/** Crashes that a job survives before it is failed, run alone and parked. Innocent jobs stall beside a poisonous one. */
-export const MAX_STALLED_COUNT = 10
+/** What every worker is made with, whatever its backend. */
+export function workerSettings({ concurrency, keepCompleted }: QueueWorkerOptions) {
+  return {
+    autorun: false,
+    concurrency,
+    // A killed worker's jobs are picked up after about twice this. Shorter, and a busy event loop loses locks that it
+    // still needs; a job that then runs twice is caught by the database.
+    lockDuration: 5_000,
+    stalledInterval: 5_000,
+    // Crashes that a job survives before it is failed, run alone and parked. Innocent jobs stall beside a poisonous one.
+    maxStalledCount: 10,
+    // How soon a worker that lost its backend tries again; BullMQ's 15 s would be most of an outage.
+    runRetryDelay: 1_000,
+    removeOnComplete: { age: keepCompleted.ageSeconds, count: keepCompleted.count },
+  }
+}

@@ -4,7 +4,8 @@
  */
 import { createPostgresBackend, Queue, QueueEvents, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
-import { LOCK_DURATION_MS, MAX_STALLED_COUNT, type QueueBackend, STALLED_INTERVAL_MS } from './backend.ts'
+import { type QueueBackend, workerSettings } from './backend.ts'
+import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
 
 export type PostgresBackendOptions = {
@@ -17,11 +18,15 @@ export type PostgresBackendOptions = {
 const CONNECT_TIMEOUT_MS = 2_000
 const PRODUCER_QUERY_TIMEOUT_MS = 1_200
 const PRODUCER_CONNECTIONS = 4
-const WORKER_CONNECTIONS = 8
+const WORKER_CONNECTIONS = 10
+/** Each running job takes a connection to end: more jobs than this only wait for one, and their locks with them. */
+const MAX_CONCURRENCY = 50
+/** A busy worker waits for a connection rather than lose the job that it has just done. */
+const WORKER_CONNECT_TIMEOUT_MS = 30_000
 const DEFAULT_CONNECTIONS = 2
 
 export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOptions): QueueBackend {
-  const closers: (() => Promise<unknown>)[] = []
+  const { track, ready, closeAll } = trackInstances(onError)
   const control = new Pool({
     connectionString: databaseUrl,
     max: 1,
@@ -30,22 +35,6 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     application_name: 'wa-ingest queue',
   })
   control.on('error', onError)
-  closers.push(() => control.end())
-
-  function opened<
-    T extends { close(): Promise<unknown>; on(event: 'error', listener: (err: Error) => void): unknown },
-  >(instance: T): T {
-    instance.on('error', onError)
-    closers.push(() => instance.close())
-    return instance
-  }
-
-  /**
-   * BullMQ's types carry the backend along; what is used of a Queue, Worker or QueueEvents here is the same on both.
-   */
-  function anyBackend<T>(instance: unknown): T {
-    return instance as T
-  }
 
   const connection = (max: number, extra: object = {}) => ({
     connectionString: databaseUrl,
@@ -56,54 +45,38 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     application_name: 'wa-ingest queue',
     ...extra,
   })
+  const failFast = connection(PRODUCER_CONNECTIONS, { query_timeout: PRODUCER_QUERY_TIMEOUT_MS })
+  const patient = connection(DEFAULT_CONNECTIONS)
+  const working = connection(WORKER_CONNECTIONS, { connectionTimeoutMillis: WORKER_CONNECT_TIMEOUT_MS })
 
   return {
     kind: 'postgres',
     createProducerQueue: (name: QueueName) =>
-      anyBackend<Queue>(
-        opened(
-          new Queue(
-            name,
-            { connection: connection(PRODUCER_CONNECTIONS, { query_timeout: PRODUCER_QUERY_TIMEOUT_MS }) },
-            createPostgresBackend,
-          ),
-        ),
-      ),
+      anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createPostgresBackend))),
     createQueue: (name: QueueName) =>
-      anyBackend<Queue>(
-        opened(new Queue(name, { connection: connection(DEFAULT_CONNECTIONS) }, createPostgresBackend)),
-      ),
-    createWorker: (name, processor, { concurrency, keepCompleted }) =>
-      anyBackend<Worker>(
-        opened(
-          new Worker(
-            name,
-            processor,
-            {
-              connection: connection(WORKER_CONNECTIONS),
-              autorun: false,
-              concurrency,
-              lockDuration: LOCK_DURATION_MS,
-              stalledInterval: STALLED_INTERVAL_MS,
-              maxStalledCount: MAX_STALLED_COUNT,
-              removeOnComplete: { age: keepCompleted.ageSeconds, count: keepCompleted.count },
-            },
-            createPostgresBackend,
-          ),
-        ),
-      ),
+      anyBackend<Queue>(track(new Queue(name, { connection: patient }, createPostgresBackend))),
+    createWorker: (name, processor, { concurrency, keepCompleted }) => {
+      const settings = workerSettings({ concurrency: Math.min(concurrency, MAX_CONCURRENCY), keepCompleted })
+      const worker = new Worker(name, processor, { ...settings, connection: working }, createPostgresBackend)
+      return anyBackend<Worker>(track(worker))
+    },
     createQueueEvents: (name) =>
-      anyBackend<QueueEvents>(
-        opened(new QueueEvents(name, { connection: connection(DEFAULT_CONNECTIONS) }, createPostgresBackend)),
-      ),
+      anyBackend<QueueEvents>(track(new QueueEvents(name, { connection: patient }, createPostgresBackend))),
     ping: async () => {
       await control.query('SELECT 1')
     },
+    ready,
     memoryUsed: async () => undefined,
     close: async () => {
-      await Promise.allSettled(closers.map((close) => close()))
+      await closeAll()
+      await control.end()
     },
   }
+}
+
+/** BullMQ's types carry the backend along; what is used of a Queue, Worker or QueueEvents is the same on both. */
+function anyBackend<T>(instance: unknown): T {
+  return instance as T
 }
 
 /** Brings the schema of BullMQ's backend up to date. Two at once wait for each other. */

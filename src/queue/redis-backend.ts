@@ -8,7 +8,8 @@
  */
 import { Queue, QueueEvents, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
-import { LOCK_DURATION_MS, MAX_STALLED_COUNT, type QueueBackend, STALLED_INTERVAL_MS } from './backend.ts'
+import { type QueueBackend, workerSettings } from './backend.ts'
+import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
 
 export type RedisSettings = {
@@ -46,7 +47,7 @@ const PATIENT: ConnectionOptions = { ...COMMON, maxRetriesPerRequest: null }
 
 export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
   const clients: (Redis | Cluster)[] = []
-  const closers: (() => Promise<unknown>)[] = []
+  const { track, closeAll } = trackInstances(onError)
 
   function connect(options: ConnectionOptions): Redis | Cluster {
     const client = createRedisClient(redis, options)
@@ -55,41 +56,27 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
     return client
   }
 
-  function opened<
-    T extends { close(): Promise<unknown>; on(event: 'error', listener: (err: Error) => void): unknown },
-  >(instance: T): T {
-    instance.on('error', onError)
-    closers.push(() => instance.close())
-    return instance
-  }
-
   const control = connect(FAIL_FAST)
   const shared = { prefix: QUEUE_PREFIX, skipVersionCheck: true }
   return {
     kind: 'redis',
     createProducerQueue: (name: QueueName) =>
-      opened(new Queue(name, { ...shared, skipWaitingForReady: true, connection: connect(FAIL_FAST) })),
-    createQueue: (name: QueueName) => opened(new Queue(name, { ...shared, connection: connect(PATIENT) })),
-    createWorker: (name, processor, { concurrency, keepCompleted }) =>
-      opened(
-        new Worker(name, processor, {
-          ...shared,
-          connection: connect(PATIENT),
-          autorun: false,
-          concurrency,
-          lockDuration: LOCK_DURATION_MS,
-          stalledInterval: STALLED_INTERVAL_MS,
-          maxStalledCount: MAX_STALLED_COUNT,
-          removeOnComplete: { age: keepCompleted.ageSeconds, count: keepCompleted.count },
-        }),
+      track(new Queue(name, { ...shared, skipWaitingForReady: true, connection: connect(FAIL_FAST) })),
+    createQueue: (name: QueueName) => track(new Queue(name, { ...shared, connection: connect(PATIENT) })),
+    createWorker: (name, processor, options) =>
+      track(
+        new Worker(name, processor, { ...shared, ...workerSettings(options), connection: connect(PATIENT) }),
       ),
-    createQueueEvents: (name) => opened(new QueueEvents(name, { ...shared, connection: connect(PATIENT) })),
+    createQueueEvents: (name) => track(new QueueEvents(name, { ...shared, connection: connect(PATIENT) })),
     ping: async () => {
       await control.ping()
     },
+    ready: async () => {
+      await Promise.all(clients.map(whenReady))
+    },
     memoryUsed: async () => memoryUsed(await control.info('memory')),
     close: async () => {
-      await Promise.allSettled(closers.map((close) => close()))
+      await closeAll()
       for (const client of clients) client.disconnect()
     },
   }
@@ -107,6 +94,10 @@ export function createRedisClient(settings: RedisSettings, options: ConnectionOp
     return new Redis({ ...options, sentinels: [...sentinels], name: sentinelName })
   }
   return url === undefined ? new Redis(options) : new Redis(url, options)
+}
+
+async function whenReady(client: Redis | Cluster): Promise<void> {
+  if (client.status !== 'ready') await new Promise<void>((resolve) => client.once('ready', () => resolve()))
 }
 
 function memoryUsed(info: string): number | undefined {

@@ -9,38 +9,30 @@ import { messageJobId } from '../../src/core/job-id.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { createInboundProducer, type InboundProducer } from '../../src/queue/inbound-producer.ts'
 import { eventually } from '../support/eventually.ts'
+import type { TcpProxy } from '../support/tcp-proxy.ts'
 
-export type QueueHarness = {
-  open(): Promise<QueueBackend>
-  /** Makes the store refuse connections, and takes them again. */
-  takeDown(): Promise<void>
-  bringUp(): Promise<void>
-  /** Makes the store accept connections and answer nothing, as a frozen machine does. */
-  freeze(): Promise<void>
-  thaw(): Promise<void>
-  dispose(): Promise<void>
-}
+/** A backend behind a proxy that can take it away. */
+export type QueueHarness = { backend: QueueBackend; proxy: TcpProxy }
 
 const KEEP = { ageSeconds: 3600, count: 1000 }
 
 export function describeQueueContract(name: string, createHarness: () => Promise<QueueHarness>): void {
   describe(`queue on ${name}`, () => {
-    let harness: QueueHarness
+    let proxy: TcpProxy
     let backend: QueueBackend
     let producer: InboundProducer
 
     beforeEach(async () => {
-      harness = await createHarness()
-      backend = await harness.open()
+      ;({ backend, proxy } = await createHarness())
       const queue = backend.createProducerQueue('inbound')
-      await queue.waitUntilReady()
+      await backend.ready()
       producer = createInboundProducer({ queue })
     })
 
     afterEach(async () => {
-      await harness.bringUp()
+      proxy.thaw()
+      await proxy.bringUp()
       await backend.close()
-      await harness.dispose()
     })
 
     function work(processor: (id: string) => Promise<unknown>): { worker: Worker; ran: string[] } {
@@ -136,18 +128,6 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect(counts.wait).toBe(300)
     })
 
-    test('announces dropped duplicates as events', async () => {
-      const events = backend.createQueueEvents('inbound')
-      await events.waitUntilReady()
-      const duplicated: string[] = []
-      events.on('duplicated', ({ jobId }) => duplicated.push(jobId))
-
-      await eventually(async () => {
-        await producer.add([job('wamid.A'), job('wamid.A')])
-        expect(duplicated).toContain('wamid.A')
-      })
-    })
-
     test('puts the jobs of a paused database back without using up an attempt', async () => {
       const queue = backend.createQueue('inbound')
       let isAway = true
@@ -175,23 +155,23 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
     test('fails fast while the store refuses connections, and recovers by itself', async () => {
       await producer.add([job('wamid.A')])
-      await harness.takeDown()
+      await proxy.takeDown()
 
       const startedAt = performance.now()
       await expect(producer.add([job('wamid.B')])).rejects.toThrow()
       expect(performance.now() - startedAt).toBeLessThan(3_000)
 
-      await harness.bringUp()
+      await proxy.bringUp()
       await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
     })
 
     test('fails fast while the store is frozen, and recovers by itself', async () => {
       await producer.add([job('wamid.A')])
-      await harness.freeze()
+      await proxy.freeze()
 
       await expect(producer.add([job('wamid.B')])).rejects.toThrow(/longer than/)
 
-      await harness.thaw()
+      await proxy.thaw()
       await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
     })
 
@@ -200,9 +180,9 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await producer.add([job('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
 
-      await harness.takeDown()
+      await proxy.takeDown()
       await expect(producer.add([job('wamid.B')])).rejects.toThrow()
-      await harness.bringUp()
+      await proxy.bringUp()
       await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
 
       await eventually(() => expect(ran).toContain('wamid.C'), { timeoutMs: 30_000 })

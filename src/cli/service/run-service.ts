@@ -1,8 +1,10 @@
 /** The service processes: receiver, worker, or both in one. */
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
 import { type Config, describeConfig } from '../../config.ts'
+import { withDeadline } from '../../core/deadline.ts'
 import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
+import type { QueueBackend } from '../../queue/backend.ts'
 import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counter.ts'
 import { createAdminService } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
@@ -21,6 +23,7 @@ export type RunServiceOptions = {
 /** Ctrl-C is to end everything in under 5 s. */
 const SHUTDOWN_TIMEOUT_MS = 4_500
 const WORKER_CLOSE_TIMEOUT_MS = 1_500
+const QUEUE_READY_TIMEOUT_MS = 3_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
 const MEMORY_INTERVAL_MS = 1_000
@@ -41,9 +44,17 @@ export function runService(options: RunServiceOptions): Promise<number> {
       const part = { config, log, context, stores, metrics: createMetrics() }
       if (parts.includes('worker')) startWorker(part)
       const receiver = parts.includes('receiver') ? await startReceiver(part) : undefined
+      await waitForQueue(stores.backend, log)
       log.info({ port: receiver?.port, queue: stores.backend.kind, parts: parts.join(', ') }, 'ready')
       onReady?.({ receiver, databaseUrl: stores.databaseUrl })
     },
+  })
+}
+
+/** Not for ever: a receiver whose queue is away has the direct path. */
+async function waitForQueue(backend: QueueBackend, log: Logger): Promise<void> {
+  await withDeadline(backend.ready(), QUEUE_READY_TIMEOUT_MS, 'connecting to the queue').catch((err) => {
+    log.warn({ err }, 'queue is away, starting without it')
   })
 }
 
