@@ -10,7 +10,7 @@
  */
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
-import type { AppControllerRoute, BeforeHook } from '@bull-board/api/typings/app'
+import type { AppControllerRoute, AppViewRoute, BeforeHook } from '@bull-board/api/typings/app'
 import { ExpressAdapter } from '@bull-board/express'
 import type { Job, Queue } from 'bullmq'
 import { type RequestHandler, Router } from 'express'
@@ -24,6 +24,7 @@ const READ_TIMEOUT_MS = 3_000
 /** Retrying all failed jobs goes through them a hundred at a time. */
 const WRITE_TIMEOUT_MS = 30_000
 const PROBE_TIMEOUT_MS = 1_000
+const MAX_STACK_LENGTH = 4_000
 
 export type BullBoardDeps = {
   queues: readonly Queue[]
@@ -59,9 +60,12 @@ export function createBullBoardRouter(deps: BullBoardDeps): Router {
   return router
 }
 
+/** The policy blocks it anyway; without it the browser has nothing to complain about, and uses the system's fonts. */
+const LINK_TO_GOOGLE_FONTS = /<link href="https:\/\/fonts\.googleapis\.com\/[^>]*>/
+
 /**
  * The board's page carries one style element and its libraries add more, hence 'unsafe-inline' for styles; a base element,
- * hence base-uri. Its link to Google Fonts is blocked: the board looks the same in the system's fonts.
+ * hence base-uri.
  */
 const boardPolicy = helmet.contentSecurityPolicy({
   useDefaults: false,
@@ -126,6 +130,17 @@ class GuardedAdapter extends ExpressAdapter {
     return super.setApiRoutes(routes.map((route) => this.#guard(route)))
   }
 
+  override setEntryRoute({ route, handler }: AppViewRoute): ExpressAdapter {
+    this.app.get(route, (_req, res, next) => {
+      const { name, params } = handler({ basePath: this.basePath, uiConfig: this.uiConfig })
+      this.app.render(name, params, (err, page) => {
+        if (err) return next(err)
+        res.type('html').send(page.replace(LINK_TO_GOOGLE_FONTS, ''))
+      })
+    })
+    return this
+  }
+
   #guard(route: AppControllerRoute): AppControllerRoute {
     const timeoutMs = route.method === 'get' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS
     return {
@@ -169,7 +184,7 @@ class MaskedQueueAdapter extends BullMQAdapter {
   }
 
   override async getJobLogs(id: string): Promise<string[]> {
-    return (await super.getJobLogs(id)).map(maskText)
+    return (await super.getJobLogs(id)).map((line) => maskText(line))
   }
 }
 
@@ -177,7 +192,7 @@ class MaskedQueueAdapter extends BullMQAdapter {
 function maskFailure(job: Job): Job {
   if (job.failedReason) job.failedReason = maskText(job.failedReason)
   if (job.deferredFailure) job.deferredFailure = maskText(job.deferredFailure)
-  if (job.stacktrace) job.stacktrace = job.stacktrace.map(maskText)
+  if (job.stacktrace) job.stacktrace = job.stacktrace.map((stack) => maskText(stack, MAX_STACK_LENGTH))
   return job
 }
 

@@ -42,9 +42,9 @@ export function summarizeResult(result: unknown): unknown {
  * Text of an error without people's data, as far as it has a form: message ids, runs of digits that could be a phone
  * number, and everything in quotes that is not an identifier (PostgreSQL and JSON.parse quote the offending value).
  */
-export function maskText(text: string): string {
+export function maskText(text: string, maxLength = MAX_TEXT_LENGTH): string {
   const masked = text
-    .slice(0, MAX_TEXT_LENGTH)
+    .slice(0, maxLength)
     .replace(/"([^"]*)(?:"|$)/g, (quoted, inner) => (IDENTIFIER.test(inner) ? quoted : '"…"'))
     .replace(/(?<![\w~])\d{7,}/g, '…')
   return maskWaMessageId(masked)

@@ -18,22 +18,15 @@ export function renderOverviewPage({ totals, waitingJobs }: Overview): string {
   const body = html`<h1>Overview</h1>
 ${totals === undefined ? totalsUnavailable : ''}${waitingJobs === undefined ? jobsUnavailable : ''}
 ${totals?.received === 0 ? firstSteps : ''}
-<section aria-labelledby="now">
-<h2 id="now">Now</h2>
-<dl class="tiles">
-${tile('Waiting jobs', waitingJobs, 'Events on the queue that no worker has taken yet.')}
-</dl>
-</section>
-<section aria-labelledby="totals">
-<h2 id="totals">Since the database was made</h2>
+<p>Totals since the database was made.</p>
 <dl class="tiles">
 ${tile('Received', totals?.received, 'Events in webhooks, redeliveries included.')}
 ${tile('Stored', totals?.stored, 'Rows written, each exactly once.')}
 ${tile('Duplicates caught', duplicatesOf(totals), duplicatesNote(totals))}
 ${tile('Merged', totals?.merged, 'A later copy knew more than the row and completed it.')}
 ${tile('Parked', totals?.parked, parkedNote(totals))}
-</dl>
-</section>`
+${tile('Waiting right now', waitingJobs, 'Events on the queue that no worker has taken yet.')}
+</dl>`
   return renderPage({ title: 'Overview', body })
 }
 

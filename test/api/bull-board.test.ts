@@ -73,6 +73,7 @@ describeWithRedis('Bull Board', () => {
 
     expect(page.status).toBe(200)
     expect(page.text).toContain('<base href="/queues/" />')
+    expect(page.text).not.toContain('googleapis')
     expect(page.headers['content-security-policy']).toContain("script-src 'self';")
     expect(page.headers['content-security-policy']).not.toMatch(/https?:/)
     expect(page.headers['x-powered-by']).toBeUndefined()

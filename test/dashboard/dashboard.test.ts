@@ -37,7 +37,7 @@ describe('the overview', () => {
 
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
     expect(tilesOf(page.text)).toEqual({
-      'Waiting jobs': '42',
+      'Waiting right now': '42',
       Received: '1,234,567',
       Stored: '1,000,000',
       'Duplicates caught': '234,000',
@@ -59,14 +59,14 @@ describe('the overview', () => {
     expect(page.status).toBe(200)
     expect(page.text).toContain('The totals cannot be read right now.')
     expect(page.text).not.toContain('ECONNREFUSED')
-    expect(tilesOf(page.text)).toMatchObject({ 'Waiting jobs': '42', Stored: '–' })
+    expect(tilesOf(page.text)).toMatchObject({ 'Waiting right now': '42', Stored: '–' })
   })
 
   test('shows the rest within seconds when the queue hangs', async () => {
     const { page } = await openPage({ waitingJobs: () => new Promise(() => {}) })
 
     expect(page.text).toContain('The queue does not answer right now.')
-    expect(tilesOf(page.text)).toMatchObject({ 'Waiting jobs': '–', Stored: '1,000,000' })
+    expect(tilesOf(page.text)).toMatchObject({ 'Waiting right now': '–', Stored: '1,000,000' })
   })
 
   test('tells somebody who has no message yet how to get some', async () => {
