@@ -43,47 +43,58 @@ export function prepareHome(
   onLog: (line: string) => void,
 ): PostgresHome {
   const link = path.join(dataDir, 'postgres')
-  const existing = findExisting(link)
-  const runAs = existing ? findOwner(existing) : findUnprivilegedUser()
-  const directory = existing ?? createDirectory(link, runAs, onLog)
-  if (!canOwn(directory, runAs))
-    throw new Error(
-      `PostgreSQL's data in ${directory} cannot be used by user ${runAs?.name ?? process.getuid?.()}: let that user enter every directory above it (chmod o+x), or set DATA_DIR to another place`,
-    )
+  const found = findDirectory(link)
+  const runAs = found ? findOwner(found) : findUnprivilegedUser()
+  const directory = found ?? createDirectory(link, runAs, onLog)
+  if (!canOwn(directory, runAs)) throw new Error(explainUnusable(directory, runAs))
   return { directory, runAs, native: placeBinaries(postgres, runAs, onLog) }
 }
 
-function findExisting(link: string): string | undefined {
+/** The directory of an earlier start; an empty one is none (a mounted volume, or an interrupted start). */
+function findDirectory(link: string): string | undefined {
   const stat = lstatSync(link, { throwIfNoEntry: false })
   if (!stat) return undefined
-  if (existsSync(link)) return realpathSync(link)
-  throw new Error(
-    `${link} points to ${readlinkSync(link)}, which is gone: bring that directory back, or remove the link to start with an empty database`,
-  )
+  if (!existsSync(link))
+    throw new Error(
+      `${link} points to ${readlinkSync(link)}, which is gone: bring that directory back, or remove the link to start with an empty database`,
+    )
+  const directory = realpathSync(link)
+  return isEmpty(directory) ? undefined : directory
+}
+
+function isEmpty(directory: string): boolean {
+  try {
+    return readdirSync(directory).every((name) => name === 'lost+found')
+  } catch {
+    return false
+  }
 }
 
 /** Data that is there is opened as the user that owns it: which user was chosen may have changed since. */
 function findOwner(directory: string): RunAs | undefined {
   if (process.getuid?.() !== 0) return undefined
   const { uid, gid } = statSync(directory)
-  if (uid === 0) return adoptEmptyDirectory(directory)
+  if (uid === 0) return findUnprivilegedUser()
   return findUser(String(uid)) ?? { name: String(uid), uid, gid }
 }
 
-/** A volume mounted at DATA_DIR/postgres, for example, is made by root. */
-function adoptEmptyDirectory(directory: string): RunAs | undefined {
-  const runAs = findUnprivilegedUser()
-  if (readdirSync(directory).every((name) => name === 'lost+found')) handOver(directory, runAs)
-  return runAs
+function explainUnusable(directory: string, runAs: RunAs | undefined): string {
+  const { uid } = statSync(directory)
+  const user = runAs?.uid ?? process.getuid?.()
+  const problem =
+    uid === user
+      ? `cannot be reached by user ${runAs?.name ?? uid}: let it enter every directory above (chmod o+x)`
+      : `belongs to user ${uid} and not to user ${runAs?.name ?? user}: start wa-ingest as root or as that user`
+  return `PostgreSQL's data in ${directory} ${problem}, or set DATA_DIR to another directory`
 }
 
 function createDirectory(link: string, runAs: RunAs | undefined, onLog: (line: string) => void): string {
-  mkdirSync(link, { mode: 0o700 })
+  mkdirSync(link, { recursive: true, mode: 0o700 })
   handOver(link, runAs)
   if (canOwn(link, runAs)) return realpathSync(link)
   rmSync(link, { recursive: true })
 
-  const directory = createSystemDirectory(runAs)
+  const directory = withOpenUmask(() => createSystemDirectory(runAs))
   symlinkSync(directory, link)
   onLog(
     `user ${runAs?.name} cannot enter ${path.dirname(link)}, so PostgreSQL's data is in ${directory} (${link} links to it; remove both to start afresh)`,
@@ -95,7 +106,7 @@ function createSystemDirectory(runAs: RunAs | undefined): string {
   const next = `set DATA_DIR to a directory that user ${runAs?.name ?? process.getuid?.()} can enter, or set DATABASE_URL`
   if (!runAs) throw new Error(`PostgreSQL cannot keep its data in the data directory: ${next}`)
   try {
-    mkdirSync(SYSTEM_DIRECTORY, { recursive: true, mode: 0o755 })
+    mkdirSync(SYSTEM_DIRECTORY, { recursive: true })
     const directory = mkdtempSync(path.join(SYSTEM_DIRECTORY, 'data-'))
     handOver(directory, runAs)
     if (canOwn(directory, runAs)) return directory
@@ -129,7 +140,7 @@ function placeBinaries(
   if (canRun(postgres.native, runAs)) return postgres.native
   const copy = path.join(SYSTEM_DIRECTORY, `postgresql-${postgres.version}`)
   if (runAs && !existsSync(copy)) {
-    copyBinaries(postgres.native, copy)
+    withOpenUmask(() => copyBinaries(postgres.native, copy))
     onLog(`user ${runAs.name} cannot run ${postgres.native}, so PostgreSQL runs from a copy in ${copy}`)
   }
   if (runAs && canRun(copy, runAs)) return copy
@@ -138,9 +149,19 @@ function placeBinaries(
   throw new Error(`The embedded PostgreSQL does not run on this machine (${reason}): set DATABASE_URL`)
 }
 
+/** Under the umask 077 of a careful root, that user could not enter what is made for it. */
+function withOpenUmask<T>(make: () => T): T {
+  const umask = process.umask(0o022)
+  try {
+    return make()
+  } finally {
+    process.umask(umask)
+  }
+}
+
 /** Complete or not there at all: other starts may look at the same moment. */
 function copyBinaries(from: string, to: string): void {
-  mkdirSync(SYSTEM_DIRECTORY, { recursive: true, mode: 0o755 })
+  mkdirSync(SYSTEM_DIRECTORY, { recursive: true })
   const temporary = mkdtempSync(path.join(SYSTEM_DIRECTORY, '.copy-'))
   try {
     cpSync(from, temporary, { recursive: true, verbatimSymlinks: true })

@@ -1,13 +1,13 @@
 /** The running server of the embedded PostgreSQL: our child, started again if it dies while it is still needed. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from './free-port.ts'
 import { type Cluster, lastLines, writeConnection } from './postgres-cluster.ts'
 import type { PostgresHome } from './postgres-home.ts'
-import { findRunningPostmaster, isAlive, readPostmaster, stopPostmaster } from './postmaster.ts'
+import { readPostmaster, removeMisleadingPidFile, stopPostmaster } from './postmaster.ts'
 import { spawnTethered } from './tethered-process.ts'
 
 const SECOND = 1000
@@ -127,17 +127,6 @@ async function isReady(child: ChildProcess, data: string, onLog: (line: string) 
     await delay(POLL_INTERVAL_MS)
   }
   return false
-}
-
-/**
- * A postmaster.pid that outlived its server can name a process of another program (after a reboot, or in another
- * container), and PostgreSQL then refuses to start. In every other case it sorts the file out by itself, and needs it to
- * see that processes of a killed server still use the data.
- */
-function removeMisleadingPidFile(data: string): void {
-  const postmaster = readPostmaster(data)
-  if (postmaster && isAlive(postmaster.pid) && !findRunningPostmaster(data))
-    rmSync(path.join(data, 'postmaster.pid'), { force: true })
 }
 
 function openLog(home: PostgresHome): { file: string; fd: number; size: number } {

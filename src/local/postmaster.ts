@@ -3,7 +3,7 @@
  * line 4 the port, line 8 the state (https://www.postgresql.org/docs/18/storage-file-layout.html; pg_ctl goes by the same).
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -32,22 +32,39 @@ export function findRunningPostmaster(data: string): Postmaster | undefined {
   return postmaster && isPostgresOn(postmaster.pid, data) ? postmaster : undefined
 }
 
+/**
+ * Removes a postmaster.pid that outlived its server and names a process of another program (after a reboot, or in another
+ * container) or one that nobody has buried yet: PostgreSQL would refuse to start. In every other case it sorts the file
+ * out by itself, and needs it to see that processes of a killed server still work on the data.
+ */
+export function removeMisleadingPidFile(data: string): void {
+  const postmaster = readPostmaster(data)
+  if (!postmaster || !send(postmaster.pid, 0)) return
+  if (findRunningPostmaster(data) || isInUse(data)) return
+  rmSync(path.join(data, 'postmaster.pid'), { force: true })
+}
+
 /** Ends the server, and returns only when it is gone. Throws if even SIGKILL does not help. */
 export async function stopPostmaster(pid: number): Promise<void> {
   for (const [signal, patienceMs] of SHUTDOWN) {
-    if (!send(pid, signal)) return
+    send(pid, signal)
     const deadline = Date.now() + patienceMs
     while (Date.now() < deadline) {
-      await delay(POLL_INTERVAL_MS)
       if (!isAlive(pid)) return
+      await delay(POLL_INTERVAL_MS)
     }
   }
   throw new Error(`PostgreSQL (process ${pid}) does not stop`)
 }
 
-/** Is there a process with this id, whoever it belongs to? */
+/** Does a process with this id run, whoever it belongs to? One that has ended and waits to be buried does not. */
 export function isAlive(pid: number): boolean {
-  return send(pid, 0)
+  try {
+    process.kill(pid, 0)
+  } catch (err) {
+    return err instanceof Error && 'code' in err && err.code === 'EPERM'
+  }
+  return !/^State:\s+Z/m.test(readLines(`/proc/${pid}/status`).join('\n'))
 }
 
 function send(pid: number, signal: NodeJS.Signals | 0): boolean {
@@ -61,10 +78,23 @@ function send(pid: number, signal: NodeJS.Signals | 0): boolean {
 /** A process id alone proves nothing: after a reboot it is often another program's. The server works in its data directory. */
 function isPostgresOn(pid: number, data: string): boolean {
   if (!isAlive(pid)) return false
+  if (process.platform === 'linux') return worksIn(pid, data)
   try {
-    if (process.platform === 'linux') return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(data)
     const command = execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' })
     return command.includes('postgres') && command.includes(data)
+  } catch {
+    return false
+  }
+}
+
+function isInUse(data: string): boolean {
+  if (process.platform !== 'linux') return false
+  return readdirSync('/proc').some((name) => /^\d+$/.test(name) && worksIn(Number(name), data))
+}
+
+function worksIn(pid: number, directory: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`) === realpathSync(directory)
   } catch {
     return false
   }

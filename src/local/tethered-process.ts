@@ -25,14 +25,14 @@ export type TetheredOptions = {
 // Reads until the pipe closes; nothing is ever written to it.
 const TETHER = `
 read -r _
-kill -"$2" -- "$1" 2>/dev/null || exit 0
+kill -s "$2" -- "$1" 2>/dev/null || exit 0
 seconds=$3
 while [ "$seconds" -gt 0 ]; do
   sleep 1
-  kill -0 -- "$1" 2>/dev/null || exit 0
+  kill -s 0 -- "$1" 2>/dev/null || exit 0
   seconds=$((seconds - 1))
 done
-kill -KILL -- "$1" 2>/dev/null
+kill -s KILL -- "$1" 2>/dev/null
 `
 
 /** Starts a process that is ended when ours ends, however ours ends. A failed start is reported by the 'error' event. */

@@ -2,7 +2,7 @@
  * A real child process with its output captured, in a process group of its own, tethered to us: neither it nor what it
  * has started outlives the run. Used by tests through processes.ts, which also ends it with the test.
  */
-import { spawnTethered } from '../../src/local/tethered-process.ts'
+import { type RunAs, spawnTethered } from '../../src/local/tethered-process.ts'
 
 const SECOND = 1000
 
@@ -27,6 +27,8 @@ export type CapturedProcess = {
 
 export type CaptureOptions = {
   cwd?: string
+  /** Another user, where the tests run as root. */
+  runAs?: RunAs | undefined
   /** Added to a minimal environment; nothing else is inherited, so that a developer's variables change no test. */
   env?: Record<string, string | undefined>
 }
@@ -42,6 +44,7 @@ export function launchProcess(
   const child = spawnTethered(command, args, {
     endSignal: 'TERM',
     endsGroup: true,
+    runAs: options.runAs,
     cwd: options.cwd ?? process.cwd(),
     env: { ...inheritedEnvironment(), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

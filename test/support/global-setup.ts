@@ -2,7 +2,7 @@
  * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can be
  * had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
  */
-import { mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -28,6 +28,10 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   removeLeftBehind()
   const directory = mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-`))
+  // The user that PostgreSQL runs as where we are root has to get in.
+  chmodSync(directory, 0o755)
+  // An interrupted run ends without its tear-down.
+  process.once('exit', () => removeRun(directory))
   const servers: Server[] = []
   const tearDown = async () => {
     await Promise.all(servers.map((server) => server.stop()))
