@@ -1,0 +1,4 @@
+import { twilioUnderTest } from './provider/twilio.ts'
+import { describeProviderContract } from './provider.contract.ts'
+
+for (const subject of [twilioUnderTest]) describeProviderContract(subject)
