@@ -1,0 +1,194 @@
+import fc from 'fast-check'
+import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
+import { createMetaProvider } from '../../../src/providers/meta/provider.ts'
+import {
+  metaChange,
+  metaContact,
+  metaHeaders,
+  metaMessage,
+  metaMessagesWebhook,
+  metaStatus,
+  metaWebhook,
+} from '../../support/meta-webhooks.ts'
+import type { ProviderUnderTest } from '../provider.contract.ts'
+
+type Json = Record<string, unknown>
+
+const ID = 'wamid.HBgLMTU1NTEyMzAwMDEVAgASGBQzQUFBQUFBQUFBQUFBQUFBQUFBMQA='
+const OTHER_ID = 'wamid.HBgLMTU1NTEyMzAwMDIVAgARGBI5QkJCQkJCQkJCQkJCQkJCQjIA'
+
+const MESSAGE_TYPES = [
+  ...[
+    'text',
+    'image',
+    'video',
+    'audio',
+    'voice',
+    'document',
+    'sticker',
+    'location',
+    'contacts',
+    'interactive',
+  ],
+  ...['button', 'reaction', 'order', 'system', 'request_welcome', 'edit', 'revoke', 'unsupported', 'unknown'],
+]
+const FIELDS = [
+  'messages',
+  'smb_message_echoes',
+  'history',
+  'calls',
+  'user_id_update',
+  'account_update',
+  'in_orbit',
+]
+const LISTS = [
+  'messages',
+  'statuses',
+  'message_echoes',
+  'history',
+  'calls',
+  'user_id_update',
+  'contacts',
+  'errors',
+]
+
+const anyJson = fc.jsonValue({ maxDepth: 4 })
+const anyText = fc.oneof(
+  fc.constantFrom(ID, '1760000000', '15551230001', 'US.1234', ''),
+  fc.string({ unit: 'binary' }),
+)
+const anyScalar = fc.oneof(anyText, anyJson)
+const anyContent = fc.dictionary(
+  fc.constantFrom(
+    'body',
+    'id',
+    'caption',
+    'link',
+    'message_id',
+    'emoji',
+    'type',
+    'message',
+    'name',
+    'response_json',
+  ),
+  anyScalar,
+)
+const anyItem = fc
+  .record(
+    {
+      id: anyScalar,
+      from: anyScalar,
+      to: anyScalar,
+      timestamp: anyScalar,
+      type: fc.oneof(fc.constantFrom(...MESSAGE_TYPES), anyScalar),
+      status: fc.oneof(fc.constantFrom('sent', 'read'), anyScalar),
+      context: anyContent,
+      referral: anyContent,
+      errors: fc.oneof(fc.array(anyContent), anyJson),
+      recipient_id: anyScalar,
+      group_id: anyScalar,
+      recipient_type: fc.constantFrom('group', 'individual', 7),
+      content: fc.oneof(anyContent, anyJson),
+      threads: fc.array(fc.record({ id: anyScalar, messages: fc.array(anyContent) })),
+    },
+    { requiredKeys: [] },
+  )
+  .map(({ content, ...item }) => ({ ...item, [String(item.type)]: content }))
+const anyValue = fc.dictionary(
+  fc.constantFrom(...LISTS, 'metadata', 'x'),
+  fc.oneof(fc.array(anyItem), anyJson),
+)
+const anyChange = fc.record({
+  field: fc.oneof(fc.constantFrom(...FIELDS), anyJson),
+  value: fc.oneof(anyValue, anyJson),
+})
+const anyEntry = fc.record({
+  id: anyScalar,
+  time: anyScalar,
+  changes: fc.array(fc.oneof(anyChange, anyJson)),
+})
+
+export const metaUnderTest: ProviderUnderTest = {
+  name: 'meta',
+  createProvider: (appSecrets) => createMetaProvider({ appSecrets }),
+  normalize: normalizeMeta,
+  signatureHeader: 'x-hub-signature-256',
+  sign: (rawBody, appSecret) => ({
+    rawBody,
+    headers: metaHeaders(rawBody, appSecret),
+    url: '/webhooks/meta',
+    received_at: 1_763_700_000_000,
+  }),
+  messageIds: [ID, OTHER_ID],
+  messageBody: ({ id, text = 'hello' }) =>
+    encode(metaMessagesWebhook([metaMessage({ id, text: { body: text } })], [metaContact()])),
+  statusBody: ({ id, status }) =>
+    encode(metaWebhook([metaChange({ statuses: [metaStatus({ id, status })] })])),
+  otherBody: () =>
+    encode(
+      metaWebhook([{ field: 'account_update', value: { event: 'VERIFIED_ACCOUNT' } }], { time: 1760000000 }),
+    ),
+  bodiesWith: (value) => [...hostileBodies(value)].map(encode),
+  anyBody: fc
+    .record({ object: anyScalar, entry: fc.oneof(fc.array(fc.oneof(anyEntry, anyJson)), anyJson) })
+    .map(encode),
+}
+
+function* hostileBodies(value: string): Generator<Json> {
+  const item = { id: ID, timestamp: '1760000000', from: '15551230001' }
+  if (value.length < 1_000_000) {
+    for (const type of MESSAGE_TYPES) {
+      yield metaMessagesWebhook([{ ...item, type, [type]: value }])
+      yield metaMessagesWebhook([{ ...item, type, [type]: everyKey(value) }])
+    }
+    for (const field of FIELDS) {
+      yield metaWebhook([{ field, value }])
+      for (const list of LISTS)
+        yield metaWebhook([metaChange({ [list]: [value, { id: ID, [value]: value }] }, field)])
+    }
+    yield metaWebhook([{ field: value, value: { [value]: value } }], {
+      id: value,
+      time: value,
+      [value]: value,
+    })
+  }
+  for (const key of ['id', 'from', 'from_user_id', 'timestamp', 'type', 'context', 'group_id', 'errors']) {
+    yield metaMessagesWebhook([{ ...metaMessage({ id: ID }), [key]: value }], [metaContact({ name: value })])
+  }
+  for (const key of [
+    'id',
+    'status',
+    'recipient_id',
+    'timestamp',
+    'recipient_participant_id',
+    'biz_opaque_callback_data',
+  ]) {
+    yield metaWebhook([
+      metaChange({ statuses: [{ ...metaStatus({ id: ID }), recipient_type: 'group', [key]: value }] }),
+    ])
+  }
+}
+
+/** An object with this value under every name that the types use. */
+function everyKey(value: string): Json {
+  const names = [
+    'body',
+    'id',
+    'caption',
+    'mime_type',
+    'sha256',
+    'url',
+    'filename',
+    'name',
+    'address',
+    'latitude',
+    'title',
+  ]
+  return Object.fromEntries(
+    [...names, 'emoji', 'message_id', 'text', 'type', 'wa_id', value].map((name) => [name, value]),
+  )
+}
+
+function encode(body: unknown): Buffer {
+  return Buffer.from(JSON.stringify(body))
+}
