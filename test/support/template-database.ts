@@ -1,8 +1,7 @@
 /** The database that every test's database is a clone of: migrated once for the whole run. */
-import { Kysely, PostgresDialect } from 'kysely'
-import { Migrator } from 'kysely/migration'
 import pg from 'pg'
-import { migrations } from '../../migrations/index.ts'
+import { createDatabase, createPool } from '../../src/db/connect.ts'
+import { migrateToLatest } from '../../src/db/migrate.ts'
 
 export const TEMPLATE_DATABASE = 'wa_ingest_template'
 
@@ -22,10 +21,7 @@ export async function createTemplateDatabase(serverUrl: string): Promise<void> {
 async function migrate(serverUrl: string): Promise<void> {
   const url = new URL(serverUrl)
   url.pathname = `/${TEMPLATE_DATABASE}`
-  const pool = new pg.Pool({ connectionString: url.href, max: 2 })
-  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
-  const provider = { getMigrations: () => Promise.resolve(migrations) }
-  const { error } = await new Migrator({ db, provider }).migrateToLatest()
+  const db = createDatabase(createPool({ url: url.href, applicationName: 'test template', max: 2 }))
+  await migrateToLatest(db)
   await db.destroy()
-  if (error) throw error
 }
