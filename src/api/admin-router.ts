@@ -35,7 +35,7 @@ export type AdminRouterDeps = {
   health: Pick<HealthDeps, 'checks' | 'isReady'>
   metrics: Metrics
   stats: () => Promise<Stats>
-  /** For the board alone: see bull-board.ts. */
+  /** For Bull Board (see bull-board.ts) and for counting jobs. */
   boardQueues: readonly Queue[]
   bullBoardWrite: boolean
   dashboard: DashboardRoutes
@@ -53,6 +53,8 @@ export type DashboardRoutes = {
 export function createAdminRouter(deps: AdminRouterDeps): Router {
   const auth = createAdminAuth({ ...deps.admin, ...deps })
   const guard = createSameOriginGuard({ publicUrl: deps.publicUrl, isExempt: auth.cameWithToken })
+
+  deps.metrics.watchQueues(deps.boardQueues)
 
   const router = Router()
   router.use(deps.metrics.observeHttp, pageHeaders)

@@ -1,15 +1,14 @@
 /** The Express apps: one for the providers, one for the admin, or both on one port. */
 import express, { type Express, type RequestHandler, type Router } from 'express'
-import { createErrorHandler, type Log, notFound } from './problem.ts'
+import { createErrorHandler, type ErrorHandlerDeps, notFound } from './problem.ts'
 
 export type AppDeps = {
   /** In this order. */
   routers: readonly (Router | RequestHandler)[]
   trustProxy?: string | number | boolean | undefined
-  log: Pick<Log, 'error'>
-}
+} & ErrorHandlerDeps
 
-export function createApp({ routers, trustProxy, log }: AppDeps): Express {
+export function createApp({ routers, trustProxy, ...errorHandlerDeps }: AppDeps): Express {
   const app = express()
   app.disable('x-powered-by')
   app.set('etag', false)
@@ -18,6 +17,6 @@ export function createApp({ routers, trustProxy, log }: AppDeps): Express {
   if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
   for (const router of routers) app.use(router)
   app.use(notFound)
-  app.use(createErrorHandler({ log }))
+  app.use(createErrorHandler(errorHandlerDeps))
   return app
 }

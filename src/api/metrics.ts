@@ -18,11 +18,6 @@ export type CircuitName = 'queue' | 'direct'
 /** A BullMQ queue, as far as it is counted. */
 export type CountedQueue = { name: string; getJobCounts(): Promise<Record<string, number>> }
 
-export type MetricsOptions = {
-  /** Their jobs are counted at every scrape, for a second at most. */
-  queues?: readonly CountedQueue[]
-}
-
 export type Metrics = {
   countWebhook(provider: ProviderName, result: WebhookResult): void
   countEvents(provider: ProviderName, kind: EventKind, count?: number): void
@@ -35,23 +30,26 @@ export type Metrics = {
   setCircuitOpen(circuit: CircuitName, isOpen: boolean): void
   /** One transaction of the batch writer. */
   observeBatch(batch: { size: number; seconds: number }): void
+  /** Counts the jobs of these queues at every scrape, for a second at most. */
+  watchQueues(queues: readonly CountedQueue[]): void
   /** Measures every request that passes it. Once per request: the admin router has it already. */
   observeHttp: RequestHandler
   /** Answers a scrape. */
   serve: RequestHandler
 }
 
-export function createMetrics(options: MetricsOptions = {}): Metrics {
+export function createMetrics(): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  const collectQueues = createQueueCollector(registry, options.queues ?? [])
+  const queues = queueMetrics(registry)
 
   return {
     ...webhookMetrics(registry),
     ...storeMetrics(registry),
+    watchQueues: queues.watch,
     observeHttp: createHttpObserver(registry),
     serve: async (_req, res) => {
-      await collectQueues()
+      await queues.collect()
       const text = await registry.metrics()
       res.set('Content-Type', registry.contentType).send(text)
     },
@@ -132,8 +130,12 @@ function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'obser
   }
 }
 
+type QueueMetrics = { watch: Metrics['watchQueues']; collect: () => Promise<void> }
+type QueueProbe = { name: string; readCounts: () => Promise<Record<string, number>> }
+
 /** A queue that does not answer is reported as down and without counts: old counts would look like present ones. */
-function createQueueCollector(registry: Registry, queues: readonly CountedQueue[]): () => Promise<void> {
+function queueMetrics(registry: Registry): QueueMetrics {
+  let probes: QueueProbe[] = []
   const up = new Gauge({
     name: 'wa_ingest_queue_up',
     help: '1 if the queue answered this scrape within a second.',
@@ -146,25 +148,31 @@ function createQueueCollector(registry: Registry, queues: readonly CountedQueue[
     labelNames: ['queue', 'state'],
     registers: [registry],
   })
-  const probes = queues.map((queue) => ({
-    name: queue.name,
-    readCounts: createProbe({
-      ask: () => queue.getJobCounts(),
-      timeoutMs: QUEUE_COUNTS_TIMEOUT_MS,
-      what: `Counting the jobs of "${queue.name}"`,
-    }),
-  }))
 
-  async function collectOne({ name, readCounts }: (typeof probes)[number]): Promise<void> {
+  async function collectOne({ name, readCounts }: QueueProbe): Promise<void> {
     const counts = await readCounts().catch(() => undefined)
     up.set({ queue: name }, counts === undefined ? 0 : 1)
     for (const [state, count] of Object.entries(counts ?? {})) jobs.set({ queue: name, state }, count)
   }
 
-  return async () => {
-    jobs.reset()
-    await Promise.all(probes.map(collectOne))
+  return {
+    watch: (queues) => {
+      probes = queues.map(createQueueProbe)
+    },
+    collect: async () => {
+      jobs.reset()
+      await Promise.all(probes.map(collectOne))
+    },
   }
+}
+
+function createQueueProbe(queue: CountedQueue): QueueProbe {
+  const readCounts = createProbe({
+    ask: () => queue.getJobCounts(),
+    timeoutMs: QUEUE_COUNTS_TIMEOUT_MS,
+    what: `Counting the jobs of "${queue.name}"`,
+  })
+  return { name: queue.name, readCounts }
 }
 
 function createHttpObserver(registry: Registry): RequestHandler {

@@ -1,8 +1,7 @@
 /** The admin routes on a port of their own, as a process without webhooks would serve them. */
-import express from 'express'
 import { type AdminRouterDeps, createAdminRouter } from '../../src/api/admin-router.ts'
+import { createApp } from '../../src/api/app.ts'
 import { createMetrics } from '../../src/api/metrics.ts'
-import { createErrorHandler, notFound } from '../../src/api/problem.ts'
 import { createDashboard, type DashboardDeps } from '../../src/dashboard/dashboard.ts'
 import { basicAuth, bearerAuth, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
@@ -35,25 +34,20 @@ export async function startAdminApp(
     totals: overrides.totals ?? stats,
     waitingJobs: overrides.waitingJobs ?? (async () => 42),
   })
-  const app = express()
-  app.disable('x-powered-by')
-  if (overrides.trustProxy !== undefined) app.set('trust proxy', overrides.trustProxy)
-  app.use(
-    createAdminRouter({
-      admin: { user: USER, password: PASSWORD },
-      apiTokens: [API_TOKEN],
-      metricsToken: METRICS_TOKEN,
-      health: { checks: [] },
-      metrics: createMetrics(),
-      stats,
-      boardQueues: [],
-      bullBoardWrite: false,
-      dashboard,
-      log,
-      ...overrides,
-    }),
-  )
-  app.use(notFound)
-  app.use(createErrorHandler({ log, renderErrorPage: dashboard.renderErrorPage }))
+  const adminRouter = createAdminRouter({
+    admin: { user: USER, password: PASSWORD },
+    apiTokens: [API_TOKEN],
+    metricsToken: METRICS_TOKEN,
+    health: { checks: [] },
+    metrics: createMetrics(),
+    stats,
+    boardQueues: [],
+    bullBoardWrite: false,
+    dashboard,
+    log,
+    ...overrides,
+  })
+  const { renderErrorPage } = dashboard
+  const app = createApp({ routers: [adminRouter], trustProxy: overrides.trustProxy, log, renderErrorPage })
   return { url: await serve(app), logLines: lines }
 }

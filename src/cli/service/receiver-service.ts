@@ -9,6 +9,7 @@ import { createWebhookRoutes } from '../../api/webhook-routes.ts'
 import type { Config } from '../../config.ts'
 import { createCircuit } from '../../core/circuit.ts'
 import type { InboundJob } from '../../core/event.ts'
+import { renderErrorPage } from '../../dashboard/error-page.ts'
 import type { EventStore } from '../../db/event-store.ts'
 import { createEventStore } from '../../db/event-store.ts'
 import type { Database } from '../../db/schema.ts'
@@ -65,11 +66,13 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
   const routers = isSplit ? [webhooks] : [webhooks, adminRouter]
+  // Error pages need the style sheet, which is where the admin routes are.
+  const pages = isSplit ? {} : { renderErrorPage }
   const servers: HttpServer[] = [
-    await startHttpServer(createApp({ routers, trustProxy, log }), { port, host }),
+    await startHttpServer(createApp({ routers, trustProxy, log, ...pages }), { port, host }),
   ]
   if (isSplit) {
-    const adminApp = createApp({ routers: [adminRouter], trustProxy, log })
+    const adminApp = createApp({ routers: [adminRouter], trustProxy, log, renderErrorPage })
     servers.push(await startHttpServer(adminApp, { port: adminPort, host }))
   }
   const [first, second = first] = servers
