@@ -5,9 +5,9 @@ import { resolveConversations } from '../../src/db/conversations.ts'
 import type { TestDatabase } from './postgres.ts'
 
 const MINUTE = 60_000
-const START = Date.parse('2026-01-01T00:00:00Z')
+const START = Date.parse('2020-01-01T00:00:00Z')
 
-/** That many minutes after an arbitrary beginning. */
+/** That many minutes after an arbitrary beginning, long ago: what is not over yet counts as being now. */
 export function at(minutes: number): Date {
   return new Date(START + minutes * MINUTE)
 }
