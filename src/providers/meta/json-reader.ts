@@ -69,5 +69,10 @@ export function unixTime(value: unknown): Date | undefined {
 
 /** The same object without the properties that are undefined. */
 export function present<T extends object>(fields: { [Key in keyof T]: T[Key] | undefined }): T {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T
+  const result: { [Key in keyof T]?: T[Key] } = {}
+  for (const key in fields) {
+    const value = fields[key]
+    if (value !== undefined) result[key] = value
+  }
+  return result as T
 }

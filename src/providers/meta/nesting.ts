@@ -7,19 +7,32 @@ import { isRawJson } from '../../core/json-text.ts'
 
 export const MAX_LEVELS = 512
 
+const [QUOTE, BACKSLASH] = Buffer.from('"\\')
+/** What a character of JSON text, outside of strings, does to the level. */
+const STEPS = new Int8Array(128)
+for (const opening of Buffer.from('[{')) STEPS[opening] = 1
+for (const closing of Buffer.from(']}')) STEPS[closing] = -1
+
 /** JSON text of any value that JSON.parse can give, and whether it is nested deeper than `MAX_LEVELS`. */
 export function serialise(value: unknown): { text: string; isTooDeep: boolean } {
   const text = stringify(value)
   // Every level takes two characters at least.
-  return { text, isTooDeep: text.length > 2 * MAX_LEVELS && isTooDeep(value) }
+  return { text, isTooDeep: text.length > 2 * MAX_LEVELS && isTextTooDeep(text) }
 }
 
 export function isTooDeep(value: unknown): boolean {
-  const open = [{ value, level: 0 }]
-  for (let current = open.pop(); current !== undefined; current = open.pop()) {
-    if (!isContainer(current.value)) continue
-    if (current.level >= MAX_LEVELS) return true
-    for (const child of Object.values(current.value)) open.push({ value: child, level: current.level + 1 })
+  return serialise(value).isTooDeep
+}
+
+function isTextTooDeep(text: string): boolean {
+  let level = 0
+  let isInString = false
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index)
+    if (character === QUOTE) isInString = !isInString
+    else if (isInString) index += character === BACKSLASH ? 1 : 0
+    else level += STEPS[character] ?? 0
+    if (level > MAX_LEVELS) return true
   }
   return false
 }

@@ -16,18 +16,25 @@ import { messageType } from './message-type.ts'
 import { MAX_LEVELS, serialise } from './nesting.ts'
 import { groupParticipant } from './statuses.ts'
 
+/**
+ * Meta sends at most 1,000 updates, and 3 MB have no room for more than about 20,000 messages of the history. A body of
+ * millions of empty items would hold up everybody for as long as it takes to queue them.
+ */
+const MAX_ITEMS = 50_000
 /** Leaves out a byte order mark. */
 const UTF8 = new TextDecoder('utf-8')
 
 /** Every item of the body as one job. Never throws. `receivedAt`: milliseconds since 1970. */
 export function parseMetaWebhook(rawBody: Buffer, receivedAt: number): InboundJob[] {
+  const asBytes = (park: string) => [unreadable(rawBody, { received_at: receivedAt, park })]
   const body = readBody(rawBody)
-  if ('problem' in body) return [unreadable(rawBody, { received_at: receivedAt, park: body.problem })]
+  if ('problem' in body) return asBytes(body.problem)
   const jobs: InboundJob[] = []
-  for (const item of itemsOf(body.value)) jobs.push(toJob(item, receivedAt))
-  if (jobs.length === 0)
-    return [unreadable(rawBody, { received_at: receivedAt, park: 'body holds no change' })]
-  return jobs
+  for (const item of itemsOf(body.value)) {
+    if (jobs.length === MAX_ITEMS) return asBytes(`body holds more than ${MAX_ITEMS} items`)
+    jobs.push(toJob(item, receivedAt))
+  }
+  return jobs.length > 0 ? jobs : asBytes('body holds no change')
 }
 
 function readBody(rawBody: Buffer): { value: JsonObject } | { problem: string } {
