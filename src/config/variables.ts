@@ -65,7 +65,7 @@ export const variables = z.object({
   PORT: withDefault(port, '3000', { meaning: 'Port of the HTTP server; 0: any free one.' }),
   HOST: withDefault(host, '127.0.0.1', { meaning: 'Address to listen on; 0.0.0.0: all.' }),
   ADMIN_PORT: optional(port, {
-    meaning: 'Own port for everything but the webhooks and the health checks.',
+    meaning: 'Own port for everything but the webhooks.',
     without: 'same as PORT',
   }),
   TRUST_PROXY: optional(trustProxy, {
