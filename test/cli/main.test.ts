@@ -4,7 +4,9 @@ import { PassThrough } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { COMMANDS, main } from '../../src/cli/main.ts'
-import { PROJECT, startCli, startProcess } from '../support/processes.ts'
+import { createTestDatabase } from '../support/postgres.ts'
+import { findFreePort, PROJECT, startCli, startProcess } from '../support/processes.ts'
+import { createTempDirectory } from '../support/temp-directory.ts'
 
 const MAIN = path.join(PROJECT, 'src/cli/main.ts')
 
@@ -126,6 +128,20 @@ test('runs as a process with the same exit codes', async () => {
 
   expect(await child.ended).toEqual({ code: 2, signal: null })
   expect(child.stderr).toContain('did you mean wa-ingest simulate?')
+})
+
+test('stops in good order on a Ctrl-C that arrives twice, as it does under npm', async () => {
+  const database = await createTestDatabase()
+  const child = startCli(['start'], {
+    env: { DATABASE_URL: database.url, DATA_DIR: createTempDirectory(), PORT: String(await findFreePort()) },
+  })
+  await child.waitForOutput(/wa-ingest is ready/)
+
+  child.kill('SIGINT')
+  child.kill('SIGINT')
+
+  expect(await child.ended).toEqual({ code: 0, signal: null })
+  expect(child.stderr).toContain('"msg":"stopped"')
 })
 
 /** A database that is not there. */

@@ -1,4 +1,7 @@
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
+import { main } from '../../src/cli/main.ts'
 import type { Report } from '../../src/cli/simulate/report.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { findFreePort, startCli } from '../support/processes.ts'
@@ -276,7 +279,7 @@ describe('a run that cannot work', () => {
     const database = await createTestDatabase()
     const { url, webhooks } = await startReceiver(database, () => new Promise(() => {}))
 
-    const child = startSimulate(database, ['--url', url])
+    const child = startCli(['simulate', '--url', url], { env: environment(database) })
     await expect.poll(() => webhooks.length, { timeout: 10_000 }).toBe(1)
     child.kill('SIGINT')
 
@@ -319,15 +322,16 @@ async function simulate(database: Target, url: string, args: readonly string[]) 
 }
 
 async function runSimulate(database: Target, args: readonly string[]) {
-  const child = startSimulate(database, args)
-  const { code } = await child.ended
-  return { code, stdout: child.stdout, stderr: child.stderr }
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const { signal } = new AbortController()
+  const code = await main(['simulate', ...args], { env: environment(database), stdout, stderr, signal })
+  stdout.end()
+  stderr.end()
+  return { code, stdout: await text(stdout), stderr: await text(stderr) }
 }
 
-function startSimulate(database: Target, args: readonly string[]) {
-  return startCli(['simulate', ...args], {
-    env: { DATABASE_URL: database.url, META_APP_SECRET: APP_SECRET, DATA_DIR: createTempDirectory() },
-  })
+function environment(database: Target) {
+  return { DATABASE_URL: database.url, META_APP_SECRET: APP_SECRET, DATA_DIR: createTempDirectory() }
 }
 
 async function countRows({ pool }: TestDatabase) {
