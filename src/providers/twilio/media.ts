@@ -3,7 +3,7 @@ import { present } from '../present.ts'
 import { type Fields, firstOf } from './fields.ts'
 
 const MEDIA_FIELD = /^Media(?:Url|ContentType)(\d{1,3})$/
-const MEDIA_SID = /\/Media\/(ME[0-9a-fA-F]{32})(?:[/?#]|$)/
+const MEDIA_SID = /\/Media\/(ME[0-9a-zA-Z]+)(?:[/?#]|$)/
 /** Twilio has no field for the name of a document: without a caption it arrives as the text. */
 const FILENAME = /^[^/\\\p{Cc}]{1,250}\.[A-Za-z0-9]{1,8}$/u
 
