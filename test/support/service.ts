@@ -29,6 +29,8 @@ export type TestService = {
 
 export type TestServiceOptions = {
   backend: 'redis' | 'postgres'
+  /** Instead of a number on the shared Redis: a server of the test's own. */
+  redisUrl?: string
   /** How many worker processes; 0 leaves everything on the queue. */
   workers?: number
   env?: Record<string, string>
@@ -38,11 +40,12 @@ export type TestServiceOptions = {
 export async function startService({
   backend,
   workers = 1,
+  redisUrl,
   env = {},
 }: TestServiceOptions): Promise<TestService> {
   const database = await createTestDatabase()
   const databaseProxy = await startTcpProxy(database.url)
-  const redisProxy = backend === 'redis' ? await startTcpProxy(await takeRedisUrl()) : undefined
+  const redisProxy = backend === 'redis' ? await startTcpProxy(redisUrl ?? (await takeRedisUrl())) : undefined
   if (backend === 'postgres') await migrateQueueSchema(database.url)
   const port = await findFreePort()
   const variables = {
