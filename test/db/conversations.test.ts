@@ -141,6 +141,15 @@ describe('when two contacts turn out to be one', () => {
     ).toEqual([1])
   })
 
+  test('the conversation of the one that stays stays, also when it is the younger one', async () => {
+    await resolve(database, [{ phone: '15550119001' }])
+    const [lost = ''] = await converse(database, [{ user_id: 'US.19' }])
+    const [kept = ''] = await converse(database, [{ phone: '15550119001' }])
+
+    expect(await converse(database, [{ phone: '15550119001', user_id: 'US.19' }])).toEqual([kept])
+    expect(await column(`SELECT merged_into FROM conversations WHERE id = ${lost}`)).toEqual([kept])
+  })
+
   test('several of the other one and none of its own leave the oldest', async () => {
     await resolve(database, [{ phone: '15550116001' }])
     const [older = ''] = await converse(database, [{ user_id: 'US.16' }])
