@@ -1,5 +1,6 @@
 /** What the queues run on: Redis, or BullMQ's PostgreSQL backend. test/contract/queue.contract.ts holds for both. */
 import type { Job, Queue, QueueEvents, Worker } from 'bullmq'
+import type { SettingFinding } from '../core/setting-finding.ts'
 import type { QueueName } from './names.ts'
 
 export type QueueWorkerOptions = {
@@ -30,6 +31,8 @@ export type QueueBackend = {
    * Redis is full stops for good, so the receiver stops adding well before.
    */
   memoryUsed(): Promise<number | undefined>
+  /** Settings under which "acknowledged" does not mean "on disk". */
+  checkSafety(): Promise<SettingFinding[]>
   close(): Promise<void>
 }
 

@@ -67,6 +67,8 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     },
     ready,
     memoryUsed: async () => undefined,
+    // The database's own settings are checked with the database.
+    checkSafety: async () => [],
     close: async () => {
       await closeAll()
       await control.end()

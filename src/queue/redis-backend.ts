@@ -11,6 +11,7 @@ import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { type QueueBackend, workerSettings } from './backend.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
+import { checkRedisSafety } from './redis-safety.ts'
 
 export type RedisSettings = {
   url?: string | undefined
@@ -75,6 +76,7 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
       await Promise.all(clients.map(whenReady))
     },
     memoryUsed: async () => memoryUsed(await control.info('memory')),
+    checkSafety: () => checkRedisSafety(control),
     close: async () => {
       await closeAll()
       for (const client of clients) client.disconnect()

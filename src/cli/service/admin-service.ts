@@ -1,27 +1,27 @@
 /** Puts together what operators see: health, metrics, totals, the dashboard and Bull Board. */
 import type { Router } from 'express'
-import type { Kysely } from 'kysely'
 import { sql } from 'kysely'
 import { createAdminRouter } from '../../api/admin-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
+import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard } from '../../dashboard/dashboard.ts'
-import type { Database } from '../../db/schema.ts'
+import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import { readStats } from '../../db/stats.ts'
 import type { Logger } from '../../logger.ts'
-import type { QueueBackend } from '../../queue/backend.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
+import type { Stores } from './open-stores.ts'
 
 export type AdminServiceDeps = {
   config: Config
-  db: Kysely<Database>
-  backend: QueueBackend
+  stores: Stores
   metrics: Metrics
   log: Logger
 }
 
-export function createAdminService({ config, db, backend, metrics, log }: AdminServiceDeps): Router {
+export function createAdminService({ config, stores, metrics, log }: AdminServiceDeps): Router {
+  const { db, backend } = stores
   const boardQueues = QUEUE_NAMES.map((name) => backend.createProducerQueue(name))
   const inbound = boardQueues[0]
   return createAdminRouter({
@@ -29,7 +29,7 @@ export function createAdminService({ config, db, backend, metrics, log }: AdminS
     apiTokens: config.apiTokens,
     metricsToken: config.metricsToken,
     publicUrl: config.http.publicUrl,
-    health: { checks: healthChecks(db, backend), isReady: isReceiverReady },
+    health: { checks: healthChecks(stores), isReady: isReceiverReady },
     metrics,
     stats: () => readStats(db),
     boardQueues,
@@ -42,7 +42,7 @@ export function createAdminService({ config, db, backend, metrics, log }: AdminS
   })
 }
 
-export function healthChecks(db: Kysely<Database>, backend: QueueBackend): HealthCheck[] {
+export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {
   return [
     {
       name: 'database',
@@ -58,10 +58,26 @@ export function healthChecks(db: Kysely<Database>, backend: QueueBackend): Healt
         return { ok: true }
       },
     },
+    {
+      name: 'settings',
+      check: async () => ({
+        ok: true,
+        findings: (await findUnsafeSettings({ pool, backend })).map(describeSettingFinding),
+      }),
+    },
   ]
+}
+
+/** Of the stores that answer; the others are reported as away by their own checks. */
+export async function findUnsafeSettings({
+  pool,
+  backend,
+}: Pick<Stores, 'pool' | 'backend'>): Promise<SettingFinding[]> {
+  const found = await Promise.allSettled([checkPostgresSafety(pool), backend.checkSafety()])
+  return found.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
 }
 
 /** The receiver acknowledges as long as one of its two stores does. */
 function isReceiverReady(reports: readonly CheckReport[]): boolean {
-  return reports.some((report) => report.ok)
+  return reports.some((report) => report.ok && (report.name === 'database' || report.name === 'queue'))
 }

@@ -1,5 +1,6 @@
 /** Opens what a service process stores in: the database and the queue. */
 import type { Kysely } from 'kysely'
+import type { Pool } from 'pg'
 import type { Config } from '../../config.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'
@@ -13,7 +14,7 @@ import { openRedisBackend } from '../../queue/redis-backend.ts'
 import { logConnectionErrors } from './observers.ts'
 import { openServiceDatabase } from './open-database.ts'
 
-export type Stores = { databaseUrl: string; db: Kysely<Database>; backend: QueueBackend }
+export type Stores = { databaseUrl: string; pool: Pool; db: Kysely<Database>; backend: QueueBackend }
 
 export type OpenStoresOptions = {
   config: Config
@@ -36,16 +37,15 @@ export async function openStores({ config, log, context, database }: OpenStoresO
   const server = await openServiceDatabase(config, log)
   context.releases.add('embedded postgresql', () => server.stop())
 
-  const db = createDatabase(
-    createPool({
-      url: server.url,
-      applicationName: 'wa-ingest',
-      max: POOL_CONNECTIONS,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      queryTimeoutMs: QUERY_TIMEOUT_MS,
-      onError: logConnectionErrors(log, 'database'),
-    }),
-  )
+  const pool = createPool({
+    url: server.url,
+    applicationName: 'wa-ingest',
+    max: POOL_CONNECTIONS,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    queryTimeoutMs: QUERY_TIMEOUT_MS,
+    onError: logConnectionErrors(log, 'database'),
+  })
+  const db = createDatabase(pool)
   context.releases.add('database connections', () => db.destroy())
   if (database === 'migrate') await migrate(server.directUrl, context.signal)
   else await checkSchema(db, config, log)
@@ -57,7 +57,7 @@ export async function openStores({ config, log, context, database }: OpenStoresO
       ? openPostgresBackend({ databaseUrl: server.directUrl, onError })
       : openRedisBackend({ redis: config.redis, onError })
   context.releases.add('queue', () => backend.close(), { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS })
-  return { databaseUrl: server.url, db, backend }
+  return { databaseUrl: server.url, pool, db, backend }
 }
 
 async function migrate(url: string, signal: AbortSignal): Promise<void> {

@@ -2,11 +2,12 @@
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
 import { type Config, describeConfig } from '../../config.ts'
 import { withDeadline } from '../../core/deadline.ts'
+import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counter.ts'
-import { createAdminService } from './admin-service.ts'
+import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { type ReceiverService, startReceiverService } from './receiver-service.ts'
 import { startWorkerService } from './worker-service.ts'
@@ -24,6 +25,7 @@ export type RunServiceOptions = {
 const SHUTDOWN_TIMEOUT_MS = 4_500
 const WORKER_CLOSE_TIMEOUT_MS = 1_500
 const QUEUE_READY_TIMEOUT_MS = 3_000
+const SAFETY_TIMEOUT_MS = 2_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
 const MEMORY_INTERVAL_MS = 1_000
@@ -45,6 +47,7 @@ export function runService(options: RunServiceOptions): Promise<number> {
       if (parts.includes('worker')) startWorker(part)
       const receiver = parts.includes('receiver') ? await startReceiver(part) : undefined
       await waitForQueue(stores.backend, log)
+      await reportUnsafeSettings(stores, log)
       log.info({ port: receiver?.port, queue: stores.backend.kind, parts: parts.join(', ') }, 'ready')
       onReady?.({ receiver, databaseUrl: stores.databaseUrl })
     },
@@ -58,9 +61,18 @@ async function waitForQueue(backend: QueueBackend, log: Logger): Promise<void> {
   })
 }
 
+async function reportUnsafeSettings(stores: Stores, log: Logger): Promise<void> {
+  const findings = await withDeadline(
+    findUnsafeSettings(stores),
+    SAFETY_TIMEOUT_MS,
+    'checking settings',
+  ).catch(() => [])
+  for (const finding of findings) log.warn({ detail: describeSettingFinding(finding) }, 'unsafe setting')
+}
+
 async function startReceiver({ config, log, context, stores, metrics }: Part): Promise<ReceiverService> {
   const { db, backend } = stores
-  const adminRouter = createAdminService({ config, db, backend, metrics, log })
+  const adminRouter = createAdminService({ config, stores, metrics, log })
   const receiver = await startReceiverService({ config, db, backend, metrics, log, adminRouter })
   context.releases.add('http server', () => receiver.close())
   repeat(context, log, 'queue memory', MEMORY_INTERVAL_MS, () => receiver.watchQueueMemory())
