@@ -314,12 +314,11 @@ describe('the documentation', () => {
     await expect(renderConfigurationPage()).toMatchFileSnapshot('../docs/configuration.md')
   })
 
-  test.runIf(existsSync('README.md'))("README's configuration table is what the variables say", () => {
-    const table = /<!-- config:start -->\n([\s\S]*?)\n<!-- config:end -->/.exec(
-      readFileSync('README.md', 'utf8'),
-    )?.[1]
+  test('the table of the README, where there is one, is what the variables say', () => {
+    const readme = existsSync('README.md') ? readFileSync('README.md', 'utf8') : ''
+    const table = /<!-- config:start -->\n([\s\S]*?)\n<!-- config:end -->/.exec(readme)?.[1]
 
-    expect(table?.trim()).toBe(renderConfigurationTable())
+    if (table !== undefined) expect(table.trim()).toBe(renderConfigurationTable())
   })
 })
 
