@@ -137,8 +137,9 @@ test('stops in good order on a Ctrl-C that arrives twice, as it does under npm',
   })
   await child.waitForOutput(/wa-ingest is ready/)
 
+  // Two of one kind at the same moment would arrive as one.
   child.kill('SIGINT')
-  child.kill('SIGINT')
+  child.kill('SIGTERM')
 
   expect(await child.ended).toEqual({ code: 0, signal: null })
   expect(child.stderr).toContain('"msg":"stopped"')
