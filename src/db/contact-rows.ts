@@ -5,8 +5,7 @@
  * each other.
  */
 import { sql, type Transaction } from 'kysely'
-import type { ContactBook, Ownership, Person } from './contact-book.ts'
-import { bookKey } from './contact-book.ts'
+import { bookKey, type ContactBook, type Ownership, type Person } from './contact-book.ts'
 import type { Identifier } from './contact-identifiers.ts'
 import type { ContactPlan } from './contact-plan.ts'
 import type { Database } from './schema.ts'

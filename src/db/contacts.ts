@@ -49,7 +49,8 @@ export async function resolveContacts(
   if (!isMerging(glance.plan)) {
     for (let lostRaces = 0; lostRaces < MAX_LOST_RACES; lostRaces += 1) {
       const people = await resolveBesideOthers(trx, batch)
-      if (people) return people.map(idOf)
+      if (people === 'merging') break
+      if (people !== 'raced') return people.map(idOf)
     }
   }
   await lockForMerging(trx)
@@ -113,17 +114,22 @@ function recordRefs(book: ContactBook, { refs }: Batch): Person[] {
 }
 
 /**
- * The way of everybody who merges nothing: many do so at the same time. Undefined, with nothing written and no lock
- * held, when somebody else was faster with an identifier, or when there turns out to be something to merge.
+ * The way of everybody who merges nothing: many do so at the same time. With nothing written and no lock held it gives
+ * `raced` when somebody else was faster with an identifier, and `merging` when there turns out to be something to merge.
  */
-async function resolveBesideOthers(trx: Transaction<Database>, batch: Batch): Promise<Person[] | undefined> {
+async function resolveBesideOthers(
+  trx: Transaction<Database>,
+  batch: Batch,
+): Promise<Person[] | 'raced' | 'merging'> {
   await sql`SAVEPOINT resolve_contacts`.execute(trx)
   await holdOffMerges(trx)
   const { plan, people } = await workOn(trx, batch)
-  const isDone = !isMerging(plan) && (await writePlan(trx, plan))
-  if (!isDone) await sql`ROLLBACK TO SAVEPOINT resolve_contacts`.execute(trx)
+  const isToMerge = isMerging(plan)
+  const isWritten = !isToMerge && (await writePlan(trx, plan))
+  if (!isWritten) await sql`ROLLBACK TO SAVEPOINT resolve_contacts`.execute(trx)
   await sql`RELEASE SAVEPOINT resolve_contacts`.execute(trx)
-  return isDone ? people : undefined
+  if (isWritten) return people
+  return isToMerge ? 'merging' : 'raced'
 }
 
 /** False when somebody else stored one of the identifiers meanwhile: the transaction has to go back then. */

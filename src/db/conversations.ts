@@ -15,32 +15,43 @@ export async function resolveConversations(
   keys: readonly ConversationKey[],
 ): Promise<string[]> {
   if (keys.length === 0) return []
-  const wanted = keys.map((key) => ({ ...key, business_number: keyText(key.business_number) }))
+  const wanted = new Map(keys.map((key) => [textOf(key), storedForm(key)]))
   let found = await findConversations(trx, wanted)
-  const missing = wanted.filter((_, index) => !found[index])
+  const missing = [...wanted].flatMap(([text, key]) => (found.has(text) ? [] : key))
   if (missing.length > 0) {
     await insertConversations(trx, missing)
     found = await findConversations(trx, wanted)
   }
-  return found.map((id, index) => {
-    if (id === null) throw new Error(`contact ${wanted[index]?.contact_id} does not exist: resolve it first`)
+  return keys.map((key) => {
+    const id = found.get(textOf(key))
+    if (id === undefined) throw new Error(`contact ${key.contact_id} does not exist: resolve it first`)
     return id
   })
 }
 
+function textOf({ provider, business_number, contact_id }: ConversationKey): string {
+  return JSON.stringify([provider, business_number, contact_id])
+}
+
+function storedForm({ provider, business_number, contact_id }: ConversationKey): ConversationKey {
+  return { provider, business_number: keyText(business_number), contact_id }
+}
+
+/** By the text of the key. */
 async function findConversations(
   trx: Transaction<Database>,
-  wanted: readonly ConversationKey[],
-): Promise<(string | null)[]> {
-  const keys = JSON.stringify(wanted.map((key, ord) => ({ ord, ...key })))
-  const { rows } = await sql<{ id: string | null }>`
-    SELECT v.id
-    FROM json_to_recordset(${keys}::json) AS k (ord integer, provider text, business_number text, contact_id bigint)
-    LEFT JOIN contacts c ON c.id = k.contact_id
-    LEFT JOIN conversations v ON v.provider = k.provider AND v.business_number = k.business_number
-      AND v.contact_id = coalesce(c.merged_into, c.id) AND v.merged_into IS NULL
-    ORDER BY k.ord`.execute(trx)
-  return rows.map(({ id }) => id)
+  wanted: ReadonlyMap<string, ConversationKey>,
+): Promise<Map<string, string>> {
+  const texts = [...wanted.keys()]
+  const keys = [...wanted.values()].map((key, ord) => ({ ord, ...key }))
+  const { rows } = await sql<{ ord: number; id: string }>`
+    SELECT k.ord, v.id
+    FROM json_to_recordset(${JSON.stringify(keys)}::json)
+      AS k (ord integer, provider text, business_number text, contact_id bigint)
+    JOIN contacts c ON c.id = k.contact_id
+    JOIN conversations v ON v.provider = k.provider AND v.business_number = k.business_number
+      AND v.contact_id = coalesce(c.merged_into, c.id) AND v.merged_into IS NULL`.execute(trx)
+  return new Map(rows.map(({ ord, id }) => [texts[ord] ?? '', id]))
 }
 
 /** In key order, so that two writers with the same missing conversations queue up. A waiting insert skips the row. */

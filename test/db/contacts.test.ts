@@ -111,6 +111,8 @@ describe('hostile identifiers', () => {
     { phone: '1'.repeat(5000) },
     { group_id: `${'\u0000'.repeat(3000)}` },
     { parent_user_id: '__proto__' },
+    { user_id: 'NULL' },
+    { user_id: '{"a",\\"b}' },
     { user_id: "'; DROP TABLE contacts; --" },
   ]
 
