@@ -1,0 +1,167 @@
+/**
+ * Making a table free of duplicates, and keeping it so, while it is in use.
+ *
+ * In this order: an index to find ids by; the guard, so that from here on no duplicate is added; the copies go to
+ * quarantine; the unique index; the guard comes down. Every step looks at what is there already, so a run that was stopped
+ * or killed goes on where it was.
+ */
+import type { Pool } from 'pg'
+import {
+  buildUniqueIndex,
+  dropIndexConcurrently,
+  ensureLookupIndex,
+  ensureReferenceIndexes,
+} from './build-index.ts'
+import { DedupeError } from './dedupe-error.ts'
+import { installGuard } from './guard.ts'
+import { quoteName } from './identifier.ts'
+import { moveDuplicates } from './move-duplicates.ts'
+import { findObstacles } from './privileges.ts'
+import { ensureQuarantine } from './quarantine.ts'
+import { queryWithClient } from './query.ts'
+import { findReferences } from './references.ts'
+import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
+import { openSession } from './session.ts'
+import { settleDiverted } from './settle-diverted.ts'
+import { describeTarget, type Target, type TargetOptions } from './target.ts'
+import { tidyUp } from './tidy-up.ts'
+import { describeFault, inspectIndex } from './unique-index.ts'
+
+export type DedupeOptions = TargetOptions &
+  RunOptions & {
+    signal: AbortSignal
+    /** Most rows in one transaction; fewer where that takes too long. */
+    batchSize?: number
+    replaceIndex?: boolean
+  }
+
+export type DedupeResult = {
+  run_id: string
+  table: string
+  column: string
+  /** `done`: no duplicates, and the index is valid. `incomplete`: some ids could not be cleaned. */
+  outcome: 'done' | 'incomplete' | 'stopped'
+  moved: number
+  /** Rows that referred to a moved row, by foreign key. */
+  repointed: Record<string, number>
+  /** Rows whose id was on its way in another transaction, which then gave up. */
+  restored: number
+  left_out: { id: string; reason: string }[]
+  index: 'built' | 'kept' | 'missing'
+  longest_batch_ms: number
+  duration_ms: number
+  /** What could not be taken away again. */
+  left_behind?: string
+}
+
+export const DEFAULT_BATCH_SIZE = 500
+
+/** Writers in REPEATABLE READ can add a duplicate that the guard does not see; each is an exception, so this is plenty. */
+const MOST_ROUNDS = 10
+
+/** @throws DedupeError when something stands against it; then nothing was changed. */
+export async function applyDedupe(pool: Pool, options: DedupeOptions): Promise<DedupeResult> {
+  const startedAt = performance.now()
+  const target = await prepare(pool, options)
+  const session = await openSession(pool, target, options.signal)
+  try {
+    const before = await inspectIndex(session.query, target)
+    const run = await createRun(session, target, options)
+    const { isStopped, leftBehind } = await cleanAndTidy(run, options.batchSize ?? DEFAULT_BATCH_SIZE)
+    const after = await inspectIndex(session.query, target)
+    return {
+      run_id: run.context.runId,
+      table: target.label,
+      column: target.column.name,
+      outcome: isStopped ? 'stopped' : run.tally.leftOut.size > 0 ? 'incomplete' : 'done',
+      moved: run.tally.moved,
+      repointed: run.tally.repointed,
+      restored: run.tally.restored,
+      left_out: [...run.tally.leftOut].map(([id, reason]) => ({ id, reason })),
+      index: after.fault !== undefined ? 'missing' : before.fault === undefined ? 'kept' : 'built',
+      longest_batch_ms: Math.round(run.tally.longestBatchMs),
+      duration_ms: Math.round(performance.now() - startedAt),
+      ...(leftBehind === undefined ? {} : { left_behind: leftBehind }),
+    }
+  } finally {
+    session.end()
+  }
+}
+
+/**
+ * Takes away what a run that was killed has left, and decides about the rows that it listed. Moves nothing else.
+ * @returns what could not be taken away, in words.
+ */
+export async function cleanUpDedupe(pool: Pool, options: DedupeOptions): Promise<string | undefined> {
+  const target = await prepare(pool, { ...options, replaceIndex: true })
+  const session = await openSession(pool, target, options.signal)
+  try {
+    return await tidyUp(await createRun(session, target, options), { isStopped: false })
+  } finally {
+    session.end()
+  }
+}
+
+async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
+  const client = await pool.connect()
+  try {
+    const query = queryWithClient(client)
+    const target = await describeTarget(query, options)
+    const obstacles = await findObstacles(query, target, await findReferences(query, target))
+    if (obstacles.length > 0) throw new DedupeError(obstacles.join('\n'))
+    const state = await inspectIndex(query, target)
+    const isReplaceable = state.fault === 'other_definition' && options.replaceIndex === true
+    if (state.fault === undefined || state.fault === 'missing' || state.fault === 'invalid' || isReplaceable)
+      return target
+    throw new DedupeError(describeFault(state, target.label, 'npx wa-ingest dedupe --apply'))
+  } finally {
+    client.release()
+  }
+}
+
+/** Whatever becomes of the run, the guard comes down. */
+async function cleanAndTidy(
+  run: Run,
+  batchSize: number,
+): Promise<{ isStopped: boolean; leftBehind?: string | undefined }> {
+  const { session, context } = run
+  try {
+    await ensureQuarantine(session.query, context.target)
+    await clean(run, batchSize)
+    return { isStopped: false, leftBehind: await tidyUp(run, { isStopped: false }) }
+  } catch (err) {
+    const leftBehind = await tidyUp(run, { isStopped: true }).catch(() => undefined)
+    if (session.signal.aborted) return { isStopped: true, leftBehind }
+    throw err
+  }
+}
+
+async function clean(run: Run, batchSize: number): Promise<void> {
+  const { session, context } = run
+  const { target, references } = context
+  const { fault } = await inspectIndex(session.query, target)
+  if (fault === undefined) return
+  // What a failed build has left refuses rows of writers that know nothing of it.
+  if (fault === 'invalid')
+    await dropIndexConcurrently(session, `${quoteName(target.schema)}.${quoteName(target.indexName)}`)
+  await ensureLookupIndex(session, target, reportBuild(run, 'prepare'))
+  await ensureReferenceIndexes(session, references, reportBuild(run, 'prepare'))
+  await installGuard(session, target, references, reportWaiting(run, 'prepare'))
+  for (let round = 1; round <= MOST_ROUNDS; round++) {
+    await move(run, batchSize)
+    if (run.tally.leftOut.size > 0) return
+    if (await buildUniqueIndex(session, target, reportBuild(run, 'index'), reportWaiting(run, 'index')))
+      return
+  }
+  throw new DedupeError(
+    `duplicates of ${target.label} keep coming past the guard, from writers in REPEATABLE READ or with triggers switched off; stop those and run this again`,
+  )
+}
+
+async function move({ session, context, tally, report }: Run, batchSize: number): Promise<void> {
+  await settleDiverted(session, context, tally)
+  await moveDuplicates(session, context, tally, {
+    batchSize,
+    onProgress: (done, total, details) => report({ step: 'move', done, total, details }),
+  })
+}

@@ -1,0 +1,180 @@
+/**
+ * Building indexes while everybody goes on writing, and clearing away what a failed build has left.
+ *
+ * CREATE INDEX CONCURRENTLY waits for transactions that are older than itself, but holds no lock that a writer needs; so
+ * it may wait as long as it likes.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { sqlStateOf } from '../sql-state.ts'
+import { DedupeError } from './dedupe-error.ts'
+import type { OnWait } from './guard.ts'
+import { quoteName } from './identifier.ts'
+import { temporaryNames } from './leftovers.ts'
+import type { Reference } from './references.ts'
+import { LOCK_TIMEOUT_MS, type Session, untilUnlocked } from './session.ts'
+import type { Target } from './target.ts'
+import { inspectIndex } from './unique-index.ts'
+
+const UNIQUE_VIOLATION = '23505'
+const PROGRAM_LIMIT_EXCEEDED = '54000'
+const LOOK_EVERY_MS = 250
+const STOPPED_TIMEOUT_MS = 3_000
+
+/** `done` and `total` count blocks; total 0: not known yet. `details` says what it waits for. */
+export type OnBuild = (done: number, total: number, details?: string) => void
+
+/**
+ * Builds the unique index, or replaces one of the same name and another definition.
+ * @returns false when there were duplicates: what the attempt left is gone again, and they are to be moved first.
+ */
+export async function buildUniqueIndex(
+  session: Session,
+  target: Target,
+  onBuild: OnBuild,
+  onWait: OnWait,
+): Promise<boolean> {
+  const { indexName } = target
+  const state = await inspectIndex(session.query, target)
+  if (state.fault === undefined) return true
+  if (state.fault === 'invalid') await dropIndex(session, target, indexName)
+  if (state.fault !== 'other_definition') return create(session, target, indexName, onBuild)
+  const { newIndex } = temporaryNames(target)
+  if (!(await create(session, target, newIndex, onBuild))) return false
+  await untilUnlocked(
+    session,
+    () =>
+      session.transaction(async (query) => {
+        if (state.constraint === undefined) await query(`DROP INDEX ${inSchema(target, indexName)}`)
+        else await query(`ALTER TABLE ${target.sql} DROP CONSTRAINT ${quoteName(state.constraint)}`)
+        await query(`ALTER INDEX ${inSchema(target, newIndex)} RENAME TO ${quoteName(indexName)}`)
+      }),
+    () => onWait([target.oid]),
+  )
+  return true
+}
+
+async function create(session: Session, target: Target, name: string, onBuild: OnBuild): Promise<boolean> {
+  const state = await inspectIndex(session.query, target, name)
+  if (state.fault === undefined) return true
+  if (state.exists) await dropIndex(session, target, name)
+  const { sql, column, predicate } = target
+  const statement = `CREATE UNIQUE INDEX CONCURRENTLY ${quoteName(name)} ON ${sql} (${column.sql}) WHERE ${predicate}`
+  try {
+    await build(session, inSchema(target, name), statement, onBuild)
+    return true
+  } catch (err) {
+    if (sqlStateOf(err) === UNIQUE_VIOLATION) return false
+    throw err
+  }
+}
+
+/** An index that finds an id: for the guard, and for the batches. One that the table has already will do. */
+export async function ensureLookupIndex(session: Session, target: Target, onBuild: OnBuild): Promise<void> {
+  const { lookupIndex } = temporaryNames(target)
+  if (await hasLookupIndex(session, target)) return
+  await dropIndex(session, target, lookupIndex)
+  const { sql, column, predicate } = target
+  const statement = `CREATE INDEX CONCURRENTLY ${quoteName(lookupIndex)} ON ${sql} (${column.sql}) WHERE ${predicate}`
+  await build(session, inSchema(target, lookupIndex), statement, onBuild)
+}
+
+async function hasLookupIndex({ query }: Session, { oid, column }: Target): Promise<boolean> {
+  const { lookupIndex } = temporaryNames({ oid, schema: '' })
+  const { rows } = await query<{ exists: boolean }>(
+    `SELECT EXISTS (
+       SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+       WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indislive AND m.amname = 'btree' AND a.attname = $2
+         AND a.attcollation = i.indcollation[0] AND (i.indpred IS NULL OR c.relname = $3)
+     ) AS exists`,
+    [oid, column.name, lookupIndex],
+  )
+  return rows[0]?.exists === true
+}
+
+/** For foreign keys whose own columns have none. */
+export async function ensureReferenceIndexes(
+  session: Session,
+  references: readonly Reference[],
+  onBuild: OnBuild,
+): Promise<void> {
+  // Indexes of partitioned tables cannot be built concurrently.
+  for (const { sql, columns, names } of references.filter((one) => !one.isIndexed && !one.isPartitioned)) {
+    await dropIndexConcurrently(session, names.index)
+    const statement = `CREATE INDEX CONCURRENTLY ${names.indexName} ON ${sql} (${columns.join(', ')})`
+    await build(session, names.index, statement, onBuild)
+  }
+}
+
+/** `name` with its schema, quoted. */
+export async function dropIndexConcurrently(session: Session, name: string): Promise<void> {
+  await withoutLockTimeout(session, () => session.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`))
+}
+
+function dropIndex(session: Session, target: Target, name: string): Promise<void> {
+  return dropIndexConcurrently(session, inSchema(target, name))
+}
+
+/** What a failed build leaves may refuse rows, so it does not outlive the attempt. */
+async function build(session: Session, name: string, statement: string, onBuild: OnBuild): Promise<void> {
+  const watching = new AbortController()
+  const watcher = watchBuild(session, onBuild, watching.signal)
+  try {
+    await withoutLockTimeout(session, () => session.query(statement))
+  } catch (err) {
+    await dropIndexConcurrently(session, name).catch(() => {})
+    throw sqlStateOf(err) === PROGRAM_LIMIT_EXCEEDED ? tooLong(err) : err
+  } finally {
+    watching.abort()
+    await watcher
+  }
+}
+
+/** What an index waits for are transactions, and nobody waits for the index. After a stop it waits only a moment. */
+async function withoutLockTimeout(session: Session, work: () => Promise<unknown>): Promise<void> {
+  await session.query('SET lock_timeout = 0')
+  await session.query(`SET statement_timeout = ${session.signal.aborted ? STOPPED_TIMEOUT_MS : 0}`)
+  try {
+    await work()
+  } finally {
+    await session.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`).catch(() => {})
+  }
+}
+
+async function watchBuild(session: Session, onBuild: OnBuild, until: AbortSignal): Promise<void> {
+  while (!until.aborted) {
+    await delay(LOOK_EVERY_MS, undefined, { signal: until }).catch(() => {})
+    if (until.aborted) return
+    const { rows } = await session
+      .watch<{
+        done: string
+        total: string
+        phase: string
+        locker: number | null
+        application: string | null
+      }>(
+        `SELECT p.blocks_done AS done, p.blocks_total AS total, p.phase, nullif(p.current_locker_pid, 0) AS locker,
+           a.application_name AS application
+         FROM pg_stat_progress_create_index p LEFT JOIN pg_stat_activity a ON a.pid = nullif(p.current_locker_pid, 0)
+         WHERE p.pid = $1`,
+        [session.pid],
+      )
+      .catch(() => ({ rows: [] }))
+    const row = rows[0]
+    if (!row) continue
+    const locker = row.locker === null ? '' : `: process ${row.locker} (${row.application ?? ''})`
+    onBuild(Number(row.done), Number(row.total), `${row.phase}${locker}`)
+  }
+}
+
+function tooLong(err: unknown): DedupeError {
+  const reason = err instanceof Error ? err.message : String(err)
+  return new DedupeError(
+    `an id is too long for an index (${reason}); ids of messages have at most 512 bytes, so set what is longer to NULL and run this again`,
+    { cause: err },
+  )
+}
+
+function inSchema({ schema }: { schema: string }, name: string): string {
+  return `${quoteName(schema)}.${quoteName(name)}`
+}

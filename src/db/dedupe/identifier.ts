@@ -1,0 +1,43 @@
+/** Names of tables and columns as people type them, and as SQL takes them. */
+
+/** One part of a name: as written, and whether it stood in double quotes. */
+export type NamePart = { text: string; isQuoted: boolean }
+
+/** Longest name that PostgreSQL keeps, in bytes (NAMEDATALEN - 1). */
+export const MAX_NAME_BYTES = 63
+
+/** For SQL text: always in quotes, so that capitals, spaces and reserved words are safe. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}
+
+export function quoteText(text: string): string {
+  const escaped = text.replaceAll("'", "''")
+  return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`
+}
+
+/**
+ * Splits `messages`, `app.messages`, `"Message"` or `app."odd.name"` at the dots outside of quotes.
+ * @throws Error when quotes are not closed or a part is empty.
+ */
+export function parseName(text: string): NamePart[] {
+  const parts: NamePart[] = []
+  const pattern = /\s*(?:"((?:[^"]|"")+)"|([^".\s]+(?:\s+[^".\s]+)*))\s*(\.|$)/gy
+  let match: RegExpExecArray | null
+  do {
+    match = pattern.exec(text)
+    if (!match) throw new Error(`${text} is no name: write table, schema.table or "Table"`)
+    const [, quoted, plain = '', end] = match
+    parts.push({ text: quoted?.replaceAll('""', '"') ?? plain, isQuoted: quoted !== undefined })
+    if (end === '') return parts
+  } while (pattern.lastIndex < text.length)
+  throw new Error(`${text} is no name: it ends with a dot`)
+}
+
+/**
+ * What a typed name may stand for, best first: a shell takes the quotes away, so a name with capitals is tried as it
+ * was typed before it is folded to lower case as SQL would.
+ */
+export function spellingsOf({ text, isQuoted }: NamePart): string[] {
+  return isQuoted ? [text] : [...new Set([text, text.toLowerCase()])]
+}

@@ -1,0 +1,83 @@
+/** Whether this role may do what a run needs, asked before anything is changed. */
+import type { Query } from './query.ts'
+import { labelOf, type Reference } from './references.ts'
+import type { Target } from './target.ts'
+
+/** What is missing, one line each with the next step; empty: nothing. */
+export async function findObstacles(
+  query: Query,
+  target: Target,
+  references: readonly Reference[],
+): Promise<string[]> {
+  const obstacles = [
+    ...(await findServerObstacles(query)),
+    ...(await findOwnership(query, target, references)),
+    ...(await findSchemaObstacles(query, target)),
+  ]
+  const hidden = [
+    ...((await isRowSecurityActive(query, target)) ? [target.label] : []),
+    ...references.filter(({ isRowSecurityActive: isActive }) => isActive).map(({ table }) => table),
+  ]
+  for (const table of new Set(hidden)) {
+    obstacles.push(
+      `row security hides rows of ${table} from this role, so some would be missed; run this as a role with BYPASSRLS, or: ALTER TABLE ${table} DISABLE ROW LEVEL SECURITY`,
+    )
+  }
+  return obstacles
+}
+
+async function findServerObstacles(query: Query): Promise<string[]> {
+  const { rows } = await query<{ version: number; is_standby: boolean }>(
+    `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS is_standby`,
+  )
+  const obstacles: string[] = []
+  if (rows[0] && rows[0].version < 130_000)
+    obstacles.push(`PostgreSQL ${Math.floor(rows[0].version / 10_000)} is too old; 13 or later is needed`)
+  if (rows[0]?.is_standby)
+    obstacles.push('this server is a read-only standby; set DATABASE_URL to the primary')
+  return obstacles
+}
+
+/** Indexes and triggers are made by owners only. */
+async function findOwnership(
+  query: Query,
+  target: Target,
+  references: readonly Reference[],
+): Promise<string[]> {
+  const { rows } = await query<{ table: string; owner: string; role: string; oid: string }>(
+    `SELECT c.oid::text AS oid, c.oid::regclass::text AS "table", quote_ident(r.rolname) AS owner,
+       quote_ident(current_user) AS role
+     FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+     WHERE c.oid = ANY($1::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 2`,
+    [[target.oid, ...references.map(({ tableOid }) => tableOid)]],
+  )
+  return rows.map(({ oid, table, owner, role }) => {
+    const why =
+      oid === target.oid
+        ? 'build its index'
+        : `re-point ${references
+            .filter(({ tableOid }) => tableOid === oid)
+            .map(labelOf)
+            .join(', ')}`
+    return `role ${role} does not own ${table}, so it cannot ${why}; connect as ${owner}, or run: GRANT ${owner} TO ${role}`
+  })
+}
+
+async function findSchemaObstacles(query: Query, { schema }: Target): Promise<string[]> {
+  const { rows } = await query<{ may_create: boolean; name: string; role: string }>(
+    `SELECT has_schema_privilege($1, 'CREATE') AS may_create, quote_ident($1) AS name, quote_ident(current_user) AS role`,
+    [schema],
+  )
+  const row = rows[0]
+  if (!row || row.may_create) return []
+  return [
+    `role ${row.role} may not make tables in schema ${row.name}; run: GRANT CREATE ON SCHEMA ${row.name} TO ${row.role}`,
+  ]
+}
+
+async function isRowSecurityActive(query: Query, { oid }: Target): Promise<boolean> {
+  const { rows } = await query<{ is_active: boolean }>('SELECT row_security_active($1::oid) AS is_active', [
+    oid,
+  ])
+  return rows[0]?.is_active === true
+}

@@ -1,0 +1,29 @@
+/** Running SQL whose text depends on somebody else's table, on a connection of either driver. */
+import { CompiledQuery, type Kysely } from 'kysely'
+import type { ClientBase, QueryResultRow } from 'pg'
+
+export type QueryResult<Row> = {
+  rows: Row[]
+  /** Rows that the statement returned or changed. */
+  count: number
+}
+
+/** Runs one statement. What it may do, and where, is the business of whoever made it. */
+export type Query = <Row extends QueryResultRow>(
+  text: string,
+  values?: readonly unknown[],
+) => Promise<QueryResult<Row>>
+
+export function queryWithClient(client: Pick<ClientBase, 'query'>): Query {
+  return async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) => {
+    const { rows, rowCount } = await client.query<Row>(text, [...values])
+    return { rows, count: rowCount ?? 0 }
+  }
+}
+
+export function queryWithKysely<Tables>(db: Kysely<Tables>): Query {
+  return async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) => {
+    const { rows, numAffectedRows } = await db.executeQuery<Row>(CompiledQuery.raw(text, [...values]))
+    return { rows, count: Number(numAffectedRows ?? rows.length) }
+  }
+}

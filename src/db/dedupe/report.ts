@@ -1,0 +1,251 @@
+/** What a run would find and do. Reads only. */
+import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
+import { findLeftovers, type Leftovers } from './leftovers.ts'
+import { lacks } from './merge.ts'
+import { findObstacles } from './privileges.ts'
+import { assertQuarantineIsOurs, countQuarantined } from './quarantine.ts'
+import type { Query } from './query.ts'
+import { findReferences, joinCondition, labelOf, type Reference } from './references.ts'
+import { keyText, orderBy, type Target } from './target.ts'
+import { type IndexState, inspectIndex } from './unique-index.ts'
+
+export type DuplicateExample = {
+  id: string
+  copies: number
+  kept: string
+  /** The first few. */
+  moved: string[]
+}
+
+export type DedupeReport = {
+  table: string
+  column: string
+  key: string[]
+  index: IndexState
+  /** Ids that are there more than once, and the rows that have them. */
+  groups: number
+  rows: number
+  rows_to_move: number
+  examples: DuplicateExample[]
+  /** The id with most copies. A word like `unknown` is no id. */
+  largest?: DuplicateExample
+  references: {
+    name: string
+    constraint: string
+    on_delete: string
+    rows: number
+    /** Moved rows that a unique index of the referring table stands against, as far as can be told beforehand. */
+    conflicts: number
+    is_indexed: boolean
+  }[]
+  /** By column: ids of which a later copy has a value that the first one lacks; ids whose copies differ otherwise. */
+  gaps: Record<string, number>
+  differences: Record<string, number>
+  /** Ids longer than any message's. */
+  long_ids: number
+  size: { estimated_rows: number; bytes: number }
+  estimated_seconds: number
+  quarantined: number
+  /** Triggers of the table that fire when a row is moved. */
+  delete_triggers: string[]
+  leftovers: Leftovers
+  /** Why --apply would refuse; empty: it would not. */
+  obstacles: string[]
+}
+
+const EXAMPLES = 5
+const EXAMPLE_ROWS = 5
+/** Measured on two shared cores (docs/adopting.md); a guess for any other machine. */
+const INDEXED_ROWS_PER_SECOND = 250_000
+const MOVED_ROWS_PER_SECOND = 2_500
+
+type Found = {
+  groups: number
+  rows: number
+  examples: DuplicateExample[] | null
+  largest: DuplicateExample | null
+  references: number[]
+  conflicts: number[]
+  gaps: number[]
+  differences: number[]
+}
+
+export async function reportDuplicates(query: Query, target: Target): Promise<DedupeReport> {
+  await assertQuarantineIsOurs(query, target)
+  const references = await findReferences(query, target)
+  const conflicts: string[] = []
+  for (const reference of references) conflicts.push(await conflictCounts(query, reference))
+  const found = await findDuplicates(query, target, references, conflicts)
+  const others = comparedColumns(target)
+  const size = await readSize(query, target)
+  const rowsToMove = found.rows - found.groups
+  return {
+    table: target.label,
+    column: target.column.name,
+    key: target.key.map(({ name }) => name),
+    index: await inspectIndex(query, target),
+    groups: found.groups,
+    rows: found.rows,
+    rows_to_move: rowsToMove,
+    examples: found.examples ?? [],
+    ...(found.largest ? { largest: found.largest } : {}),
+    references: references.map((reference, index) => ({
+      name: labelOf(reference),
+      constraint: reference.constraint,
+      on_delete: reference.onDelete,
+      rows: found.references[index] ?? 0,
+      conflicts: found.conflicts[index] ?? 0,
+      is_indexed: reference.isIndexed,
+    })),
+    gaps: countsByColumn(others, found.gaps),
+    differences: countsByColumn(others, found.differences),
+    long_ids: await countLongIds(query, target),
+    size,
+    estimated_seconds: Math.ceil(
+      2 + (2 * size.estimated_rows) / INDEXED_ROWS_PER_SECOND + rowsToMove / MOVED_ROWS_PER_SECOND,
+    ),
+    quarantined: await countQuarantined(query, target),
+    delete_triggers: await findDeleteTriggers(query, target),
+    leftovers: await findLeftovers(query, target),
+    obstacles: await findObstacles(query, target, references),
+  }
+}
+
+/**
+ * One statement, so that everything is counted in one state of the table and the copies are found once. `copies` has
+ * every row whose id is there more than once, whole (`r`), numbered in the order in which they are kept (`n`).
+ */
+async function findDuplicates(
+  query: Query,
+  target: Target,
+  references: readonly Reference[],
+  conflicts: readonly string[],
+): Promise<Found> {
+  const { sql, column, predicate } = target
+  const compared = comparedColumns(target)
+  const pair = (index: number) => {
+    const name = compared[index]?.sql
+    return { first: `(f.r).${name}`, later: `(l.r).${name}` }
+  }
+  const gaps = compared.map((one, index) => {
+    const { first, later } = pair(index)
+    return `count(DISTINCT l.id) FILTER (WHERE ${lacks(one, first)} AND NOT (${lacks(one, later)}))`
+  })
+  const differences = compared.map((one, index) => {
+    const { first, later } = pair(index)
+    return `count(DISTINCT l.id) FILTER (WHERE NOT (${lacks(one, first)}) AND NOT (${lacks(one, later)}) AND ${first}::text IS DISTINCT FROM ${later}::text)`
+  })
+  const example = `jsonb_build_object('id', id, 'copies', copies, 'kept', keys[1], 'moved', to_jsonb(keys[2:${EXAMPLE_ROWS + 1}]))`
+  const { rows } = await query<{ found: Found }>(
+    `WITH doubled AS MATERIALIZED (
+       SELECT ${column.sql} AS id FROM ${sql} WHERE ${predicate} GROUP BY ${column.sql} HAVING count(*) > 1
+     ), copies AS MATERIALIZED (
+       SELECT t AS r, t.${column.sql}::text AS id, ${keyText(target, 't')} AS key,
+         row_number() OVER (PARTITION BY t.${column.sql} ORDER BY ${orderBy(target.order, 't')}) AS n
+       FROM ${sql} t JOIN doubled d ON d.id = t.${column.sql}
+     ), groups AS MATERIALIZED (
+       SELECT id, count(*)::int AS copies, (array_agg(key ORDER BY n) FILTER (WHERE n <= ${EXAMPLE_ROWS + 1})) AS keys,
+         min(place) AS place
+       FROM (SELECT *, row_number() OVER (ORDER BY ${orderBy(target.order, '(copies.r)')}) AS place FROM copies) c
+       GROUP BY id
+     )
+     SELECT jsonb_build_object(
+       'groups', (SELECT count(*) FROM groups),
+       'rows', (SELECT count(*) FROM copies),
+       'examples', (SELECT jsonb_agg(${example} ORDER BY place) FROM (SELECT * FROM groups ORDER BY place LIMIT ${EXAMPLES}) g),
+       'largest', (SELECT ${example} FROM groups ORDER BY copies DESC, place LIMIT 1),
+       'references', ${countArray(references.map(referenceCount))},
+       'conflicts', ${countArray(conflicts)},
+       'gaps', ${pairCounts(gaps)},
+       'differences', ${pairCounts(differences)}
+     ) AS found`,
+  )
+  const found = rows[0]?.found
+  if (!found) throw new Error('the report came back empty')
+  return found
+}
+
+function referenceCount(reference: Reference): string {
+  return `(SELECT count(*) FROM ${reference.sql} c JOIN copies o ON ${joinCondition(reference, 'c', '(o.r)')} WHERE o.n > 1)`
+}
+
+/** An array, because a function takes no more than 100 arguments and a table may have more columns. */
+function countArray(counts: readonly string[]): string {
+  return `to_jsonb(ARRAY[${counts.join(', ')}]::bigint[])`
+}
+
+function pairCounts(counts: readonly string[]): string {
+  return `(SELECT ${countArray(counts)} FROM copies l JOIN copies f ON f.id = l.id AND f.n = 1 WHERE l.n > 1)`
+}
+
+/**
+ * SQL that counts rows of the referring table that would be two of one kind after re-pointing, by its unique indexes.
+ * Indexes on expressions are left to the run.
+ */
+async function conflictCounts(query: Query, reference: Reference): Promise<string> {
+  const { rows } = await query<{ columns: string[]; predicate: string | null }>(
+    `SELECT array_agg(format('%I', a.attname) ORDER BY u.place) AS columns, pg_get_expr(i.indpred, i.indrelid) AS predicate
+     FROM pg_index i
+     CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS u(attnum, place)
+     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum
+     WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND u.place <= i.indnkeyatts
+     GROUP BY i.indexrelid, i.indpred, i.indrelid`,
+    [reference.tableOid],
+  )
+  const plain = reference.columns.map((name) => name.slice(1, -1))
+  const touching = rows.filter(({ columns }) =>
+    plain.some((name) => columns.some((one) => bare(one) === name)),
+  )
+  if (touching.length === 0) return '0'
+  const counts = touching.map(({ columns, predicate }) => {
+    const others = columns.filter((one) => !plain.includes(bare(one)))
+    const notNull = others.map((one) => `AND c.${one} IS NOT NULL`).join(' ')
+    return `(SELECT coalesce(sum(n - 1), 0) FROM (
+       SELECT count(*) AS n FROM (SELECT * FROM ${reference.sql} ${predicate === null ? '' : `WHERE ${predicate}`}) c
+       JOIN copies o ON ${joinCondition(reference, 'c', '(o.r)')} ${notNull}
+       GROUP BY ${['o.id', ...others.map((one) => `c.${one}`)].join(', ')} HAVING count(*) > 1) twice)`
+  })
+  return `(${counts.join(' + ')})`
+}
+
+function bare(quoted: string): string {
+  return quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted
+}
+
+function comparedColumns({ columns, key, column }: Target) {
+  return columns.filter(({ name }) => name !== column.name && !key.some((one) => one.name === name))
+}
+
+function countsByColumn(
+  columns: readonly { name: string }[],
+  counts: readonly number[],
+): Record<string, number> {
+  const pairs = columns.map(({ name }, index): [string, number] => [name, counts[index] ?? 0])
+  return Object.fromEntries(pairs.filter(([, count]) => count > 0))
+}
+
+async function countLongIds(query: Query, { sql, column }: Target): Promise<number> {
+  const { rows } = await query<{ count: number }>(
+    `SELECT count(*)::int AS count FROM ${sql} WHERE octet_length(${column.sql}) > ${MAX_WA_MESSAGE_ID_BYTES}`,
+  )
+  return rows[0]?.count ?? 0
+}
+
+async function readSize(query: Query, { oid }: Target): Promise<DedupeReport['size']> {
+  const { rows } = await query<{ estimated_rows: number; bytes: number }>(
+    `SELECT greatest(reltuples, 0)::float8 AS estimated_rows, pg_total_relation_size(oid)::float8 AS bytes
+     FROM pg_class WHERE oid = $1::oid`,
+    [oid],
+  )
+  return rows[0] ?? { estimated_rows: 0, bytes: 0 }
+}
+
+/** Bit 3 of tgtype is DELETE. */
+async function findDeleteTriggers(query: Query, { oid }: Target): Promise<string[]> {
+  const { rows } = await query<{ name: string }>(
+    `SELECT tgname AS name FROM pg_trigger
+     WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgtype & 8 <> 0 AND tgenabled <> 'D' ORDER BY 1`,
+    [oid],
+  )
+  return rows.map(({ name }) => name)
+}

@@ -1,0 +1,53 @@
+/** One run: what its steps share. */
+import { randomUUID } from 'node:crypto'
+import { emptyTally } from './move-duplicates.ts'
+import type { MoveContext } from './move-rows.ts'
+import { findReferences } from './references.ts'
+import { describeLockHolders, type Session } from './session.ts'
+import type { SettleTally } from './settle-diverted.ts'
+import type { Target } from './target.ts'
+
+export type DedupeStep = 'prepare' | 'move' | 'index' | 'finish'
+
+export type DedupeProgress = {
+  step: DedupeStep
+  /** Rows for `move`, else blocks of the table; total 0: not known. */
+  done: number
+  total: number
+  details?: string | undefined
+}
+
+export type Run = {
+  session: Session
+  context: MoveContext
+  tally: SettleTally
+  report: (progress: DedupeProgress) => void
+}
+
+export type RunOptions = { isMerging?: boolean; onProgress?: (progress: DedupeProgress) => void }
+
+export async function createRun(session: Session, target: Target, options: RunOptions): Promise<Run> {
+  return {
+    session,
+    context: {
+      target,
+      references: await findReferences(session.query, target),
+      runId: randomUUID(),
+      isMerging: options.isMerging ?? false,
+    },
+    tally: { ...emptyTally(), restored: 0 },
+    report: options.onProgress ?? (() => {}),
+  }
+}
+
+/** For whatever tries to lock a table in vain: says who holds it. */
+export function reportWaiting({ session, report }: Run, step: DedupeStep) {
+  return async (tableOids: string[]) => {
+    const holder = await describeLockHolders(session, tableOids).catch(() => undefined)
+    report({ step, done: 0, total: 0, details: holder ?? 'waiting for a lock' })
+  }
+}
+
+export function reportBuild({ report }: Run, step: DedupeStep) {
+  return (done: number, total: number, details?: string) => report({ step, done, total, details })
+}

@@ -1,0 +1,193 @@
+/**
+ * The two connections of a run: one that works, one that watches it and can cancel what it does.
+ *
+ * The first one holds an advisory lock for as long as the run lives. It keeps a second run away, and it is what the
+ * triggers of a run look at: when the run dies, however it dies, PostgreSQL lets go of the lock, and they do nothing more.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Pool, PoolClient } from 'pg'
+import { sqlStateOf } from '../sql-state.ts'
+import { DedupeError } from './dedupe-error.ts'
+import { type Query, queryWithClient } from './query.ts'
+import type { Relation } from './relation.ts'
+
+/**
+ * Longest wait for a lock, in ms. While a statement waits for a lock on the table, everybody who comes after it waits
+ * too: this, and the length of a batch, is what a writer can lose. Below deadlock_timeout (1 s), so that where a writer
+ * and the run wait for each other it is the run that gives up.
+ */
+export const LOCK_TIMEOUT_MS = 250
+/** Writers have the table to themselves for at least this long between two tries. */
+const RETRY_PAUSE_MS = 750
+const RUN_LOCK_TIMEOUT_MS = 10_000
+
+const LOCK_NOT_AVAILABLE = '55P03'
+const DEADLOCK_DETECTED = '40P01'
+const SERIALIZATION_FAILURE = '40001'
+
+export type Session = {
+  query: Query
+  /** Runs `work` in a transaction; whatever it throws rolls back. */
+  transaction<Result>(work: (query: Query) => Promise<Result>): Promise<Result>
+  /** On the second connection, also while the first one is busy. */
+  watch: Query
+  /** Process id of the working backend. */
+  pid: number
+  signal: AbortSignal
+  end(): void
+}
+
+const SETTINGS = {
+  // A limit of the role or the database would cut the building of an index.
+  statement_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  lock_timeout: `${LOCK_TIMEOUT_MS}ms`,
+  default_transaction_isolation: 'read committed',
+  default_transaction_read_only: 'off',
+  client_min_messages: 'warning',
+}
+
+/** @throws DedupeError when another run is at work on the table. */
+export async function openSession(pool: Pool, table: Relation, signal: AbortSignal): Promise<Session> {
+  const worker = await checkOut(pool)
+  const watcher = await checkOut(pool).catch((err) => {
+    worker.release(true)
+    throw err
+  })
+  const release = () => {
+    signal.removeEventListener('abort', cancel)
+    // Destroyed, not returned: settings and lock belong to this run alone.
+    worker.release(true)
+    watcher.release(true)
+  }
+  const query = queryWithClient(worker)
+  const watch = queryWithClient(watcher)
+  let pid = 0
+  const cancel = () => {
+    watch('SELECT pg_cancel_backend($1)', [pid]).catch(() => {})
+  }
+  try {
+    for (const [name, value] of Object.entries(SETTINGS)) {
+      await query('SELECT set_config($1, $2, false)', [name, value])
+    }
+    pid = await takeRunLock(query, watch, table)
+    signal.throwIfAborted()
+    signal.addEventListener('abort', cancel)
+    return { query, watch, pid, signal, transaction: (work) => transaction(query, work), end: release }
+  } catch (err) {
+    release()
+    throw err
+  }
+}
+
+/** The number of the run's lock; the guard's function computes the same one. */
+export function runLockSql(table: { oid: string }): string {
+  return `hashtextextended('wa-ingest dedupe ${table.oid}', 0)`
+}
+
+export async function isRunAtWork(query: Query, table: { oid: string }): Promise<boolean> {
+  const { rows } = await query<{ free: boolean }>(
+    `SELECT pg_try_advisory_xact_lock_shared(${runLockSql(table)}) AS free`,
+  )
+  return rows[0]?.free === false
+}
+
+/**
+ * Repeats what fails only because somebody else holds a lock, with pauses, for as long as it takes or until the run is
+ * stopped. `onWait` hears of every vain try.
+ */
+export async function untilUnlocked<Result>(
+  session: Session,
+  work: () => Promise<Result>,
+  onWait: () => unknown,
+): Promise<Result> {
+  for (;;) {
+    session.signal.throwIfAborted()
+    try {
+      return await work()
+    } catch (err) {
+      if (!isLockFailure(err)) throw err
+      await onWait()
+      // Not in step with whoever else tries at regular intervals.
+      await delay(RETRY_PAUSE_MS * (1 + Math.random()), undefined, { signal: session.signal })
+    }
+  }
+}
+
+export function isLockFailure(err: unknown): boolean {
+  const code = sqlStateOf(err)
+  return code === LOCK_NOT_AVAILABLE || code === DEADLOCK_DETECTED || code === SERIALIZATION_FAILURE
+}
+
+/** Who holds what the working connection is waiting for, or last waited for on this table: one line, or undefined. */
+export async function describeLockHolders(
+  session: Session,
+  tables: readonly string[],
+): Promise<string | undefined> {
+  const { rows } = await session.watch<{ pid: number; application: string; state: string; seconds: number }>(
+    `SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text, '') AS application,
+       coalesce(a.state, '') AS state, extract(epoch FROM clock_timestamp() - a.xact_start)::int AS seconds
+     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.relation = ANY($1::oid[]) AND l.granted AND l.pid <> $2 AND l.pid <> pg_backend_pid()
+       AND a.xact_start < clock_timestamp() - interval '1 s'
+     ORDER BY a.xact_start LIMIT 1`,
+    [tables, session.pid],
+  )
+  const holder = rows[0]
+  if (!holder) return undefined
+  return `waiting for process ${holder.pid} (${holder.application}, ${holder.state}), in a transaction for ${holder.seconds} s`
+}
+
+async function checkOut(pool: Pool): Promise<PoolClient> {
+  const client = await pool.connect()
+  // A connection that breaks fails the statement under way, or the next one; the event itself must not end the process.
+  client.on('error', () => {})
+  return client
+}
+
+/**
+ * Writers that met the triggers of a dead run hold the lock, shared, until the end of their transaction. So this waits
+ * its turn, but not for another run.
+ */
+async function takeRunLock(query: Query, watch: Query, table: Relation): Promise<number> {
+  const holder = await exclusiveHolder(watch, table)
+  if (holder !== undefined) throw atWork(table, ` (process ${holder})`)
+  try {
+    await query(`SELECT set_config('lock_timeout', '${RUN_LOCK_TIMEOUT_MS}ms', false)`)
+    const { rows } = await query<{ pid: number }>(
+      `SELECT pg_backend_pid() AS pid FROM (SELECT pg_advisory_lock(${runLockSql(table)})) AS taken`,
+    )
+    await query(`SELECT set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', false)`)
+    return rows[0]?.pid ?? 0
+  } catch (err) {
+    throw sqlStateOf(err) === LOCK_NOT_AVAILABLE ? atWork(table, '') : err
+  }
+}
+
+function atWork({ label }: Relation, who: string): DedupeError {
+  return new DedupeError(
+    `another run is at work on ${label}${who}; wait for it, or stop it and run this again`,
+  )
+}
+
+async function exclusiveHolder(query: Query, table: Relation): Promise<number | undefined> {
+  const { rows } = await query<{ pid: number }>(
+    `SELECT pid FROM pg_locks
+     WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock' AND objsubid = 1
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND ((classid::bigint << 32) | objid::bigint) = ${runLockSql(table)}`,
+  )
+  return rows[0]?.pid
+}
+
+async function transaction<Result>(query: Query, work: (query: Query) => Promise<Result>): Promise<Result> {
+  await query('BEGIN')
+  try {
+    const result = await work(query)
+    await query('COMMIT')
+    return result
+  } catch (err) {
+    await query('ROLLBACK').catch(() => {})
+    throw err
+  }
+}
