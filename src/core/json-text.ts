@@ -8,6 +8,8 @@
 
 /** A number with 16 digits or more, or an exponent, outside of quick certainty; a hit inside a string costs only time. */
 const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
+/** In valid JSON, escapes and quotes stand in and around strings only, so that the rest are numbers. */
+const ESCAPE_QUOTE_OR_NUMBER = /\\.|"|-?\d[\d.eE+-]*/g
 /** What JSON.stringify emits for U+0000 and lone surrogates. */
 const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/
 
@@ -27,10 +29,35 @@ export function parseExact(text: string): unknown {
   try {
     return JSON.parse(text, keepInexactNumber)
   } catch (err) {
-    // A reviver recurses, so nesting that plain JSON.parse survives ends it; digits are then the smaller loss.
-    if (err instanceof RangeError) return JSON.parse(text)
+    // A reviver recurses, so nesting that plain JSON.parse survives ends it.
+    if (err instanceof RangeError) return parseExactWithoutRecursion(text)
     throw err
   }
+}
+
+/** Such numbers are marked in the text, as strings that occur nowhere else, and found again afterwards. */
+function parseExactWithoutRecursion(text: string): unknown {
+  const mark = crypto.randomUUID()
+  let isInString = false
+  const marked = text.replace(ESCAPE_QUOTE_OR_NUMBER, (token) => {
+    if (token === '"') isInString = !isInString
+    const isNumber = !isInString && token !== '"'
+    return isNumber && !isExact(Number(token), token) ? `"${mark}${token}"` : token
+  })
+  const holder: Record<string, unknown> = { value: JSON.parse(marked) }
+  const open = [holder]
+  for (let current = open.pop(); current !== undefined; current = open.pop()) {
+    for (const [key, value] of Object.entries(current)) {
+      if (typeof value === 'string' && value.startsWith(mark))
+        current[key] = rawJson(value.slice(mark.length))
+      else if (isContainer(value)) open.push(value)
+    }
+  }
+  return holder.value
+}
+
+function isContainer(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
 }
 
 function keepInexactNumber(_key: string, value: unknown, context?: { source?: string }): unknown {
