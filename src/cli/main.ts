@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { EXIT_CODES, listenForSignals } from '../lifecycle/process-signals.ts'
 import type { Command, CommandContext, OptionValues } from './command.ts'
 import { UsageError, writeLine } from './command.ts'
 import { closestTo } from './suggestion.ts'
@@ -30,13 +31,9 @@ export const COMMANDS: Record<string, CommandEntry> = {
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
-const EXIT_INTERRUPTED = 130
-const EXIT_TERMINATED = 143
 
 /** How long what a finished command left open may hold up the end of the process. */
 const EXIT_GRACE_MS = 3_000
-/** One Ctrl-C arrives twice under npm: from the terminal, and forwarded. Only a later one is a second one. */
-const SECOND_SIGNAL_AFTER_MS = 500
 
 export type MainContext = Pick<CommandContext, 'env' | 'stdout' | 'stderr' | 'signal'>
 
@@ -144,8 +141,7 @@ function reportFailure(err: unknown, name: string, { env, stderr, signal }: Main
     writeLine(stderr, `${name}: ${message}\nSee ${name} --help.`)
     return EXIT_USAGE
   }
-  if (signal.aborted)
-    return exitCodeOf(signal.reason instanceof InterruptedError ? signal.reason.signal : 'SIGINT')
+  if (signal.aborted) return exitCodeOf(signal.reason)
   writeLine(stderr, `${name}: ${describeError(err)}`)
   if (env.LOG_LEVEL === 'debug' && err instanceof Error) writeLine(stderr, err.stack ?? '')
   return EXIT_FAILURE
@@ -177,7 +173,7 @@ export async function runProcess(): Promise<void> {
     env: process.env,
     stdout: process.stdout,
     stderr: process.stderr,
-    signal: signalFromTerminal(),
+    signal: listenForSignals().signal,
   })
   setTimeout(() => process.exit(), EXIT_GRACE_MS).unref()
 }
@@ -187,35 +183,8 @@ function ignoreClosedPipe(err: NodeJS.ErrnoException): void {
   if (err.code !== 'EPIPE') throw err
 }
 
-class InterruptedError extends Error {
-  override name = 'InterruptedError'
-  readonly signal: NodeJS.Signals
-
-  constructor(signal: NodeJS.Signals) {
-    super(`interrupted by ${signal}`)
-    this.signal = signal
-  }
-}
-
-function exitCodeOf(signal: NodeJS.Signals): number {
-  return signal === 'SIGTERM' ? EXIT_TERMINATED : EXIT_INTERRUPTED
-}
-
-/** Aborts at the first signal; a second one ends the process at once. */
-function signalFromTerminal(): AbortSignal {
-  const controller = new AbortController()
-  let firstAt: number | undefined
-  const onSignal = (name: NodeJS.Signals) => {
-    if (firstAt === undefined) {
-      firstAt = performance.now()
-      controller.abort(new InterruptedError(name))
-    } else if (performance.now() - firstAt > SECOND_SIGNAL_AFTER_MS) {
-      process.exit(exitCodeOf(name))
-    }
-  }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
-  return controller.signal
+function exitCodeOf(reason: unknown): number {
+  return reason === 'SIGTERM' ? EXIT_CODES.SIGTERM : EXIT_CODES.SIGINT
 }
 
 if (import.meta.main) await runProcess()

@@ -4,8 +4,8 @@
 const SECOND_SIGNAL_AFTER_MS = 500
 
 /** What a shell reports of a process that a signal ended: 128 and the signal's number. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
-type StopSignal = keyof typeof EXIT_CODES
+export const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+export type StopSignal = keyof typeof EXIT_CODES
 
 export type ProcessSignals = {
   /** Aborts at the first signal, whose name is `signal.reason`. */

@@ -84,18 +84,30 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
   }
 }
 
+/** A single server, a cluster, or the primary that sentinels name; beside the last two the URL gives the credentials. */
 export function createRedisClient(settings: RedisSettings, options: ConnectionOptions): Redis | Cluster {
   const { url, clusterNodes, sentinels, sentinelName } = settings
   if (clusterNodes.length > 0) {
     return new Cluster([...clusterNodes], {
-      redisOptions: options,
+      redisOptions: { ...options, ...credentialsOf(url) },
       enableOfflineQueue: options.enableOfflineQueue ?? true,
     })
   }
   if (sentinels.length > 0 && sentinelName !== undefined) {
-    return new Redis({ ...options, sentinels: [...sentinels], name: sentinelName })
+    return new Redis({ ...options, ...credentialsOf(url), sentinels: [...sentinels], name: sentinelName })
   }
   return url === undefined ? new Redis(options) : new Redis(url, options)
+}
+
+function credentialsOf(url: string | undefined): ConnectionOptions {
+  if (url === undefined) return {}
+  const { username, password, pathname, protocol, hostname } = new URL(url)
+  return {
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(/^\/\d+$/.test(pathname) ? { db: Number(pathname.slice(1)) } : {}),
+    ...(protocol === 'rediss:' ? { tls: { servername: hostname } } : {}),
+  }
 }
 
 async function whenReady(client: Redis | Cluster): Promise<void> {

@@ -1,7 +1,8 @@
 /** Puts together what operators see: health, metrics, totals, the dashboard and Bull Board. */
 import type { Router } from 'express'
 import { sql } from 'kysely'
-import { createAdminRouter } from '../../api/admin-router.ts'
+import { createAdminAuth } from '../../api/admin-auth.ts'
+import { type AdminRouterDeps, createAdminRouter, createProbeRouter } from '../../api/admin-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
@@ -20,11 +21,14 @@ export type AdminServiceDeps = {
   log: Logger
 }
 
-export function createAdminService({ config, stores, metrics, log }: AdminServiceDeps): Router {
+/** `probes`: health and metrics alone, for the webhooks' port where the admin has one of its own. */
+export type AdminRouters = { admin: Router; probes: Router }
+
+export function createAdminService({ config, stores, metrics, log }: AdminServiceDeps): AdminRouters {
   const { db, backend } = stores
   const boardQueues = QUEUE_NAMES.map((name) => backend.createProducerQueue(name))
   const inbound = boardQueues[0]
-  return createAdminRouter({
+  const deps: AdminRouterDeps = {
     admin: config.admin,
     apiTokens: config.apiTokens,
     metricsToken: config.metricsToken,
@@ -39,7 +43,11 @@ export function createAdminService({ config, stores, metrics, log }: AdminServic
       waitingJobs: async () => (await inbound?.getWaitingCount()) ?? 0,
     }),
     log,
-  })
+  }
+  return {
+    admin: createAdminRouter(deps),
+    probes: createProbeRouter(deps, createAdminAuth({ ...deps.admin, ...deps })),
+  }
 }
 
 export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {

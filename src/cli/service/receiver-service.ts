@@ -1,5 +1,4 @@
 /** Puts the receiver together: HTTP in, queue or database out. */
-import type { Router } from 'express'
 import type { Kysely } from 'kysely'
 import { createApp } from '../../api/app.ts'
 import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
@@ -18,6 +17,7 @@ import { createProviders, normalize } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
+import type { AdminRouters } from './admin-service.ts'
 import { observeReceiver } from './observers.ts'
 
 export type ReceiverServiceDeps = {
@@ -27,7 +27,7 @@ export type ReceiverServiceDeps = {
   metrics: Metrics
   log: Logger
   /** Everything that is not a webhook; on a port of its own where ADMIN_PORT says so. */
-  adminRouter: Router
+  routers: AdminRouters
 }
 
 export type ReceiverService = {
@@ -45,7 +45,7 @@ const CLOSE_DEADLINE_MS = 3_500
 
 /** @throws Error with one line when the port is taken. */
 export async function startReceiverService(deps: ReceiverServiceDeps): Promise<ReceiverService> {
-  const { config, backend, metrics, log, adminRouter } = deps
+  const { config, backend, metrics, log, routers: admin } = deps
   const guard = createMemoryGuard(backend)
   const webhooks = createWebhookRoutes({
     providers: createProviders({
@@ -65,14 +65,14 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
 
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
-  const routers = isSplit ? [webhooks] : [webhooks, adminRouter]
+  const routers = isSplit ? [webhooks, admin.probes] : [webhooks, admin.admin]
   // Error pages need the style sheet, which is where the admin routes are.
   const pages = isSplit ? {} : { renderErrorPage }
   const servers: HttpServer[] = [
     await startHttpServer(createApp({ routers, trustProxy, log, ...pages }), { port, host }),
   ]
   if (isSplit) {
-    const adminApp = createApp({ routers: [adminRouter], trustProxy, log, renderErrorPage })
+    const adminApp = createApp({ routers: [admin.admin], trustProxy, log, renderErrorPage })
     servers.push(await startHttpServer(adminApp, { port: adminPort, host }))
   }
   const [first, second = first] = servers
