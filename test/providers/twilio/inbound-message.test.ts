@@ -86,6 +86,14 @@ describe('inbound', () => {
     expect(message(named).media[0]).toMatchObject({ filename: 'a.pdf' })
   })
 
+  test('a text like a file name is that of a document only, and of the first', () => {
+    const image = media({ Body: 'beach.jpg' }, ['https://x.example/1', 'image/jpeg'])
+    expect(message(image).media[0]).not.toHaveProperty('filename')
+
+    const two = media({ Body: 'a.pdf' }, ['https://x.example/1', ''], ['https://x.example/2', ''])
+    expect(message(two).media.map(({ filename }) => filename)).toEqual(['a.pdf', undefined])
+  })
+
   test.each([
     [{ Label: 'Caf\u00e9 Central', Address: '1 Example Street' }, 'Caf\u00e9 Central, 1 Example Street'],
     [{ Label: 'Caf\u00e9', Address: 'Caf\u00e9, 1 Example Street' }, 'Caf\u00e9, 1 Example Street'],
@@ -156,6 +164,14 @@ describe('inbound', () => {
     expect(message(form).content).toBe(content)
     const flow = twilioMessage({ MessageType: undefined, Body: '', FlowData: data })
     expect(message(flow)).toMatchObject({ message_type: 'interactive', content })
+  })
+
+  test('a flow answer without end is a message all the same, cut to what people read', () => {
+    const deep = '{"a":'.repeat(10_000) + '1' + '}'.repeat(10_000)
+    expect(message(twilioMessage({ Body: '', FlowData: deep }))).not.toHaveProperty('content')
+
+    const wide = JSON.stringify(Array.from({ length: 1_000 }, (_, index) => `answer ${index}`))
+    expect(message(twilioMessage({ Body: '', FlowData: wide })).content?.split(', ')).toHaveLength(50)
   })
 
   test('a flow answer that says nothing has no content', () => {

@@ -179,6 +179,18 @@ describe('everything else', () => {
       },
       undefined,
     ],
+    [
+      'an event of another product, although it has From and Body',
+      {
+        EventType: 'onMessageAdd',
+        ChannelSid: `CH${'0'.repeat(32)}`,
+        From: 'ada',
+        Body: 'hello',
+        AccountSid: TWILIO_ACCOUNT_SID,
+      },
+      'onMessageAdd',
+    ],
+    ['a text from nobody', { Body: 'hello', AccountSid: TWILIO_ACCOUNT_SID }, undefined],
   ])('%s is kept whole', (_, form, field) => {
     const { job_id, event } = parse(form)
 
