@@ -1,9 +1,9 @@
 /**
  * What CI runs, in the order in which a failure is cheapest to find: format and lint, types, then every test, the
- * architecture among them. Ends at the first step that fails, with its exit code. The results of the tests are also
- * written to .vitest/results.json.
+ * architecture among them. Ends with 1 at the first step that fails. The results of the tests also go to
+ * .vitest/results.json.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import path from 'node:path'
 
@@ -25,26 +25,36 @@ const STEPS = [
 
 const startedAt = Date.now()
 rmSync(RESULTS, { force: true })
-process.exitCode = runSteps()
+process.exitCode = await runSteps()
 
-function runSteps() {
+async function runSteps() {
   for (const [name, command, ...args] of STEPS) {
     print(`\n▶ ${name}: ${command} ${args[0]}`)
     const stepStartedAt = Date.now()
-    const { status, signal, error } = spawnSync(path.join(ROOT, 'node_modules', '.bin', command), args, {
-      cwd: ROOT,
-      stdio: 'inherit',
-    })
-    if (status !== 0) {
-      print(
-        `✗ ${name} failed (${error?.message ?? signal ?? `exit code ${status}`}) after ${secondsSince(startedAt)}`,
-      )
-      return status || 1
+    const failure = await run(path.join(ROOT, 'node_modules', '.bin', command), args)
+    if (failure) {
+      print(`✗ ${name} failed (${failure}) after ${secondsSince(startedAt)}`)
+      return 1
     }
     print(`✓ ${name} in ${secondsSince(stepStartedAt)}`)
   }
   print(`\n✓ check passed in ${secondsSince(startedAt)}`)
   return 0
+}
+
+/** What went wrong; undefined where nothing did. A signal to us ends the step, and with it the check. */
+function run(command, args) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: ROOT, stdio: 'inherit' })
+    const forward = (signal) => child.kill(signal)
+    const signals = ['SIGINT', 'SIGTERM']
+    for (const signal of signals) process.on(signal, forward)
+    child.on('error', (err) => resolve(err.message))
+    child.on('close', (code, signal) => {
+      for (const name of signals) process.off(name, forward)
+      resolve(code === 0 ? undefined : (signal ?? `exit code ${code}`))
+    })
+  })
 }
 
 function secondsSince(start) {
