@@ -23,6 +23,18 @@ export const COMMANDS: Record<string, CommandEntry> = {
     load: () => import('./api.ts'),
   },
   worker: { summary: 'run a worker', load: () => import('./worker.ts') },
+  migrate: {
+    summary: 'bring the database to the schema of this version',
+    load: () => import('./migrate.ts'),
+  },
+  dedupe: {
+    summary: 'report duplicates of an id in a table; --apply moves them and builds the unique index',
+    load: () => import('./dedupe.ts'),
+  },
+  verify: {
+    summary: 'check that the unique index is valid and no message is stored twice',
+    load: () => import('./verify.ts'),
+  },
   simulate: {
     summary: 'send signed webhooks to a running service, then count what was stored',
     load: () => import('./simulate.ts'),
