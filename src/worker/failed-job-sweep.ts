@@ -3,8 +3,8 @@
  *
  * A job fails when its worker died under it too often (it stalled), or when no worker knew its version. The second kind
  * is simply retried. The first may be what kills workers: it runs once more by itself, marked beforehand; if it is found
- * failed again with that mark, it is parked without being looked into. All steps can be repeated, so two workers that
- * sweep at once do no harm.
+ * failed again with that mark, it is parked without being looked into. Callers see to it that one process sweeps at a time:
+ * another one would take a job that is just running alone for one that has killed its worker.
  */
 import type { Job, Queue } from 'bullmq'
 import type { WebhookEvent } from '../core/event.ts'
@@ -31,20 +31,39 @@ const MAX_JOBS_A_RUN = 500
 const STALLED_REASON = /stalled more than/
 
 export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepReport> {
-  const { queue, restMs = REST_MS, now = Date.now } = deps
   const report: SweepReport = { retried: 0, ranAlone: 0, parked: 0 }
-  const jobs: Job<SweptEvent>[] = await queue.getJobs(['failed'], 0, MAX_JOBS_A_RUN - 1, true)
+  const jobs: (Job<SweptEvent> | undefined)[] = await deps.queue.getJobs(
+    ['failed'],
+    0,
+    MAX_JOBS_A_RUN - 1,
+    true,
+  )
   for (const job of jobs) {
-    if (job === undefined || job === null || (job.finishedOn ?? 0) > now() - restMs) continue
-    if (!STALLED_REASON.test(job.failedReason ?? '')) {
-      await job.retry('failed')
-      report.retried++
-    } else if (job.data.alone_since === undefined) {
-      await job.updateData({ ...job.data, alone_since: now() })
-      if (await settle(job, deps, (event) => deps.normalize(event))) report.ranAlone++
-    } else if (await settle(job, deps, () => ({ kind: 'parked', reason: PARKED_REASON }))) report.parked++
+    const done = job && (await sweepJob(job, deps))
+    if (done) report[done]++
   }
   return report
+}
+
+/** Undefined: nothing was done with it, it rests or the database is away. */
+async function sweepJob(
+  job: Job<SweptEvent>,
+  deps: FailedJobSweepDeps,
+): Promise<keyof SweepReport | undefined> {
+  const { restMs = REST_MS, now = Date.now } = deps
+  const hasRestedSince = (time: number) => time <= now() - restMs
+  if (!hasRestedSince(job.finishedOn ?? 0)) return undefined
+  if (!STALLED_REASON.test(job.failedReason ?? '')) {
+    await job.retry('failed')
+    return 'retried'
+  }
+  const { alone_since } = job.data
+  if (alone_since === undefined) {
+    await job.updateData({ ...job.data, alone_since: now() })
+    return (await settle(job, deps, (event) => deps.normalize(event))) ? 'ranAlone' : undefined
+  }
+  if (!hasRestedSince(alone_since)) return undefined
+  return (await settle(job, deps, () => ({ kind: 'parked', reason: PARKED_REASON }))) ? 'parked' : undefined
 }
 
 const PARKED_REASON = 'its worker died each time it was run'

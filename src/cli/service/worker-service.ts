@@ -1,8 +1,10 @@
 /** Puts the worker together: queue in, database out, and what runs beside it. */
+import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
 import { createEventStore } from '../../db/event-store.ts'
+import { holdLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger.ts'
 import { normalize } from '../../providers/index.ts'
@@ -27,6 +29,9 @@ export type WorkerService = {
   close(deadlineMs: number): Promise<void>
 }
 
+/** Longer than a statement may take, so that a sweep that is still at work is not joined by a second one. */
+const SWEEP_LEASE_MS = 60_000
+
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const { config, db, backend, metrics, log } = deps
   const store = createEventStore({ db, onBatch: observeBatch(metrics) })
@@ -37,11 +42,13 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
     concurrency: config.worker.concurrency,
     observer: observeWorker(metrics, log),
   })
+  const holder = randomUUID()
   const sweepQueue = backend.createQueue('inbound')
   worker.run().catch((err) => log.error({ err }, 'worker ended'))
 
   return {
     sweepFailedJobs: async () => {
+      if (!(await holdLease(db, { name: 'failed-job-sweep', holder, durationMs: SWEEP_LEASE_MS }))) return
       const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
       const total = report.retried + report.ranAlone + report.parked
       if (total > 0) log.info({ ...report }, 'failed jobs run again')
