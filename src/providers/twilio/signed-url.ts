@@ -28,13 +28,24 @@ export function requestUrls(webhook: IncomingWebhook, settings: UrlSettings): st
   return [...new Set(baseUrls(webhook, settings).map((base) => base + target))]
 }
 
-/** Every spelling under which the signature of a URL is accepted. Empty parts and odd ones never throw. */
-export function urlSpellings(url: string): string[] {
-  const normalized = URL.canParse(url) ? new URL(url).toString() : undefined
-  const asReceived = [withoutPort(url), withPort(url)]
-  if (normalized === undefined) return [...new Set(asReceived)]
-  const escaped = [withoutPort(normalized), withPort(normalized)]
-  return [...new Set([...asReceived, ...escaped, ...escaped.map(withLegacyQuery)])]
+/** Every spelling under which the signature of a URL is accepted, the likely ones first. Never throws. */
+export function* urlSpellings(url: string): Generator<string> {
+  const seen = new Set<string>()
+  for (const spelling of allSpellings(url)) {
+    if (!seen.has(spelling)) yield spelling
+    seen.add(spelling)
+  }
+}
+
+function* allSpellings(url: string): Generator<string> {
+  yield withoutPort(url)
+  yield withPort(url)
+  if (!URL.canParse(url)) return
+  const escaped = new URL(url).toString()
+  yield withoutPort(escaped)
+  yield withPort(escaped)
+  yield withLegacyQuery(withoutPort(escaped))
+  yield withLegacyQuery(withPort(escaped))
 }
 
 function baseUrls({ headers }: IncomingWebhook, { publicUrl, trustProxy }: UrlSettings): string[] {
