@@ -5,9 +5,9 @@ import path from 'node:path'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import { findEmbeddedPostgresUrl, openEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
+import { prepareHome } from '../../src/local/postgres-home.ts'
 import { findPostgresPackage } from '../../src/local/postgres-package.ts'
 import { findRunningPostmaster, readPostmaster } from '../../src/local/postmaster.ts'
-import { findUnprivilegedUser } from '../../src/local/unprivileged-user.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { type CapturedProcess, findFreePort, startProcess } from '../support/processes.ts'
@@ -203,10 +203,11 @@ async function startOwner(dataDir: string): Promise<CapturedProcess & { url: str
 
 /** What remains after kill -9 of the owner and of the tether. */
 async function startServerWithoutOwner(dataDir: string): Promise<CapturedProcess> {
-  const data = path.join(dataDir, 'postgres', 'data')
-  const postgres = path.join(findPostgresPackage().native, 'bin', 'postgres')
+  const home = prepareHome(dataDir, findPostgresPackage(), () => {})
+  const data = path.join(home.directory, 'data')
   const settings = ['-c', `port=${await findFreePort()}`, '-c', 'unix_socket_directories=']
-  const server = startProcess(postgres, ['-D', data, ...settings], { runAs: findUnprivilegedUser() })
+  const postgres = path.join(home.native, 'bin', 'postgres')
+  const server = startProcess(postgres, ['-D', data, ...settings], { runAs: home.runAs })
   await eventually(() => expect(readPostmaster(data)?.isReady).toBe(true))
   return server
 }

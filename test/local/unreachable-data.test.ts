@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest'
 import { prepareHome } from '../../src/local/postgres-home.ts'
 import { findPostgresPackage } from '../../src/local/postgres-package.ts'
 import { cleanUp } from '../support/clean-up.ts'
-import { createTempDirectory } from '../support/temp-directory.ts'
 import { createDataDirectory, query, startPostgres } from './data-directory.ts'
 
 const isRoot = process.getuid?.() === 0
@@ -59,7 +58,7 @@ describe.skipIf(!isRoot)('as root, where the user of PostgreSQL cannot enter', (
 
   test('the binaries are copied once to where that user can run them', () => {
     const installed = findPostgresPackage()
-    const hidden = createTempDirectory()
+    const hidden = createDataDirectory(0o700)
     cpSync(installed.native, path.join(hidden, 'native'), { recursive: true, verbatimSymlinks: true })
     const unreachable = {
       ...installed,
