@@ -105,7 +105,7 @@ async function insertMessages(trx: Transaction<Database>, rows: readonly Message
       SELECT ${sql.raw(COLUMN_NAMES.map((name) => fromRecord(name)).join(', '))}
       FROM json_to_recordset(${JSON.stringify(rows)}::json) AS r(${sql.raw(RECORD)})
       ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> '' DO NOTHING
-      RETURNING id, conversation_id, wa_message_id, coalesce(sent_at, received_at) AS happened_at
+      RETURNING id, conversation_id, wa_message_id, least(sent_at, received_at) AS happened_at
     ), latest AS (
       SELECT conversation_id, max(happened_at) AS happened_at FROM inserted GROUP BY conversation_id
     ), locked AS (

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../src/db/batch-writer.ts'
 import { readCounts } from '../../src/db/counters.ts'
 import type { StoreItem } from '../../src/db/store-item.ts'
-import { messageItem, otherItem, statusItem } from '../support/facts.ts'
+import { messageItem, otherItem, RECEIVED_AT, statusItem } from '../support/facts.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 
 let database: TestDatabase
@@ -155,6 +155,13 @@ describe('a message', () => {
     const conversations = await database.db.selectFrom('conversations').selectAll().execute()
     expect(conversations).toMatchObject([{ last_message_at: new Date('2026-05-02T00:00:00Z') }])
   })
+})
+
+test('a message from the future does not keep its conversation on top for ever', async () => {
+  await write(messageItem('wamid.A', { sent_at: new Date('9999-12-31T00:00:00Z') }))
+
+  const conversations = await database.db.selectFrom('conversations').selectAll().execute()
+  expect(conversations).toMatchObject([{ last_message_at: new Date(RECEIVED_AT) }])
 })
 
 describe('a status', () => {

@@ -50,7 +50,11 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   const webhooks = createWebhookRoutes({
     providers: createProviders({
       meta: { appSecrets: config.meta.appSecrets },
-      twilio: { authTokens: config.twilio.authTokens, publicUrl: config.http.publicUrl },
+      twilio: {
+        authTokens: config.twilio.authTokens,
+        publicUrl: config.http.publicUrl,
+        trustProxy: config.http.trustProxy !== undefined && config.http.trustProxy !== false,
+      },
     }),
     receiveWebhook: createReceiveWebhook({
       queue: createInboundProducer({ queue: backend.createProducerQueue('inbound') }),

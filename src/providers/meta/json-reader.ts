@@ -10,8 +10,8 @@ const NOTHING: JsonObject = Object.freeze({})
 const UNIX_TIME = /^\d{1,16}(?:\.\d+)?$/
 /** Seconds up to here, milliseconds beyond: 10^11 seconds are the year 5138, 10^11 milliseconds 1973. */
 const MAX_SECONDS = 1e11
-/** The last moment that a JavaScript date can hold. */
-const MAX_MILLISECONDS = 8.64e15
+/** The end of the year 9999: what comes after it has no ISO form that PostgreSQL reads. */
+const MAX_MILLISECONDS = 253_402_300_799_999
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJson(value)
