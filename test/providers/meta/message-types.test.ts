@@ -25,7 +25,7 @@ describe('a message of every type', () => {
     expect(messageFactOf(metaMessage({ timestamp: 1760000000 })).sent_at).toEqual(new Date(1760000000000))
   })
 
-  test.each(['253402300800', '99999999999', '8640000000000000', 'soon', -1])(
+  test.each(['253402300800000', '8640000000000000', 'soon', -1])(
     "has no time where the provider's is none that PostgreSQL can hold: %s",
     (timestamp) => {
       expect(messageFactOf(metaMessage({ timestamp })).sent_at).toBeUndefined()
