@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -28,7 +28,6 @@ try {
 async function ensureInstalled() {
   if (!isInstalled()) await withLock(installUnlessDone)
   ensureNode()
-  linkCommand()
 }
 
 /** Another start may have installed while this one waited for the lock. */
@@ -122,17 +121,6 @@ function ensureNode() {
 
 function isNodeNewEnough() {
   return Number.parseInt(process.versions.node, 10) >= MINIMUM_NODE_MAJOR
-}
-
-/** npm links the commands of dependencies, not the project's own. */
-function linkCommand() {
-  const link = path.join(BIN, 'wa-ingest')
-  if (existsSync(link)) return
-  try {
-    symlinkSync(path.join('..', '..', 'bin', 'wa-ingest.js'), link)
-  } catch {
-    // A convenience: `npm start` and `node bin/wa-ingest.js` work without it.
-  }
 }
 
 /** Two at once would remove each other's files. The lock is outside of node_modules, which npm ci removes. */
