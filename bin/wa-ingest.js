@@ -11,14 +11,19 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const ROOT = path.resolve(fileURLToPath(import.meta.url), '../..')
 const MAIN = path.join(ROOT, 'src', 'cli', 'main.ts')
-const PINNED_NODE = path.join(ROOT, 'node_modules', '.bin', 'node')
+/** Its name depends on the platform. */
+const PINNED_NODE = ['node', 'node-bin']
+  .map((name) =>
+    path.join(ROOT, 'node_modules', `${name}-${process.platform}-${process.arch}`, 'bin', 'node'),
+  )
+  .find(existsSync)
 const MINIMUM_NODE_MAJOR = 24
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']
 
 if (!existsSync(path.join(ROOT, 'node_modules')))
   fail(`its dependencies are not installed: run npm ci in ${ROOT}`)
 else if (Number.parseInt(process.versions.node, 10) >= MINIMUM_NODE_MAJOR) await runHere()
-else if (existsSync(PINNED_NODE)) runOn(PINNED_NODE)
+else if (PINNED_NODE) runOn(PINNED_NODE)
 else
   fail(
     `Node ${MINIMUM_NODE_MAJOR} or later is needed, and this is ${process.version}: run npm ci in ${ROOT}, which brings it`,

@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -14,6 +14,8 @@ import { fileURLToPath } from 'node:url'
 const ROOT = path.resolve(fileURLToPath(import.meta.url), '../..')
 const BIN = path.join(ROOT, 'node_modules', '.bin')
 const MINIMUM_NODE_MAJOR = 24
+/** Node for this platform; the name depends on the platform. */
+const NODE_PACKAGES = ['node', 'node-bin'].map((name) => `${name}-${process.platform}-${process.arch}`)
 const WAIT_INTERVAL_MS = 200
 
 const withDev = process.argv.includes('--dev')
@@ -65,7 +67,7 @@ function isInstalled() {
   return Object.entries(wanted).every(([name, entry]) => {
     if (name === '' || entry.link) return true
     const found = installed[name]
-    if (!found) return (entry.dev && !withDev) || (entry.optional && !isNodeForThisPlatform(name, entry))
+    if (!found) return (entry.dev && !withDev) || (entry.optional && !isNodeForThisPlatform(name))
     return found.version === entry.version && found.integrity === entry.integrity
   })
 }
@@ -78,10 +80,9 @@ function readPackages(file) {
   }
 }
 
-/** npm forgives an optional package that could not be fetched; the service needs this one where Node is older. */
-function isNodeForThisPlatform(name, entry) {
-  if (!/^node_modules\/node-(bin-)?(linux|darwin)-/.test(name) || isNodeNewEnough()) return false
-  return [entry.os].flat().includes(process.platform) && [entry.cpu].flat().includes(process.arch)
+/** npm forgives an optional package that could not be fetched; where Node is older, this one is needed. */
+function isNodeForThisPlatform(name) {
+  return NODE_PACKAGES.includes(name.replace('node_modules/', '')) && !isNodeNewEnough()
 }
 
 function runNpmCi() {
@@ -109,14 +110,24 @@ function pathWithoutBin() {
   return directories.filter((directory) => path.resolve(directory) !== BIN).join(path.delimiter)
 }
 
-/** npm scripts find node_modules/.bin/node before any other: one that cannot run here (musl, old glibc) has to go. */
+/**
+ * npm scripts find node_modules/.bin/node before any other Node. npm 10 does not make that link, because it removes the
+ * one of same name with the packages of other platforms; and a Node that cannot run here (musl, old glibc) must not be found.
+ */
 function ensureNode() {
-  const pinned = path.join(BIN, 'node')
-  if (existsSync(pinned) && spawnSync(pinned, ['--version']).status !== 0) rmSync(pinned)
-  if (existsSync(pinned) || isNodeNewEnough()) return
+  const link = path.join(BIN, 'node')
+  const runnable = NODE_PACKAGES.find(canRun)
+  if (!runnable) rmSync(link, { force: true })
+  else if (!existsSync(link)) symlinkSync(path.join('..', runnable, 'bin', 'node'), link)
+  if (runnable || isNodeNewEnough()) return
   throw new Error(
     `Node ${MINIMUM_NODE_MAJOR} or later is needed: this is ${process.version}, and npm has none that runs on this machine (${process.platform} ${process.arch}). Install it from https://nodejs.org`,
   )
+}
+
+function canRun(nodePackage) {
+  const node = path.join(ROOT, 'node_modules', nodePackage, 'bin', 'node')
+  return existsSync(node) && spawnSync(node, ['--version']).status === 0
 }
 
 function isNodeNewEnough() {

@@ -36,8 +36,9 @@ test('passes signals on to that Node', async () => {
     `process.once('SIGTERM', () => { console.log('told to stop'); process.exit(3) })
      console.log('running'); setInterval(() => {}, 1e6)`,
   )
-  mkdirSync(path.join(project, 'node_modules/.bin'), { recursive: true })
-  symlinkSync(process.execPath, path.join(project, 'node_modules/.bin/node'))
+  const installed = path.join(project, `node_modules/node-${process.platform}-${process.arch}/bin`)
+  mkdirSync(installed, { recursive: true })
+  symlinkSync(process.execPath, path.join(installed, 'node'))
   const command = startProcess(process.execPath, [...AS_NODE_20, path.join(project, 'bin/wa-ingest.js')])
   await command.waitForOutput(/running/)
 

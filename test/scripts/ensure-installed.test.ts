@@ -1,5 +1,14 @@
 /** The script runs in a project of the test's own, with a stand-in for npm: the real one needs a registry. */
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
@@ -118,16 +127,27 @@ test('is not held up by an earlier one that was killed', async () => {
   expect(await script.ended).toEqual({ code: 0, signal: null })
 })
 
-test('removes a Node that does not run here, so that the one on PATH is used', async () => {
+test('links the Node of this platform where npm did not', async () => {
   const project = createProject()
   await run(project).ended
-  const broken = path.join(project.directory, 'node_modules/.bin/node')
-  writeFileSync(broken, '#!/bin/sh\nexit 127\n', { mode: 0o755 })
+  writeNode(project, '#!/bin/sh\necho v24.0.0\n')
 
   const script = run(project)
 
   expect(await script.ended).toEqual({ code: 0, signal: null })
-  expect(existsSync(broken)).toBe(false)
+  expect(readFileSync(path.join(project.directory, 'node_modules/.bin/node'), 'utf8')).toContain('v24.0.0')
+})
+
+test('unlinks a Node that does not run on this machine, so that the one on PATH is used', async () => {
+  const project = createProject()
+  await run(project).ended
+  const link = path.join(project.directory, 'node_modules/.bin/node')
+  symlinkSync(writeNode(project, '#!/bin/sh\nexit 127\n'), link)
+
+  const script = run(project)
+
+  expect(await script.ended).toEqual({ code: 0, signal: null })
+  expect(existsSync(link)).toBe(false)
 })
 
 type Project = {
@@ -165,6 +185,14 @@ function createProject(): Project {
     writeLock,
     calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
   }
+}
+
+function writeNode(project: Project, script: string): string {
+  const name = `node-${process.platform}-${process.arch}`
+  const node = path.join(project.directory, 'node_modules', name, 'bin/node')
+  mkdirSync(path.dirname(node), { recursive: true })
+  writeFileSync(node, script, { mode: 0o755 })
+  return node
 }
 
 function run(project: Project, args: string[] = [], env: Record<string, string> = {}): CapturedProcess {
