@@ -1,7 +1,11 @@
 /** Every migration, by the name under which Kysely records it. Listed here so that nothing depends on reading a folder. */
 import type { Migration } from 'kysely/migration'
 import * as initial from './0001-initial.ts'
+import * as outbound from './0002-outbound.ts'
+import * as reading from './0003-reading.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
+  '0002-outbound': outbound,
+  '0003-reading': reading,
 }

@@ -40,6 +40,16 @@ export function historyJobId(waMessageId: string, type: string): string {
     : hashed('history', [waMessageId, type])
 }
 
+/** `messageId`: our id, digits. */
+export function sendJobId(messageId: string): string {
+  return `send.${messageId}`
+}
+
+/** The receipt of a conversation. */
+export function readReceiptJobId(conversationId: string): string {
+  return `receipt.${conversationId}`
+}
+
 /** For everything without an id of its own: the same content is the same event. */
 export function contentJobId(parts: readonly string[]): string {
   return hashed('event', parts)

@@ -73,6 +73,14 @@ export type ChatMessagesTable = {
   received_at: Timestamp | null
   created_at: GeneratedTimestamp
   updated_at: GeneratedTimestamp
+  /** Messages sent through the API alone; the shape is OutboundMessage of src/core/outbound.ts. */
+  request: Json | null
+  request_hash: string | null
+  resend_of: string | null
+  not_before: Timestamp | null
+  send_attempts: Generated<number>
+  sending_since: Timestamp | null
+  looked_up_at: Timestamp | null
 }
 
 export type MessageStatusesTable = {
@@ -130,11 +138,46 @@ export type ChangesTable = {
   conversation_id: string | null
   message_id: string | null
   created_at: GeneratedTimestamp
+  /** On 'message.merged': the id of the message that `message_id` turned out to be. */
+  merged_into: string | null
 }
+
+export type ChangesHorizonTable = { is_only: Generated<boolean>; xid: Generated<string>; id: Generated<string> }
 
 export type CountersTable = { name: string; shard: number; value: string }
 
 export type LeasesTable = { name: string; holder: string; expires_at: Timestamp }
+
+export type SendBucketsTable = {
+  provider: string
+  business_number: string
+  rate_per_second: Generated<number>
+  tokens: number
+  refilled_at: Timestamp
+}
+
+export type SendPausesTable = {
+  provider: string
+  /** '' for all numbers of the provider. */
+  business_number: Generated<string>
+  paused_until: Timestamp
+  failures: number
+  credential: string | null
+  error: Json | null
+  since: Timestamp
+  updated_at: Timestamp
+}
+
+export type ReadReceiptsTable = {
+  conversation_id: string
+  message_id: string
+  wa_message_id: string
+  attempts: Generated<number>
+  not_before: GeneratedTimestamp
+  requested_at: GeneratedTimestamp
+  settled_at: Timestamp | null
+  error: Json | null
+}
 
 export type Database = {
   contacts: ContactsTable
@@ -145,6 +188,10 @@ export type Database = {
   chat_messages_duplicates: ChatMessagesDuplicatesTable
   webhook_events: WebhookEventsTable
   changes: ChangesTable
+  changes_horizon: ChangesHorizonTable
   counters: CountersTable
   leases: LeasesTable
+  send_buckets: SendBucketsTable
+  send_pauses: SendPausesTable
+  read_receipts: ReadReceiptsTable
 }

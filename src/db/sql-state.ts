@@ -17,8 +17,11 @@ export function classifyWriteFailure(err: unknown): WriteFailure {
   return DATA_CLASSES.has(code.slice(0, 2)) ? 'data' : 'away'
 }
 
+/** Classes begin with a digit, or are one of these four; without that, a socket's `EPIPE` would pass for a state. */
+const SQLSTATE = /^(?:\d[0-9A-Z]|F0|HV|P0|XX)[0-9A-Z]{3}$/
+
 /** The SQLSTATE of an error from the driver, or undefined (a socket error has a code of another form). */
 export function sqlStateOf(err: unknown): string | undefined {
   const code = typeof err === 'object' && err !== null && 'code' in err ? err.code : undefined
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined
+  return typeof code === 'string' && SQLSTATE.test(code) ? code : undefined
 }

@@ -1,0 +1,89 @@
+/** What is to be sent, in the project's own words: written by the API, carried by the database, put into a provider's form last. */
+import type { ProviderName } from './event.ts'
+
+export const OUTBOUND_MEDIA_TYPES = ['image', 'video', 'audio', 'document', 'sticker'] as const
+export type OutboundMediaType = (typeof OUTBOUND_MEDIA_TYPES)[number]
+
+/** By URL, which the provider fetches, or by the id of an upload (Meta). */
+export type OutboundMedia = {
+  url?: string | undefined
+  id?: string | undefined
+  caption?: string | undefined
+  /** Documents. */
+  filename?: string | undefined
+  mime_type?: string | undefined
+  /** Audio: shown as a voice message. */
+  voice?: boolean | undefined
+}
+
+export type OutboundTemplate = {
+  /** Meta: name and language of an approved template, `components` as Meta documents them. */
+  name?: string | undefined
+  language?: string | undefined
+  components?: readonly unknown[] | undefined
+  /** Twilio: an approved content template (`HX…`) and its variables. */
+  content_sid?: string | undefined
+  variables?: Readonly<Record<string, string>> | undefined
+}
+
+export type OutboundContent =
+  | { type: 'text'; text: string; preview_url?: boolean | undefined }
+  | { type: OutboundMediaType; media: OutboundMedia }
+  | { type: 'template'; template: OutboundTemplate }
+  /** `emoji` '' takes the reaction back. `message_id`: our id of the message reacted to. */
+  | { type: 'reaction'; reaction: { message_id: string; emoji: string } }
+
+/** One of them. `phone`: digits with country code. */
+export type Recipient = {
+  phone?: string | undefined
+  user_id?: string | undefined
+  group_id?: string | undefined
+}
+
+/** One of `to` and `conversation_id`. Ids are those of `chat_messages` and `conversations`. */
+export type OutboundRequest = OutboundContent & {
+  /** Where it does not follow from the conversation. */
+  provider?: ProviderName | undefined
+  to?: Recipient | undefined
+  conversation_id?: string | undefined
+  reply_to_message_id?: string | undefined
+}
+
+/** A message on its way out: the content with everything that the provider needs to know. */
+export type OutgoingMessage = {
+  /** Ours. */
+  message_id: string
+  provider: ProviderName
+  /** Meta: phone_number_id. Twilio: digits, or a messaging service. */
+  business_number: string
+  recipient: Recipient
+  /** Comes back in statuses, also where the response to the send was lost. */
+  callback_id: string
+  content: OutboundContent
+  reply_to_wa_message_id?: string
+  /** Of a reaction. */
+  target_wa_message_id?: string
+}
+
+export type ReadReceipt = { provider: ProviderName; business_number: string; wa_message_id: string }
+
+/** An entry of `chat_messages.error`, in the form of Meta's errors. */
+export type SendError = { code: number | string; message: string; details?: string }
+
+/**
+ * How a call ended. Neither provider has an idempotency key, so everything turns on one question: can the message have
+ * gone out? Only `not_sent` may be tried again.
+ *
+ * - `accepted`: the provider has it, under this id
+ * - `not_sent`: certainly not sent, and worth another try. `scope` is who has to wait: this conversation, everything from
+ *   this number, or everything through this provider. `delayMs` is the first wait; it grows from try to try
+ * - `failed`: certainly not sent, and another try would end the same
+ * - `stop_sender`: certainly not sent, because the sender may not send at all (token, permission, payment)
+ * - `unknown`: it may have been sent
+ */
+export type SendResult =
+  | { kind: 'accepted'; wa_message_id: string }
+  | { kind: 'not_sent'; scope: 'conversation' | 'sender' | 'provider'; delayMs: number; error: SendError }
+  | { kind: 'failed'; error: SendError }
+  | { kind: 'stop_sender'; error: SendError }
+  | { kind: 'unknown'; error: SendError }
