@@ -6,7 +6,7 @@ import type { Queue } from 'bullmq'
 import { withDeadline } from '../core/deadline.ts'
 import { readReceiptJobId, sendJobId } from '../core/job-id.ts'
 
-export const OUTBOUND_JOB_VERSION = 1
+export const OUTBOUND_JOB_VERSION = 1 as const
 
 /** What a job on the queue `outbound` holds. */
 export type OutboundJob =
