@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -127,7 +127,8 @@ function ensureNode() {
 
 function canRun(nodePackage) {
   const node = path.join(ROOT, 'node_modules', nodePackage, 'bin', 'node')
-  return existsSync(node) && spawnSync(node, ['--version']).status === 0
+  if (!existsSync(node)) return false
+  return realpathSync(node) === process.execPath || spawnSync(node, ['--version']).status === 0
 }
 
 function isNodeNewEnough() {
