@@ -3,11 +3,7 @@ import type { Job, Queue, QueueEvents, Worker } from 'bullmq'
 import type { SettingFinding } from '../core/setting-finding.ts'
 import type { QueueName } from './names.ts'
 
-export type QueueWorkerOptions = {
-  concurrency: number
-  /** Completed jobs kept: what the first net can still recognise. Bounded in time and number. */
-  keepCompleted: { ageSeconds: number; count: number }
-}
+export type QueueWorkerOptions = { concurrency: number }
 
 export type QueueBackend = {
   kind: 'redis' | 'postgres'
@@ -37,7 +33,7 @@ export type QueueBackend = {
 }
 
 /** What every worker is made with, whatever its backend. */
-export function workerSettings({ concurrency, keepCompleted }: QueueWorkerOptions) {
+export function workerSettings({ concurrency }: QueueWorkerOptions) {
   return {
     autorun: false,
     concurrency,
@@ -49,6 +45,5 @@ export function workerSettings({ concurrency, keepCompleted }: QueueWorkerOption
     maxStalledCount: 10,
     // How soon a worker that lost its backend tries again; BullMQ's 15 s would be most of an outage.
     runRetryDelay: 1_000,
-    removeOnComplete: { age: keepCompleted.ageSeconds, count: keepCompleted.count },
   }
 }

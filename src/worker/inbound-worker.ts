@@ -29,8 +29,6 @@ export type InboundWorkerDeps = {
 
 /** How long the queue pauses when the database is away: recovery is noticed within this time. */
 const PAUSE_MS = 1_000
-/** Redis pays 1.8 kB for each; the unique index remembers the rest. */
-const KEEP_COMPLETED = { ageSeconds: 3600, count: 10_000 }
 
 /** The worker reads an event in a version of the job format that it does not know. */
 export class UnknownEventVersionError extends Error {
@@ -60,7 +58,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): Worker {
     return result.outcome === 'retry' ? pause(result.cause) : result.outcome
   }
 
-  const worker = backend.createWorker('inbound', processJob, { concurrency, keepCompleted: KEEP_COMPLETED })
+  const worker = backend.createWorker('inbound', processJob, { concurrency })
   worker.on('failed', (job, err) => observer.onFailed(err, job?.id))
   return worker
 }

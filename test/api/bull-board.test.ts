@@ -53,7 +53,7 @@ async function failJob(backend: QueueBackend, queue: Queue, message: string): Pr
     async () => {
       throw new Error(message)
     },
-    { concurrency: 1, keepCompleted: { ageSeconds: 60, count: 10 } },
+    { concurrency: 1 },
   )
   const failed = new Promise((resolve) => worker.once('failed', resolve))
   void worker.run()

@@ -14,8 +14,6 @@ import type { TcpProxy } from '../support/tcp-proxy.ts'
 /** A backend behind a proxy that can take it away. */
 export type QueueHarness = { backend: QueueBackend; proxy: TcpProxy }
 
-const KEEP = { ageSeconds: 3600, count: 1000 }
-
 export function describeQueueContract(name: string, createHarness: () => Promise<QueueHarness>): void {
   describe(`queue on ${name}`, () => {
     let proxy: TcpProxy
@@ -43,7 +41,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
           ran.push(String(job.id))
           return processor(String(job.id))
         },
-        { concurrency: 50, keepCompleted: KEEP },
+        { concurrency: 50 },
       )
       worker.run().catch(() => {})
       return { worker, ran }
@@ -54,7 +52,6 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       const seen: unknown[] = []
       const worker = backend.createWorker('inbound', async (job) => void seen.push(job.data), {
         concurrency: 1,
-        keepCompleted: KEEP,
       })
       worker.run().catch(() => {})
 
@@ -141,7 +138,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
           await queue.rateLimit(100)
           throw BullWorker.RateLimitError()
         },
-        { concurrency: 5, keepCompleted: KEEP },
+        { concurrency: 5 },
       )
       worker.run().catch(() => {})
 
