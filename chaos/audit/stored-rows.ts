@@ -1,0 +1,100 @@
+/** What the database holds of a run, counted there and nowhere else. */
+import type { Pool } from 'pg'
+import { statusRank } from '../../src/core/status.ts'
+import { messageKey, statusKey } from '../load/ledger.ts'
+
+export type StoredMessage = {
+  wa_message_id: string
+  direction: string
+  status: string | null
+  /** Of the conversation that counts, after merges. */
+  conversation_id: string
+}
+
+export type StoredRows = {
+  messages: StoredMessage[]
+  statuses: { wa_message_id: string; status: string }[]
+  /** Rows of `webhook_events`, with the reason of those that are parked. */
+  events: { wa_message_id: string | null; kind: string; reason: string | null }[]
+  /** Messages that were announced as created more than once. */
+  announcedTwice: string[]
+  /** In quarantine: second copies that got as far as the table. */
+  quarantined: number
+  /** What the service counted as stored. */
+  counted: number
+}
+
+export async function readStoredRows(pool: Pool): Promise<StoredRows> {
+  const messages = await pool.query<StoredMessage>(`
+    SELECT m.wa_message_id, m.direction, m.status, coalesce(c.merged_into, c.id)::text AS conversation_id
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id`)
+  const statuses = await pool.query<{ wa_message_id: string; status: string }>(
+    'SELECT wa_message_id, status FROM message_statuses',
+  )
+  const events = await pool.query<{ wa_message_id: string | null; kind: string; reason: string | null }>(
+    'SELECT wa_message_id, kind, reason FROM webhook_events',
+  )
+  const announced = await pool.query<{ id: string }>(`
+    SELECT message_id::text AS id FROM changes WHERE kind = 'message.created'
+    GROUP BY message_id HAVING count(*) > 1`)
+  const quarantined = await pool.query<{ rows: string }>(
+    'SELECT count(*) AS rows FROM chat_messages_duplicates',
+  )
+  const counted = await pool.query<{ total: string | null }>(
+    `SELECT sum(value) AS total FROM counters WHERE name = 'stored'`,
+  )
+  return {
+    messages: messages.rows,
+    statuses: statuses.rows,
+    events: events.rows,
+    announcedTwice: announced.rows.map(({ id }) => id),
+    quarantined: Number(quarantined.rows[0]?.rows ?? 0),
+    counted: Number(counted.rows[0]?.total ?? 0),
+  }
+}
+
+/** Of these keys, the ones without a row. */
+export async function findMissing(pool: Pool, keys: readonly string[]): Promise<string[]> {
+  if (keys.length === 0) return []
+  const ids = [...new Set(keys.map(waMessageIdOf))]
+  const { rows: messages } = await pool.query<{ wa_message_id: string }>(
+    `SELECT wa_message_id FROM chat_messages
+     WHERE wa_message_id = ANY($1) AND wa_message_id IS NOT NULL AND wa_message_id <> ''`,
+    [ids],
+  )
+  const { rows: statuses } = await pool.query<{ wa_message_id: string; status: string }>(
+    'SELECT wa_message_id, status FROM message_statuses WHERE wa_message_id = ANY($1)',
+    [ids],
+  )
+  const found = new Set([
+    ...messages.map((row) => messageKey(row.wa_message_id)),
+    ...statuses.map((row) => statusKey(row.wa_message_id, row.status)),
+  ])
+  return keys.filter((key) => !found.has(key))
+}
+
+/**
+ * Messages whose status is not the highest of what was heard of them: their own (`sent`, for what the business wrote on
+ * its phone) and every status row.
+ */
+export function findUnfinished({ messages, statuses }: StoredRows): string[] {
+  const heard = new Map<string, string[]>()
+  for (const { wa_message_id, status } of statuses) {
+    heard.set(wa_message_id, [...(heard.get(wa_message_id) ?? []), status])
+  }
+  return messages
+    .filter(({ wa_message_id, direction, status }) => {
+      const own = direction === 'outbound' ? ['sent'] : []
+      return status !== highest([...own, ...(heard.get(wa_message_id) ?? [])])
+    })
+    .map(({ wa_message_id }) => wa_message_id)
+}
+
+function highest(statuses: readonly string[]): string | null {
+  const [first] = statuses.toSorted((a, b) => (statusRank(b) ?? -1) - (statusRank(a) ?? -1))
+  return first ?? null
+}
+
+function waMessageIdOf(key: string): string {
+  return key.slice(key.lastIndexOf(' ') + 1)
+}

@@ -1,0 +1,109 @@
+/** The judgement over a run: the ledger on one side, the rows on the other. Pure. */
+import { type Ledger, messageKey, statusKey } from '../load/ledger.ts'
+import { findUnfinished, type StoredRows } from './stored-rows.ts'
+
+export type Verdict = {
+  /** Events, not webhooks. */
+  sent: number
+  acknowledged: number
+  /** With at least one row. */
+  stored: number
+  /** With a row although no answer said so: allowed, the answer may have been late or lost. */
+  storedUnacknowledged: number
+  /** Copies beyond the first, wherever they are: as a row, parked beside it, or in quarantine. */
+  doubled: number
+  /** Acknowledged, and without a row. */
+  lost: number
+  /** A few keys of each, to look for in the logs. */
+  examples: { doubled: string[]; lost: string[] }
+  /** What else is wrong with the rows, one line each. */
+  faults: string[]
+}
+
+const EXAMPLES = 5
+
+export function judge(ledger: Ledger, rows: StoredRows): Verdict {
+  const counts = countByKey(rows)
+  const lost: string[] = []
+  const doubled: string[] = []
+  let stored = 0
+  let storedUnacknowledged = 0
+  let copies = rows.quarantined
+  for (const [key, entry] of keyed(ledger)) {
+    const count = counts.get(key) ?? 0
+    if (count === 0 && entry.acknowledgedAt !== undefined) lost.push(key)
+    if (count > 0) stored++
+    if (count > 0 && entry.acknowledgedAt === undefined) storedUnacknowledged++
+    if (count > 1) {
+      doubled.push(key)
+      copies += count - 1
+    }
+  }
+  return {
+    ...{ sent: ledger.size(), acknowledged: ledger.acknowledged() },
+    ...{ stored, storedUnacknowledged, doubled: copies, lost: lost.length },
+    examples: { doubled: doubled.slice(0, EXAMPLES), lost: lost.slice(0, EXAMPLES) },
+    faults: findFaults(ledger, rows, counts),
+  }
+}
+
+function findFaults(ledger: Ledger, rows: StoredRows, counts: ReadonlyMap<string, number>): string[] {
+  const strangers = [...counts.keys()].filter((key) => ledger.get(key) === undefined)
+  const parked = rows.events.filter(({ reason }) => reason !== null)
+  const others = rows.events.filter(({ reason }) => reason === null)
+  const unfinished = findUnfinished(rows)
+  const forked = findForked(ledger, rows)
+  const storedRows = rows.messages.length + rows.statuses.length
+  return [
+    ...fault('stored and never sent', strangers),
+    ...fault(
+      'parked',
+      parked.map(({ wa_message_id, reason }) => `${wa_message_id} (${reason})`),
+    ),
+    ...fault(
+      'kept as something else than a message or status',
+      others.map(({ kind }) => kind),
+    ),
+    ...fault('not in their final status', unfinished),
+    ...fault('announced as created more than once', rows.announcedTwice),
+    ...fault('people with more than one conversation', forked),
+    ...(rows.counted === storedRows
+      ? []
+      : [`the service counted ${rows.counted} stored, the tables have ${storedRows}`]),
+  ]
+}
+
+function fault(what: string, examples: readonly string[]): string[] {
+  if (examples.length === 0) return []
+  return [`${examples.length} ${what}: ${examples.slice(0, EXAMPLES).join(', ')}`]
+}
+
+/** People whose messages ended up in several conversations. */
+function findForked(ledger: Ledger, rows: StoredRows): string[] {
+  const conversations = new Map<number, Set<string>>()
+  for (const { wa_message_id, conversation_id } of rows.messages) {
+    const person = ledger.get(messageKey(wa_message_id))?.event.person
+    if (person === undefined) continue
+    const known = conversations.get(person) ?? new Set()
+    conversations.set(person, known.add(conversation_id))
+  }
+  return [...conversations].filter(([, ids]) => ids.size > 1).map(([person]) => `person ${person}`)
+}
+
+function countByKey({ messages, statuses, events }: StoredRows): Map<string, number> {
+  const counts = new Map<string, number>()
+  const add = (key: string) => counts.set(key, (counts.get(key) ?? 0) + 1)
+  for (const { wa_message_id } of messages) add(messageKey(wa_message_id))
+  for (const { wa_message_id, status } of statuses) add(statusKey(wa_message_id, status))
+  for (const { wa_message_id } of events) if (wa_message_id !== null) add(messageKey(wa_message_id))
+  return counts
+}
+
+function* keyed(ledger: Ledger) {
+  for (const entry of ledger.entries()) {
+    const { event } = entry
+    const key =
+      event.kind === 'status' ? statusKey(event.wa_message_id, event.status) : messageKey(event.wa_message_id)
+    yield [key, entry] as const
+  }
+}

@@ -1,0 +1,54 @@
+/** Resident memory of every process of the service, and what Redis says that it uses, over time. */
+import { servicesOf, type World } from './world/world.ts'
+
+export type MemorySample = { atMs: number; bytes: Record<string, number> }
+
+export type MemoryReport = {
+  /** By process; `redis` is its `used_memory`. */
+  peakBytes: Record<string, number>
+  samples: MemorySample[]
+}
+
+export type MemoryWatch = { stop(): MemoryReport }
+
+const SAMPLE_EVERY_MS = 500
+/** What a plot of half an hour needs. */
+const KEEP_EVERY_MS = 5_000
+
+export function watchMemory(world: World): MemoryWatch {
+  const startedAt = performance.now()
+  const report: MemoryReport = { peakBytes: {}, samples: [] }
+  let isAsking = false
+  let redisBytes: number | undefined
+
+  async function askRedis(): Promise<void> {
+    if (isAsking || world.redis === undefined) return
+    isAsking = true
+    redisBytes = await world.redis.memoryBytes().catch(() => undefined)
+    isAsking = false
+  }
+
+  function sample(): void {
+    const bytes: Record<string, number> = {}
+    for (const service of servicesOf(world)) {
+      const rss = service.rssBytes()
+      if (rss !== undefined) bytes[service.name] = rss
+    }
+    if (redisBytes !== undefined) bytes.redis = redisBytes
+    for (const [name, value] of Object.entries(bytes)) {
+      report.peakBytes[name] = Math.max(report.peakBytes[name] ?? 0, value)
+    }
+    const atMs = Math.round(performance.now() - startedAt)
+    if (atMs - (report.samples.at(-1)?.atMs ?? -KEEP_EVERY_MS) >= KEEP_EVERY_MS)
+      report.samples.push({ atMs, bytes })
+    void askRedis()
+  }
+
+  const timer = setInterval(sample, SAMPLE_EVERY_MS)
+  return {
+    stop: () => {
+      clearInterval(timer)
+      return report
+    },
+  }
+}

@@ -1,0 +1,221 @@
+/** Plays one scenario on one backend: world, load, faults, audit, report. Leaves nothing behind. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createRandom, deriveSeed } from '../src/cli/simulate/random.ts'
+import { createReleaseStack, type ReleaseStack } from '../src/lifecycle.ts'
+import { type Audit, createAuditor } from './audit/audit.ts'
+import { createLedger } from './load/ledger.ts'
+import { startLoad } from './load/load.ts'
+import { createStream } from './load/stream.ts'
+import { type MemoryReport, watchMemory } from './memory.ts'
+import { measureRecovery } from './recovery.ts'
+import { createReport, type ScenarioReport } from './report.ts'
+import { DEFAULT_LIMITS, type Limits, type Scenario, type ScenarioContext } from './scenario.ts'
+import { type Backend, createWorld, servicesOf, type World } from './world/world.ts'
+
+export type RunOptions = {
+  backend: Backend
+  seed: number
+  /** Of load; absent: the scenario's own. */
+  seconds?: number | undefined
+  /** Of the limits in time, where other work runs beside it. */
+  patience?: number
+  /** Where the logs of a scenario that broke its promise go. */
+  logDirectory?: string | undefined
+  signal: AbortSignal
+  onProgress?: (progress: { phase: string; acknowledged: number; sent: number }) => void
+}
+
+const DEFAULT_RATE = 25
+const RELEASE_DEADLINE_MS = 20_000
+const SETTLE_TIMEOUT_MS = 30_000
+const REST_PATIENCE_MS = 30_000
+const PROGRESS_EVERY_MS = 250
+const LONGEST_RECOVERY_MS = 60_000
+/** The load goes on for a moment after the last fault. */
+const CALM_MS = 1_000
+
+/** @throws only when the world cannot be made, or the signal aborts. */
+export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioReport> {
+  const directory = mkdtempSync(path.join(tmpdir(), `wa-ingest-chaos-${process.pid}-`))
+  // The user that PostgreSQL runs as where we are root has to get in.
+  chmodSync(directory, 0o755)
+  const releases = createReleaseStack({ deadlineMs: RELEASE_DEADLINE_MS })
+  releases.add('files', () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+  try {
+    return await play(scenario, options, directory, releases)
+  } finally {
+    await releases.releaseAll().catch(() => {})
+  }
+}
+
+async function play(
+  scenario: Scenario,
+  options: RunOptions,
+  directory: string,
+  releases: ReleaseStack,
+): Promise<ScenarioReport> {
+  const { backend } = options
+  const limits: Limits = { ...DEFAULT_LIMITS, ...scenario.limits }
+  const patience = options.patience ?? 1
+  options.onProgress?.({ phase: 'starting', acknowledged: 0, sent: 0 })
+  const world = await createWorld(backend, directory, releases, scenario.world)
+  const startedAt = performance.now()
+  const session = openSession(scenario, options, world, limits, releases)
+  const { ctx, breaches } = session
+  const memory = watchMemory(world)
+  releases.add('memory watch', () => memory.stop())
+  const progress = setInterval(() => session.showProgress(), PROGRESS_EVERY_MS)
+  releases.add('progress', () => clearInterval(progress))
+
+  session.phase = 'under load'
+  await scenario.run(ctx)
+  ctx.load.resume()
+  await ctx.pause(CALM_MS)
+  session.phase = 'settling'
+  const unsettled = await ctx.load.settle(SETTLE_TIMEOUT_MS * patience)
+  if (unsettled > 0) breaches.push(`${unsettled} webhooks were never acknowledged`)
+  session.phase = 'auditing'
+  const audit = await ctx.auditor.audit()
+  for (const service of servicesOf(world)) breaches.push(...service.crashes(), ...notRunning(service))
+  const usage = memory.stop()
+  breaches.push(...judgeAudit(audit, limits), ...judgeMemory(usage, limits))
+  const { longestAnswerMs } = ctx.ledger.requests()
+  if (longestAnswerMs > limits.answerMs * patience) {
+    breaches.push(
+      `an answer took ${Math.round(longestAnswerMs)} ms, at most ${limits.answerMs} ms are promised`,
+    )
+  }
+  if (breaches.length > 0 && options.logDirectory !== undefined) {
+    keepLogs(world, path.join(options.logDirectory, `${scenario.name}-${backend}-${options.seed}`), breaches)
+  }
+  return createReport({
+    ...{ scenario, backend, seed: options.seed, audit, breaches, usage },
+    ...{ requests: ctx.ledger.requests(), notes: session.notes, recoveries: session.recoveries },
+    restarts: servicesOf(world).reduce((total, service) => total + service.starts() - 1, 0),
+    durationMs: performance.now() - startedAt,
+  })
+}
+
+type Session = {
+  ctx: ScenarioContext
+  breaches: string[]
+  notes: string[]
+  /** In milliseconds. */
+  recoveries: number[]
+  phase: string
+  showProgress(): void
+}
+
+function openSession(
+  scenario: Scenario,
+  options: RunOptions,
+  world: World,
+  limits: Limits,
+  releases: ReleaseStack,
+): Session {
+  const { seed, signal, backend, patience = 1, onProgress } = options
+  const { rate = DEFAULT_RATE, ...shape } = scenario.load ?? {}
+  const number = [...scenario.name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 0)
+  const own = deriveSeed(seed, backend === 'redis' ? 1 : 2, number)
+  const ledger = createLedger()
+  const stream = createStream({ ...shape, seed: own, run: own.toString(16).padStart(8, '0') })
+  const load = startLoad({ stream, ledger, urls: world.urls, rate, signal })
+  releases.add('load', () => load.settle(0))
+  const auditor = createAuditor({
+    ...{
+      world,
+      ledger,
+      signal,
+      patienceMs: REST_PATIENCE_MS * patience,
+      expectsLoss: limits.loss === 'measured',
+    },
+  })
+  releases.add('auditor', () => auditor.close())
+  const random = createRandom(deriveSeed(own, 3, 0))
+  const endsAt = performance.now() + (options.seconds ?? scenario.seconds) * 1_000
+  const pause = async (fromMs: number, toMs = fromMs) => {
+    await sleep(fromMs + random.integer(Math.max(1, toMs - fromMs)), undefined, { signal })
+  }
+
+  const session: Session = {
+    breaches: [],
+    notes: [],
+    recoveries: [],
+    phase: 'starting',
+    showProgress: () =>
+      onProgress?.({ phase: session.phase, acknowledged: ledger.acknowledged(), sent: ledger.size() }),
+    ctx: {
+      ...{ world, load, stream, ledger, auditor, random, signal, releases, pause },
+      repeat: async (cycle) => {
+        do {
+          signal.throwIfAborted()
+          await cycle()
+        } while (performance.now() < endsAt)
+      },
+      until: async (claim, timeoutMs, condition) => {
+        const deadline = performance.now() + timeoutMs * patience
+        while (!(await condition())) {
+          if (performance.now() > deadline) {
+            session.breaches.push(`not within ${timeoutMs} ms: ${claim}`)
+            return
+          }
+          await pause(50)
+        }
+      },
+      recover: async () => {
+        const recovery = await measureRecovery(world, auditor, { timeoutMs: LONGEST_RECOVERY_MS, signal })
+        const tookMs = recovery && Math.max(recovery.queuedMs, recovery.backlogMs)
+        session.recoveries.push(tookMs ?? LONGEST_RECOVERY_MS)
+        if (tookMs === undefined || tookMs > limits.recoveryMs * patience) {
+          const what =
+            tookMs === undefined ? `took longer than ${LONGEST_RECOVERY_MS} ms` : `took ${tookMs} ms`
+          session.breaches.push(`recovery ${what}, at most ${limits.recoveryMs} ms are promised`)
+        }
+      },
+      check: (claim, holds) => {
+        if (!holds) session.breaches.push(`does not hold: ${claim}`)
+      },
+      note: (text) => {
+        if (!session.notes.includes(text)) session.notes.push(text)
+      },
+    },
+  }
+  return session
+}
+
+function judgeAudit(audit: Audit, limits: Limits): string[] {
+  const breaches = [...audit.faults]
+  if (audit.doubled > 0) breaches.push(`${audit.doubled} doubled: ${audit.examples.doubled.join(', ')}`)
+  if (audit.lost > 0 && limits.loss === 'none') {
+    breaches.push(`${audit.lost} lost: ${audit.examples.lost.join(', ')}`)
+  }
+  const left = Object.entries(audit.unfinishedJobs)
+  if (left.length > 0) {
+    breaches.push(`jobs that did not end: ${left.map(([state, count]) => `${count} ${state}`).join(', ')}`)
+  }
+  return breaches
+}
+
+function judgeMemory(usage: MemoryReport, limits: Limits): string[] {
+  return Object.entries(usage.peakBytes)
+    .filter(([name, bytes]) => name !== 'redis' && bytes > limits.rssBytes)
+    .map(
+      ([name, bytes]) =>
+        `${name} took ${Math.round(bytes / 2 ** 20)} MB, at most ${limits.rssBytes / 2 ** 20} MB are allowed`,
+    )
+}
+
+function notRunning(service: { name: string; isRunning(): boolean }): string[] {
+  return service.isRunning() ? [] : [`${service.name} is not running at the end`]
+}
+
+function keepLogs(world: World, directory: string, breaches: readonly string[]): void {
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(path.join(directory, 'breaches.txt'), `${breaches.join('\n')}\n`)
+  for (const service of servicesOf(world)) {
+    writeFileSync(path.join(directory, `${service.name}.log`), service.output())
+  }
+}

@@ -1,0 +1,70 @@
+/** What a scenario is: a promise, a world, a load, and a schedule of faults. One file per family in scenarios/. */
+import type { Random } from '../src/cli/simulate/random.ts'
+import type { ReleaseStack } from '../src/lifecycle.ts'
+import type { Auditor } from './audit/audit.ts'
+import type { Ledger } from './load/ledger.ts'
+import type { Load } from './load/load.ts'
+import type { Stream, StreamOptions } from './load/stream.ts'
+import type { Backend, World, WorldOptions } from './world/world.ts'
+
+export type Scenario = {
+  /** As in `--only`. */
+  name: string
+  /** What holds while it goes on and afterwards, in one sentence. */
+  promise: string
+  backends: readonly Backend[]
+  world?: WorldOptions
+  /** Webhooks a second, and what is in them. */
+  load?: { rate?: number } & Partial<Omit<StreamOptions, 'seed' | 'run'>>
+  /** How long the load lasts unless --minutes says otherwise. The last cycle is finished. */
+  seconds: number
+  limits?: Partial<Limits>
+  /** Only when named with --only. */
+  isOptional?: boolean
+  /** Why it cannot run on this machine; undefined: it can. */
+  unavailable?: () => string | undefined
+  /** The schedule of faults. The load goes on meanwhile, and a little longer. */
+  run(ctx: ScenarioContext): Promise<void>
+}
+
+export type Limits = {
+  /** From a store's return until webhooks take the normal way and the backlog is stored. */
+  recoveryMs: number
+  /** Longest time to any answer. Longer than it takes to try both stores. */
+  answerMs: number
+  /** `measured`: loss is the documented limit of this fault; how much is reported. */
+  loss: 'none' | 'measured'
+  /** Resident memory of each process of the service. */
+  rssBytes: number
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  recoveryMs: 10_000,
+  answerMs: 5_000,
+  loss: 'none',
+  rssBytes: 512 * 1024 * 1024,
+}
+
+export type ScenarioContext = {
+  world: World
+  load: Load
+  stream: Stream
+  ledger: Ledger
+  auditor: Auditor
+  /** Decides the moments of the faults; repeated by the seed. */
+  random: Random
+  signal: AbortSignal
+  releases: ReleaseStack
+  /** Runs the cycle again and again until the time under load is over; once at least. */
+  repeat(cycle: () => Promise<void>): Promise<void>
+  /** Waits for a time between the two, in milliseconds. */
+  pause(fromMs: number, toMs?: number): Promise<void>
+  /** Waits until the condition holds; a claim that is broken if it does not in time. */
+  until(claim: string, timeoutMs: number, condition: () => Promise<boolean> | boolean): Promise<void>
+  /** To be called at the moment a store or process is back: measures how long the service needs from here. */
+  recover(): Promise<void>
+  /** A claim beside those of the auditor; breaks the promise where it does not hold. */
+  check(claim: string, holds: boolean): void
+  /** Something measured that belongs into the report. */
+  note(text: string): void
+}

@@ -1,0 +1,142 @@
+/** Processes of the service that are killed, stopped, frozen, many, or have a wrong clock. */
+import path from 'node:path'
+import type { Scenario, ScenarioContext } from '../scenario.ts'
+import type { ServiceProcess } from '../world/service-process.ts'
+import { BACKENDS } from '../world/world.ts'
+
+const SECOND = 1_000
+/** Its lock runs out after 5 s, and two looks that are 5 s apart find it gone. */
+const ABANDONED_JOBS_MS = 20 * SECOND
+/** What a container runtime must be told to wait, with some to spare. */
+const LONGEST_STOP_MS = 5 * SECOND
+
+export const killApi: Scenario = {
+  name: 'kill-api',
+  promise: 'kill -9 of the receiver at any moment loses nothing that it acknowledged',
+  backends: BACKENDS,
+  seconds: 12,
+  run: (ctx) => killAgainAndAgain(ctx, (world) => world.apis[0]),
+}
+
+export const killWorker: Scenario = {
+  name: 'kill-worker',
+  promise: 'kill -9 of a worker at any moment loses nothing; its jobs run again by themselves',
+  backends: BACKENDS,
+  seconds: 12,
+  limits: { recoveryMs: ABANDONED_JOBS_MS },
+  run: (ctx) => killAgainAndAgain(ctx, (world) => world.workers[0]),
+}
+
+async function killAgainAndAgain(
+  ctx: ScenarioContext,
+  choose: (world: ScenarioContext['world']) => ServiceProcess | undefined,
+): Promise<void> {
+  await ctx.repeat(async () => {
+    await ctx.pause(1 * SECOND, 3 * SECOND)
+    const service = choose(ctx.world)
+    service?.kill()
+    await service?.untilReady()
+    await ctx.recover()
+  })
+}
+
+export const deploy: Scenario = {
+  name: 'deploy',
+  promise: 'SIGTERM to one process after the other under load: each ends in time, nothing is lost',
+  backends: BACKENDS,
+  seconds: 15,
+  world: { apis: 2, workers: 3 },
+  limits: { recoveryMs: ABANDONED_JOBS_MS },
+  async run(ctx) {
+    const { apis, workers } = ctx.world
+    await ctx.repeat(async () => {
+      for (const service of [...apis, ...workers]) {
+        const { end, tookMs } = await service.restart()
+        ctx.check(`${service.name} ends with 0 (${end.signal ?? end.code})`, end.code === 0)
+        ctx.check(
+          `${service.name} ends within ${LONGEST_STOP_MS} ms (${tookMs} ms)`,
+          tookMs <= LONGEST_STOP_MS,
+        )
+        await service.untilReady()
+        await ctx.pause(100, 1 * SECOND)
+      }
+      await ctx.recover()
+    })
+  },
+}
+
+export const manyProcesses: Scenario = {
+  name: 'two-apis-three-workers',
+  promise: 'two receivers and three workers at once store everything once, and each of them does its share',
+  backends: BACKENDS,
+  seconds: 12,
+  world: { apis: 2, workers: 3 },
+  load: { rate: 40 },
+  async run(ctx) {
+    await ctx.repeat(() => ctx.pause(1 * SECOND))
+    await proveEachWorker(ctx)
+  },
+}
+
+/** A worker that has silently stopped is not seen beside others: each one works alone for a moment. */
+export async function proveEachWorker(ctx: ScenarioContext): Promise<void> {
+  const { workers } = ctx.world
+  for (const worker of workers) {
+    const others = workers.filter((other) => other !== worker)
+    await Promise.all(others.map((other) => other.stop()))
+    const from = performance.now()
+    await ctx.pause(500)
+    const until = performance.now()
+    await ctx.until(`${worker.name} stores what comes in, alone`, 20 * SECOND, async () => {
+      return performance.now() > from + SECOND && (await ctx.auditor.countMissing(until).catch(() => 1)) === 0
+    })
+    await Promise.all(others.map((other) => other.start()))
+  }
+}
+
+export const frozenWorker: Scenario = {
+  name: 'worker-frozen',
+  promise: 'a worker whose event loop stands still until another has taken its jobs stores nothing twice',
+  backends: BACKENDS,
+  seconds: 20,
+  world: { workers: 2 },
+  limits: { recoveryMs: ABANDONED_JOBS_MS },
+  async run({ world, ...ctx }) {
+    await ctx.repeat(async () => {
+      await ctx.pause(1 * SECOND, 2 * SECOND)
+      const worker = world.workers[ctx.random.integer(world.workers.length)]
+      worker?.freeze()
+      const from = performance.now()
+      // Long enough for its locks to run out and for the other worker to have done its jobs.
+      await ctx.until('the other worker takes over the jobs', ABANDONED_JOBS_MS, async () => {
+        return (await ctx.auditor.countMissing(from)) === 0
+      })
+      worker?.thaw()
+      await ctx.recover()
+    })
+  },
+}
+
+const WRONG_CLOCK = path.resolve(import.meta.dirname, '../world/wrong-clock.ts')
+
+export const clockJump: Scenario = {
+  name: 'clock-jump',
+  promise: 'a worker whose clock jumps by hours, forward and back, loses nothing and stops nothing',
+  backends: BACKENDS,
+  seconds: 15,
+  world: { workers: 2, workerNodeArgs: ['--import', WRONG_CLOCK] },
+  limits: { recoveryMs: ABANDONED_JOBS_MS },
+  async run({ world, ...ctx }) {
+    await ctx.repeat(async () => {
+      for (const worker of world.workers) {
+        await ctx.pause(1 * SECOND, 2 * SECOND)
+        // See wrong-clock.ts: each signal is the next jump.
+        process.kill(worker.pid(), 'SIGUSR2')
+        await ctx.recover()
+      }
+    })
+    await proveEachWorker({ world, ...ctx })
+  },
+}
+
+export const processScenarios = [killApi, killWorker, deploy, manyProcesses, frozenWorker, clockJump]

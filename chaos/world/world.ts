@@ -1,0 +1,137 @@
+/**
+ * What a scenario plays in: stores of its own, relays in front of them, and the service as real processes. Everything is
+ * tethered to this process and released by the stack that is given.
+ */
+import { mkdirSync } from 'node:fs'
+import path from 'node:path'
+import { createDatabase, createPool } from '../../src/db/connect.ts'
+import { migrateToLatest } from '../../src/db/migrate.ts'
+import type { ReleaseStack } from '../../src/lifecycle.ts'
+import { findFreePort } from '../../src/local/free-port.ts'
+import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
+import { openTcpRelay, type TcpRelay } from '../../test/support/tcp-relay.ts'
+import { type PostgresStore, startPostgresStore } from './postgres-store.ts'
+import { type RedisStore, startRedisStore } from './redis-store.ts'
+import { type ServiceProcess, startServiceProcess } from './service-process.ts'
+
+export const BACKENDS = ['redis', 'postgres'] as const
+/** What the queue runs on. */
+export type Backend = (typeof BACKENDS)[number]
+
+export type World = {
+  backend: Backend
+  /** Empty, and gone at the end. PostgreSQL's user may enter it. */
+  directory: string
+  postgres: PostgresStore
+  /** Between the service and PostgreSQL. */
+  postgresRelay: TcpRelay
+  redis: RedisStore | undefined
+  redisRelay: TcpRelay | undefined
+  apis: ServiceProcess[]
+  workers: ServiceProcess[]
+  /** Base URLs, in the order of `apis`. */
+  urls: string[]
+  /** The environment of a process of the service. */
+  env: Record<string, string | undefined>
+  addWorker(nodeArgs?: readonly string[]): ServiceProcess
+}
+
+export type WorldOptions = {
+  apis?: number
+  /** 0: everything stays on the queue until `addWorker`. */
+  workers?: number
+  redisArgs?: readonly string[]
+  postgresSettings?: Readonly<Record<string, string>>
+  /** Variables of the service. */
+  env?: Readonly<Record<string, string>>
+  /** Options of Node for the workers that are started with the world. */
+  workerNodeArgs?: readonly string[]
+  /** Where the stores have their files, if not in the scenario's directory. */
+  placeStores?: (directory: string, releases: ReleaseStack) => Promise<{ redis?: string; postgres?: string }>
+}
+
+export const APP_SECRET = 'chaos-app-secret'
+export const ADMIN_PASSWORD = 'chaos-admin-password'
+export const METRICS_TOKEN = 'chaos-metrics-token'
+
+export async function createWorld(
+  backend: Backend,
+  directory: string,
+  releases: ReleaseStack,
+  options: WorldOptions = {},
+): Promise<World> {
+  const places = (await options.placeStores?.(directory, releases)) ?? {}
+  const postgres = await startPostgresStore({
+    directory: places.postgres ?? directory,
+    ...(options.postgresSettings === undefined ? {} : { settings: options.postgresSettings }),
+  })
+  releases.add('postgresql', () => postgres.close())
+  await migrate(postgres.url)
+  const redis = backend === 'redis' ? await startRedis(directory, places.redis, releases, options) : undefined
+  const postgresRelay = await openTcpRelay(postgres.url)
+  releases.add('relay to postgresql', () => postgresRelay.close())
+  const redisRelay = redis === undefined ? undefined : await openTcpRelay(redis.url)
+  if (redisRelay) releases.add('relay to redis', () => redisRelay.close())
+
+  const env = {
+    DATA_DIR: path.join(directory, 'service'),
+    DATABASE_URL: postgresRelay.url,
+    REDIS_URL: redisRelay?.url,
+    META_APP_SECRET: APP_SECRET,
+    META_VERIFY_TOKEN: 'chaos-verify-token',
+    ADMIN_PASSWORD,
+    METRICS_TOKEN,
+    ...options.env,
+  }
+  const world: World = {
+    ...{ backend, directory, postgres, postgresRelay, redis, redisRelay, env },
+    ...{ apis: [], workers: [], urls: [] },
+    addWorker(nodeArgs = []) {
+      const name = `worker-${world.workers.length + 1}`
+      const worker = startServiceProcess({ name, args: ['worker'], env, nodeArgs })
+      releases.add(name, () => worker.close())
+      world.workers.push(worker)
+      return worker
+    },
+  }
+  for (let number = 1; number <= (options.apis ?? 1); number++) await addApi(world, number, releases)
+  for (let number = 1; number <= (options.workers ?? 1); number++) world.addWorker(options.workerNodeArgs)
+  await Promise.all([...world.apis, ...world.workers].map((service) => service.untilReady()))
+  return world
+}
+
+export function servicesOf(world: World): ServiceProcess[] {
+  return [...world.apis, ...world.workers]
+}
+
+async function startRedis(
+  directory: string,
+  place: string | undefined,
+  releases: ReleaseStack,
+  { redisArgs = [] }: WorldOptions,
+): Promise<RedisStore> {
+  const files = place ?? path.join(directory, 'redis')
+  mkdirSync(files, { recursive: true })
+  const redis = await startRedisStore({ directory: files, args: redisArgs })
+  releases.add('redis', () => redis.close())
+  return redis
+}
+
+async function addApi(world: World, number: number, releases: ReleaseStack): Promise<void> {
+  const name = `api-${number}`
+  const port = await findFreePort()
+  const api = startServiceProcess({ name, args: ['api'], env: { ...world.env, PORT: String(port) } })
+  releases.add(name, () => api.close())
+  world.apis.push(api)
+  world.urls.push(`http://127.0.0.1:${port}`)
+}
+
+async function migrate(url: string): Promise<void> {
+  const db = createDatabase(createPool({ url, applicationName: 'chaos', max: 1 }))
+  try {
+    await migrateToLatest(db)
+  } finally {
+    await db.destroy()
+  }
+  await migrateQueueSchema(url)
+}

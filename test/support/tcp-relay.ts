@@ -1,0 +1,107 @@
+/** A TCP relay that can refuse, cut, hold back or silently sever: the network's faults, for any server. */
+import type { AddressInfo } from 'node:net'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
+
+export type TcpRelay = {
+  /** The given URL with the relay's host and port. */
+  url: string
+  /** Cuts every connection and refuses new ones. */
+  takeDown(): Promise<void>
+  bringUp(): Promise<void>
+  /** Accepts and keeps connections, and lets nothing through in either direction: a frozen or half-open peer. */
+  freeze(): void
+  thaw(): void
+  /**
+   * What is connected at this moment never hears of the other side again, not even that it closes; new connections work.
+   * As when a firewall forgets its connections, or a machine loses its power.
+   */
+  sever(): void
+  /** From now on new connections go to this server. */
+  redirect(targetUrl: string): void
+  close(): Promise<void>
+}
+
+type Pair = { client: Socket; upstream: Socket; isSevered: boolean }
+
+/** Listens on a free port of 127.0.0.1. */
+export async function openTcpRelay(targetUrl: string): Promise<TcpRelay> {
+  let target = new URL(targetUrl)
+  const pairs = new Set<Pair>()
+  let isFrozen = false
+
+  const server = createServer((client) => {
+    const upstream = createConnection({ host: target.hostname, port: Number(target.port) })
+    const pair: Pair = { client, upstream, isSevered: false }
+    pairs.add(pair)
+    const end = () => {
+      if (pair.isSevered) return
+      pairs.delete(pair)
+      destroy(pair)
+    }
+    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    if (!isFrozen) connect(pair)
+  })
+
+  await listen(server, 0)
+  const { port } = server.address() as AddressInfo
+  const url = new URL(targetUrl)
+  url.hostname = '127.0.0.1'
+  url.port = String(port)
+
+  const takeDown = async () => {
+    const closed = new Promise((resolve) => server.close(resolve))
+    for (const pair of pairs) destroy(pair)
+    pairs.clear()
+    await closed
+  }
+  return {
+    url: url.href,
+    takeDown,
+    bringUp: async () => {
+      if (!server.listening) await listen(server, port)
+    },
+    freeze: () => {
+      isFrozen = true
+      for (const pair of pairs) hold(pair)
+    },
+    thaw: () => {
+      isFrozen = false
+      for (const pair of pairs) if (!pair.isSevered) connect(pair)
+    },
+    sever: () => {
+      for (const pair of pairs) {
+        pair.isSevered = true
+        hold(pair)
+      }
+    },
+    redirect: (newTargetUrl) => {
+      target = new URL(newTargetUrl)
+    },
+    close: takeDown,
+  }
+}
+
+function connect({ client, upstream }: Pair): void {
+  client.pipe(upstream)
+  upstream.pipe(client)
+}
+
+function hold({ client, upstream }: Pair): void {
+  client.unpipe(upstream).pause()
+  upstream.unpipe(client).pause()
+}
+
+function destroy({ client, upstream }: Pair): void {
+  client.destroy()
+  upstream.destroy()
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
