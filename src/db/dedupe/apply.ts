@@ -21,7 +21,7 @@ import { ensureQuarantine } from './quarantine.ts'
 import { queryWithClient } from './query.ts'
 import { findReferences } from './references.ts'
 import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
-import { openSession } from './session.ts'
+import { assertNoRunAtWork, openSession } from './session.ts'
 import { settleDiverted } from './settle-diverted.ts'
 import { describeTarget, type Target, type TargetOptions } from './target.ts'
 import { tidyUp } from './tidy-up.ts'
@@ -107,6 +107,7 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
   try {
     const query = queryWithClient(client)
     const target = await describeTarget(query, options)
+    await assertNoRunAtWork(query, target)
     const obstacles = await findObstacles(query, target, await findReferences(query, target))
     if (obstacles.length > 0) throw new DedupeError(obstacles.join('\n'))
     const state = await inspectIndex(query, target)
@@ -159,9 +160,10 @@ async function clean(run: Run, batchSize: number): Promise<void> {
 }
 
 async function move({ session, context, tally, report }: Run, batchSize: number): Promise<void> {
-  await settleDiverted(session, context, tally)
   await moveDuplicates(session, context, tally, {
     batchSize,
     onProgress: (done, total, details) => report({ step: 'move', done, total, details }),
   })
+  // What cannot move is better known before there is an index that keeps it from getting its id back.
+  await settleDiverted(session, context, tally)
 }

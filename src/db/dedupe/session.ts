@@ -70,7 +70,8 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
     for (const [name, value] of Object.entries(SETTINGS)) {
       await query('SELECT set_config($1, $2, false)', [name, value])
     }
-    pid = await takeRunLock(query, watch, table)
+    await assertNoRunAtWork(query, table)
+    pid = await takeRunLock(query, table)
     signal.throwIfAborted()
     signal.addEventListener('abort', cancel)
     return { query, watch, pid, signal, transaction: (work) => transaction(query, work), end: release }
@@ -149,9 +150,7 @@ async function checkOut(pool: Pool): Promise<PoolClient> {
  * Writers that met the triggers of a dead run hold the lock, shared, until the end of their transaction. So this waits
  * its turn, but not for another run.
  */
-async function takeRunLock(query: Query, watch: Query, table: Relation): Promise<number> {
-  const holder = await exclusiveHolder(watch, table)
-  if (holder !== undefined) throw atWork(table, ` (process ${holder})`)
+async function takeRunLock(query: Query, table: Relation): Promise<number> {
   try {
     await query(`SELECT set_config('lock_timeout', '${RUN_LOCK_TIMEOUT_MS}ms', false)`)
     const { rows } = await query<{ pid: number }>(
@@ -162,6 +161,12 @@ async function takeRunLock(query: Query, watch: Query, table: Relation): Promise
   } catch (err) {
     throw sqlStateOf(err) === LOCK_NOT_AVAILABLE ? atWork(table, '') : err
   }
+}
+
+/** @throws DedupeError */
+export async function assertNoRunAtWork(query: Query, table: Relation): Promise<void> {
+  const holder = await exclusiveHolder(query, table)
+  if (holder !== undefined) throw atWork(table, ` (process ${holder})`)
 }
 
 function atWork({ label }: Relation, who: string): DedupeError {
