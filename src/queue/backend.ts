@@ -27,6 +27,11 @@ export type QueueBackend = {
    * Redis is full stops for good, so the receiver stops adding well before.
    */
   memoryUsed(): Promise<number | undefined>
+  /**
+   * How many of these jobs, added with this timestamp, were dropped as duplicates. Only where BullMQ announces none: its
+   * PostgreSQL backend, for jobs added in bulk.
+   */
+  countDropped?(name: string, ids: readonly string[], addedAt: number): Promise<number>
   /** Settings under which "acknowledged" does not mean "on disk". */
   checkSafety(): Promise<SettingFinding[]>
   close(): Promise<void>

@@ -78,6 +78,14 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     },
     ready,
     memoryUsed: async () => undefined,
+    countDropped: async (name, ids, addedAt) => {
+      const distinct = [...new Set(ids)]
+      const { rows } = await control.query<{ known: string }>(
+        `SELECT count(*) AS known FROM ${QUEUE_SCHEMA}.job WHERE queue = $1 AND id = ANY ($2) AND added_at_ms < $3`,
+        [name, distinct, addedAt],
+      )
+      return ids.length - distinct.length + Number(rows[0]?.known ?? 0)
+    },
     // The database's own settings are checked with the database.
     checkSafety: async () => [],
     close: async () => {

@@ -24,7 +24,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       ;({ backend, proxy } = await createHarness())
       const queue = backend.createProducerQueue('inbound')
       await backend.ready()
-      producer = createInboundProducer({ queue })
+      producer = createInboundProducer({ queue, countDropped: backend.countDropped })
     })
 
     afterEach(async () => {
@@ -123,6 +123,22 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
       const counts = await backend.createQueue('inbound').getJobCounts('wait')
       expect(counts.wait).toBe(300)
+    })
+
+    test('tells about how many duplicates it dropped', async () => {
+      const events = backend.createQueueEvents('inbound')
+      await events.waitUntilReady()
+      let announced = 0
+      events.on('duplicated', () => {
+        announced++
+      })
+      let counted = 0
+
+      await eventually(async () => {
+        await producer.add([job('wamid.A'), job('wamid.A'), job('wamid.B')])
+        counted += producer.takeDropped()
+        expect(announced + counted).toBeGreaterThanOrEqual(4)
+      })
     })
 
     test('puts the jobs of a paused database back without using up an attempt', async () => {

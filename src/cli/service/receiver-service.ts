@@ -9,6 +9,7 @@ import type { Config } from '../../config.ts'
 import { createCircuit } from '../../core/circuit.ts'
 import type { InboundJob } from '../../core/event.ts'
 import { renderErrorPage } from '../../dashboard/error-page.ts'
+import { addCounts } from '../../db/counters.ts'
 import type { EventStore } from '../../db/event-store.ts'
 import { createEventStore } from '../../db/event-store.ts'
 import type { Database } from '../../db/schema.ts'
@@ -37,6 +38,8 @@ export type ReceiverService = {
   close(): Promise<void>
   /** Looks how full the queue is; to be called every second. */
   watchQueueMemory(): Promise<void>
+  /** Adds what the queue dropped to the totals, where the receiver can tell; to be called every few seconds. */
+  countDropped(): Promise<void>
 }
 
 const CIRCUIT_COOL_DOWN_MS = 1_000
@@ -47,6 +50,10 @@ const CLOSE_DEADLINE_MS = 3_500
 export async function startReceiverService(deps: ReceiverServiceDeps): Promise<ReceiverService> {
   const { config, backend, metrics, log, routers: admin } = deps
   const guard = createMemoryGuard(backend)
+  const producer = createInboundProducer({
+    queue: backend.createProducerQueue('inbound'),
+    countDropped: backend.countDropped,
+  })
   const webhooks = createWebhookRoutes({
     providers: createProviders({
       meta: { appSecrets: config.meta.appSecrets },
@@ -57,7 +64,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
       },
     }),
     receiveWebhook: createReceiveWebhook({
-      queue: createInboundProducer({ queue: backend.createProducerQueue('inbound') }),
+      queue: producer,
       isQueueFull: () => guard.isFull(),
       direct: directPath(createEventStore({ db: deps.db, onBatch: observeBatch(metrics) })),
       queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
@@ -87,6 +94,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
       await Promise.all(servers.map((server) => server.close(CLOSE_DEADLINE_MS)))
     },
     watchQueueMemory: () => guard.runOnce(),
+    countDropped: () => addCounts(deps.db, { duplicates_queue: producer.takeDropped() }),
   }
 }
 

@@ -76,6 +76,7 @@ async function startReceiver({ config, log, context, stores, metrics }: Part): P
   const receiver = await startReceiverService({ config, db, backend, metrics, log, routers })
   context.releases.add('http server', () => receiver.close())
   repeat(context, log, 'queue memory', MEMORY_INTERVAL_MS, () => receiver.watchQueueMemory())
+  repeat(context, log, 'dropped duplicates', DUPLICATES_INTERVAL_MS, () => receiver.countDropped())
   return receiver
 }
 
