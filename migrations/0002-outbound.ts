@@ -9,13 +9,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 }
 
 const MESSAGES = [
-  // request: what to send, in the form of src/core/outbound.ts. not_before: back-off. sending_since: when it was claimed.
+  // request: what to send, in the form of src/core/outbound.ts. not_before: back-off; send_backoffs: how many in a row.
+  // sending_since: when it was last claimed. looked_up_at: when the provider was last asked what became of it.
   `ALTER TABLE chat_messages
     ADD COLUMN request jsonb,
     ADD COLUMN request_hash text,
     ADD COLUMN resend_of bigint,
     ADD COLUMN not_before timestamptz,
     ADD COLUMN send_attempts integer NOT NULL DEFAULT 0,
+    ADD COLUMN send_backoffs integer NOT NULL DEFAULT 0,
     ADD COLUMN sending_since timestamptz,
     ADD COLUMN looked_up_at timestamptz`,
   // Two people who resend one message at the same time make one message.

@@ -7,6 +7,7 @@
  */
 import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../core/outcome.ts'
+import { identifyByCallback } from './callback-ids.ts'
 import { resolveContacts } from './contacts.ts'
 import { resolveConversations } from './conversations.ts'
 import { addCounts, type Counter } from './counters.ts'
@@ -27,15 +28,16 @@ import { writeWebhookEvents } from './webhook-events.ts'
 
 /**
  * Stores a batch and returns each item's outcome, in order. All or nothing: when it throws, nothing of the batch is
- * stored, unless only the last step failed, which is safe to repeat with the whole batch.
+ * stored, unless only a step after the commit failed, which is safe to repeat with the whole batch.
  * @throws the driver's error; `classifyWriteFailure` says what it means.
  */
 export async function writeBatch(db: Kysely<Database>, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
   const outcomes = await db.transaction().execute((trx) => writeInTransaction(trx, items))
-  const messages = items.filter((item) => isMessageItem(item) || isStatusItem(item))
+  const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
+  await identifyByCallback(db, facts)
   await applyStatuses(
     db,
-    messages.map((item) => item.fact.wa_message_id),
+    facts.map((fact) => fact.wa_message_id),
   )
   return outcomes
 }

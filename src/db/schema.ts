@@ -79,6 +79,7 @@ export type ChatMessagesTable = {
   resend_of: string | null
   not_before: Timestamp | null
   send_attempts: Generated<number>
+  send_backoffs: Generated<number>
   sending_since: Timestamp | null
   looked_up_at: Timestamp | null
 }
@@ -142,7 +143,11 @@ export type ChangesTable = {
   merged_into: string | null
 }
 
-export type ChangesHorizonTable = { is_only: Generated<boolean>; xid: Generated<string>; id: Generated<string> }
+export type ChangesHorizonTable = {
+  is_only: Generated<boolean>
+  xid: Generated<string>
+  id: Generated<string>
+}
 
 export type CountersTable = { name: string; shard: number; value: string }
 
