@@ -38,7 +38,7 @@ const PACKAGE_LAYERS: Record<string, readonly string[]> = {
   pg: ['db', 'queue', 'local', 'cli'],
   pino: ['logger'],
   'prom-client': ['api'],
-  zod: ['config'],
+  zod: ['config', 'api'],
 }
 
 const MAX_LINES = 300

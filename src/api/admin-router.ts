@@ -1,31 +1,19 @@
 /**
- * Everything that is not a webhook: health, metrics, totals, the dashboard and Bull Board, each behind what it needs.
+ * Everything that is not a webhook: health, metrics, the JSON API, the dashboard and Bull Board, each behind what it needs.
  *
  * Goes last in an app, or alone into one on ADMIN_PORT; `notFound` and the error handler follow it.
  */
 import type { Queue } from 'bullmq'
 import { type Request, type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
-import { withDeadline } from '../core/deadline.ts'
 import { type AdminAuth, createAdminAuth } from './admin-auth.ts'
 import { createBullBoardRouter } from './bull-board.ts'
 import { createHealth, type HealthDeps } from './health.ts'
 import type { Metrics } from './metrics.ts'
-import { type Log, ProblemError } from './problem.ts'
+import type { Log } from './problem.ts'
 import { createSameOriginGuard } from './same-origin.ts'
 
-const STATS_TIMEOUT_MS = 2_000
 const QUEUES_PATH = '/queues'
-
-/** Totals since the database was made, as `GET /api/stats` answers them. */
-export type Stats = {
-  received: number
-  stored: number
-  duplicates: { queue: number; database: number }
-  merged: number
-  parked: number
-  unknown_sends: number
-}
 
 export type AdminRouterDeps = {
   admin: { user: string; password: string }
@@ -34,7 +22,8 @@ export type AdminRouterDeps = {
   publicUrl?: string | undefined
   health: Pick<HealthDeps, 'checks' | 'isReady'>
   metrics: Metrics
-  stats: () => Promise<Stats>
+  /** The JSON API (api-router.ts), at `/api`. */
+  api: RequestHandler
   /** For Bull Board (see bull-board.ts) and for counting jobs. */
   boardQueues: readonly Queue[]
   bullBoardWrite: boolean
@@ -59,7 +48,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   const router = Router()
   router.use(deps.metrics.observeHttp, pageHeaders)
   router.use(createProbeRouter(deps, auth))
-  router.use('/api', auth.requireAdminOrApiToken, guard, createApiRouter(deps))
+  router.use('/api', auth.requireAdminOrApiToken, guard, deps.api)
   router.use(
     QUEUES_PATH,
     auth.requireAdmin,
@@ -87,23 +76,6 @@ export function createProbeRouter(
   router.get('/health/ready', health.ready)
   router.get('/metrics', auth.requireAdminOrMetricsToken, deps.metrics.serve)
   return router
-}
-
-function createApiRouter(deps: Pick<AdminRouterDeps, 'stats'>): Router {
-  const router = Router()
-  router.get('/stats', async (_req, res) => {
-    res.json(await readStats(deps.stats))
-  })
-  return router
-}
-
-async function readStats(stats: () => Promise<Stats>): Promise<Stats> {
-  try {
-    return await withDeadline(stats(), STATS_TIMEOUT_MS, 'Reading the totals')
-  } catch (cause) {
-    const detail = 'The totals cannot be read right now: see /health/ready.'
-    throw new ProblemError({ status: 503, detail, headers: { 'Retry-After': '5' } }, { cause })
-  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The messages of a conversation, newest first, and one message with its history. */
 import { type Kysely, sql } from 'kysely'
+import { parseExact } from '../core/json-text.ts'
 import { cutPage, type Page, type Position, positionTime } from './keyset.ts'
 import { isEffect, timeOf } from './message-effects.ts'
 import { type MessageView, readMessageViews } from './message-view.ts'
@@ -53,19 +54,38 @@ async function findPresentId(db: Kysely<Database>, id: string): Promise<string |
   return rows[0]?.id
 }
 
+/** The message with this id, or the one that it turned out to be. */
 export async function findMessage(db: Kysely<Database>, id: string): Promise<MessageView | undefined> {
-  return (await readMessageViews(db, [id])).get(id)
+  const view = (await readMessageViews(db, [id])).get(id)
+  if (view !== undefined) return view
+  const { rows } = await sql<{ kept_id: string }>`
+    SELECT kept_id FROM chat_messages_duplicates
+    WHERE source_table = 'chat_messages' AND original_id = ${id} AND kept_id <> ${id}
+    ORDER BY id DESC LIMIT 1`.execute(db)
+  const keptId = rows[0]?.kept_id
+  return keptId === undefined ? undefined : (await readMessageViews(db, [keptId])).get(keptId)
 }
 
-/** Everything that was heard of a message, in the order in which it happened. */
-export async function readStatusHistory(
+export type MessageWithHistory = MessageView & { statuses: StatusView[]; payload: unknown }
+
+/** With everything that was heard of it, and the provider's own object. */
+export async function findMessageWithHistory(
   db: Kysely<Database>,
-  waMessageId: string | null,
-): Promise<StatusView[]> {
+  id: string,
+): Promise<MessageWithHistory | undefined> {
+  const view = await findMessage(db, id)
+  if (view === undefined) return undefined
+  const [statuses, payload] = await Promise.all([
+    readStatusHistory(db, view.wa_message_id),
+    readPayload(db, view.id),
+  ])
+  return { ...view, statuses, payload }
+}
+
+/** In the order in which it happened. */
+async function readStatusHistory(db: Kysely<Database>, waMessageId: string | null): Promise<StatusView[]> {
   if (waMessageId === null) return []
-  const { rows } = await sql<
-    Omit<StatusView, 'occurred_at' | 'received_at'> & { occurred_at: Date | null; received_at: Date }
-  >`
+  const { rows } = await sql<StatusRow>`
     SELECT status, participant, occurred_at, received_at, errors FROM message_statuses
     WHERE wa_message_id = ${waMessageId}
     ORDER BY coalesce(occurred_at, received_at), wa_status_rank(status) NULLS FIRST, id`.execute(db)
@@ -76,4 +96,17 @@ export async function readStatusHistory(
     received_at: received_at.toISOString(),
     errors,
   }))
+}
+
+type StatusRow = Pick<StatusView, 'status' | 'participant' | 'errors'> & {
+  occurred_at: Date | null
+  received_at: Date
+}
+
+/** Read as text: the driver would round large numbers. `raw` is the exact text, where jsonb could not hold it. */
+async function readPayload(db: Kysely<Database>, id: string): Promise<unknown> {
+  const { rows } = await sql<{ payload: string | null; raw: Buffer | null }>`
+    SELECT payload::text AS payload, raw FROM chat_messages WHERE id = ${id}::bigint`.execute(db)
+  const text = rows[0]?.raw?.toString('utf8') ?? rows[0]?.payload
+  return text === undefined || text === null ? null : parseExact(text)
 }

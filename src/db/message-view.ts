@@ -23,7 +23,7 @@ export type MessageView = {
   /** Null for inbound messages. */
   status: string | null
   /** The provider's words on what went wrong. */
-  error: unknown
+  error: unknown[] | null
   /** Our ids; null where there is none, or where that message is not known here. */
   reply_to: string | null
   target: string | null
@@ -139,7 +139,7 @@ function viewOf(
     message_type: row.message_type,
     content: isRevoked ? null : edit ? edit.content : row.content,
     status: row.status,
-    error: row.error,
+    error: row.error === null || Array.isArray(row.error) ? row.error : [row.error],
     reply_to: row.reply_to,
     target: row.target,
     resend_of: row.resend_of,

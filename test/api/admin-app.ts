@@ -1,8 +1,11 @@
 /** The admin routes on a port of their own, as a process without webhooks would serve them. */
 import { type AdminRouterDeps, createAdminRouter } from '../../src/api/admin-router.ts'
+import type { ApiDeps } from '../../src/api/api-deps.ts'
+import { createApiRouter } from '../../src/api/api-router.ts'
 import { createApp } from '../../src/api/app.ts'
 import { createMetrics } from '../../src/api/metrics.ts'
 import { createDashboard, type DashboardDeps } from '../../src/dashboard/dashboard.ts'
+import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { basicAuth, bearerAuth, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
 
@@ -25,8 +28,13 @@ export const TOTALS = {
 
 export type AdminApp = { url: string; logLines: () => Record<string, unknown>[] }
 
+/** A database that nobody answers for. */
+function nowhere() {
+  return createDatabase(createPool({ url: 'postgres://127.0.0.1:1/nowhere', applicationName: 'test' }))
+}
+
 export async function startAdminApp(
-  overrides: Partial<AdminRouterDeps & DashboardDeps> & { trustProxy?: number } = {},
+  overrides: Partial<AdminRouterDeps & DashboardDeps & ApiDeps> & { trustProxy?: number } = {},
 ): Promise<AdminApp> {
   const { log, lines } = captureLog()
   const stats = overrides.stats ?? (async () => TOTALS)
@@ -40,7 +48,15 @@ export async function startAdminApp(
     metricsToken: METRICS_TOKEN,
     health: { checks: [] },
     metrics: createMetrics(),
-    stats,
+    api: createApiRouter({
+      db: nowhere(),
+      stats,
+      defaultNumbers: {},
+      ring: () => {},
+      signal: new AbortController().signal,
+      log,
+      ...overrides,
+    }),
     boardQueues: [],
     bullBoardWrite: false,
     dashboard,

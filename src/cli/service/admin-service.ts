@@ -1,17 +1,24 @@
-/** Puts together what operators see: health, metrics, totals, the dashboard and Bull Board. */
+/** Puts together what operators and other applications see: health, metrics, the API, the dashboard and Bull Board. */
 import type { Router } from 'express'
 import { sql } from 'kysely'
 import { createAdminAuth } from '../../api/admin-auth.ts'
 import { type AdminRouterDeps, createAdminRouter, createProbeRouter } from '../../api/admin-router.ts'
+import type { ApiDeps } from '../../api/api-deps.ts'
+import { createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
+import { phoneDigits } from '../../core/phone.ts'
 import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard } from '../../dashboard/dashboard.ts'
+import { createDatabase, createPool } from '../../db/connect.ts'
 import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import { readStats } from '../../db/stats.ts'
+import type { RunContext } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
+import { createOutboundProducer } from '../../queue/outbound-producer.ts'
+import { logConnectionErrors } from './observers.ts'
 import type { Stores } from './open-stores.ts'
 
 export type AdminServiceDeps = {
@@ -19,12 +26,14 @@ export type AdminServiceDeps = {
   stores: Stores
   metrics: Metrics
   log: Logger
+  context: Pick<RunContext, 'signal' | 'releases'>
 }
 
 /** `probes`: health and metrics alone, for the webhooks' port where the admin has one of its own. */
 export type AdminRouters = { admin: Router; probes: Router }
 
-export function createAdminService({ config, stores, metrics, log }: AdminServiceDeps): AdminRouters {
+export function createAdminService(service: AdminServiceDeps): AdminRouters {
+  const { config, stores, metrics, log } = service
   const { db, backend } = stores
   const boardQueues = QUEUE_NAMES.map((name) => backend.createProducerQueue(name))
   const inbound = boardQueues[0]
@@ -35,7 +44,7 @@ export function createAdminService({ config, stores, metrics, log }: AdminServic
     publicUrl: config.http.publicUrl,
     health: { checks: healthChecks(stores), isReady: isReceiverReady },
     metrics,
-    stats: () => readStats(db),
+    api: createApi(service),
     boardQueues,
     bullBoardWrite: config.bullBoardWrite,
     dashboard: createDashboard({
@@ -47,6 +56,46 @@ export function createAdminService({ config, stores, metrics, log }: AdminServic
   return {
     admin: createAdminRouter(deps),
     probes: createProbeRouter(deps, createAdminAuth({ ...deps.admin, ...deps })),
+  }
+}
+
+/** A look-up takes milliseconds; a search through a million contacts may take seconds, and no more. */
+const API_STATEMENT_TIMEOUT_MS = 10_000
+const API_CONNECTIONS = 5
+
+/** On connections of its own: however many ask, and however long it takes, the writers have theirs. */
+function createApi({ config, stores, log, context }: AdminServiceDeps): Router {
+  const db = createDatabase(
+    createPool({
+      url: stores.databaseUrl,
+      applicationName: 'wa-ingest api',
+      max: API_CONNECTIONS,
+      statementTimeoutMs: API_STATEMENT_TIMEOUT_MS,
+      queryTimeoutMs: API_STATEMENT_TIMEOUT_MS + 1_000,
+      onError: logConnectionErrors(log, 'database'),
+    }),
+  )
+  context.releases.add('database connections of the api', () => db.destroy())
+  const producer = createOutboundProducer({ queue: stores.backend.createProducerQueue('outbound') })
+  return createApiRouter({
+    db,
+    stats: () => readStats(stores.db),
+    defaultNumbers: defaultNumbers(config),
+    ring: (orders) => {
+      producer.ring(orders).catch((err) => log.warn({ err }, 'queue did not hear of a message to send'))
+    },
+    signal: context.signal,
+    log,
+  })
+}
+
+/** A messaging service of Twilio has no number. */
+function defaultNumbers({ meta, twilio }: Config): ApiDeps['defaultNumbers'] {
+  const { phoneNumberId } = meta
+  const { from } = twilio
+  return {
+    ...(phoneNumberId === undefined ? {} : { meta: phoneNumberId }),
+    ...(from === undefined ? {} : { twilio: phoneDigits(from) ?? from }),
   }
 }
 

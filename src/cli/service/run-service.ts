@@ -72,7 +72,7 @@ async function reportUnsafeSettings(stores: Stores, log: Logger): Promise<void> 
 
 async function startReceiver({ config, log, context, stores, metrics }: Part): Promise<ReceiverService> {
   const { db, backend } = stores
-  const routers = createAdminService({ config, stores, metrics, log })
+  const routers = createAdminService({ config, stores, metrics, log, context })
   const receiver = await startReceiverService({ config, db, backend, metrics, log, routers })
   context.releases.add('http server', () => receiver.close())
   repeat(context, log, 'queue memory', MEMORY_INTERVAL_MS, () => receiver.watchQueueMemory())

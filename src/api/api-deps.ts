@@ -1,0 +1,19 @@
+import type { Kysely } from 'kysely'
+import type { ProviderName } from '../core/event.ts'
+import type { Database } from '../db/schema.ts'
+import type { Stats } from '../db/stats.ts'
+import type { Log } from './problem.ts'
+
+/** What the JSON API works with. */
+export type ApiDeps = {
+  /** With connections of its own: a search that takes long must not hold up the writers. */
+  db: Kysely<Database>
+  stats: () => Promise<Stats>
+  /** Our number at each provider where a message may start a conversation. */
+  defaultNumbers: Partial<Record<ProviderName, string>>
+  /** Tells the worker that something waits to be sent. Never fails: what is not heard is found by the sweep. */
+  ring: (orders: { messageIds?: readonly string[]; receiptsOf?: readonly string[] }) => void
+  /** Aborts when the process is to stop: streams end at once. */
+  signal: AbortSignal
+  log: Pick<Log, 'warn'>
+}

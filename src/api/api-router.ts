@@ -1,0 +1,82 @@
+/** The JSON API below /api. Goes behind authentication and the same-origin guard. */
+import express, { type RequestHandler, Router } from 'express'
+import { isUnavailable } from '../db/unavailable.ts'
+import type { ApiDeps } from './api-deps.ts'
+import type { ApiRoute } from './api-route.ts'
+import { createChangeStreams } from './change-stream.ts'
+import { describeApi } from './openapi.ts'
+import { ProblemError } from './problem.ts'
+import { changeRoutes } from './routes/changes.ts'
+import { conversationRoutes } from './routes/conversations.ts'
+import { messageRoutes } from './routes/messages.ts'
+import { openApiRoute } from './routes/openapi.ts'
+import { statsRoutes } from './routes/stats.ts'
+
+const MAX_BODY_BYTES = 1024 * 1024
+
+export function createApiRouter(deps: ApiDeps): Router {
+  const routes = createApiRoutes(deps)
+  const router = Router()
+  router.use(express.json({ limit: MAX_BODY_BYTES, type: isJson }))
+  for (const { path, method, handler } of routes)
+    router[method](path, refuseOtherBodies, whenAvailable(handler))
+  for (const path of new Set(routes.map((route) => route.path)))
+    router.all(path, refuseMethod(routes.filter((route) => route.path === path)))
+  return router
+}
+
+/** Every route, with its description. */
+export function createApiRoutes(deps: ApiDeps): ApiRoute[] {
+  const { db, signal, log } = deps
+  const routes = [
+    ...conversationRoutes(deps),
+    ...messageRoutes(deps),
+    ...changeRoutes({ db, streams: createChangeStreams({ db, signal, log }) }),
+    ...statsRoutes(deps),
+  ]
+  const document = openApiRoute(() => describeApi([...routes, document]))
+  return [...routes, document]
+}
+
+/** Also for `application/json; charset=…`, and nothing else: a form must never pass for JSON. */
+function isJson(req: { headers: { 'content-type'?: string | undefined } }): boolean {
+  const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
+  return mediaType.trim().toLowerCase() === 'application/json'
+}
+
+/** A body that was not read would pass for one that was not sent. */
+const refuseOtherBodies: RequestHandler = (req, _res, next) => {
+  const hasBody =
+    req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
+  if (!hasBody || isJson(req)) return next()
+  next(
+    new ProblemError({ status: 415, detail: 'Send the body as JSON, with Content-Type: application/json.' }),
+  )
+}
+
+function whenAvailable(handler: RequestHandler): RequestHandler {
+  return async (req, res, next) => {
+    try {
+      await handler(req, res, next)
+    } catch (cause) {
+      if (!isUnavailable(cause)) throw cause
+      const detail = 'The database does not answer right now: see /health/ready.'
+      throw new ProblemError({ status: 503, detail, headers: { 'Retry-After': '5' } }, { cause })
+    }
+  }
+}
+
+function refuseMethod(routes: readonly ApiRoute[]): RequestHandler {
+  const methods = routes.map((route) => route.method.toUpperCase())
+  const allow = (methods.includes('GET') ? [...methods, 'HEAD'] : methods).join(', ')
+  return (req, res, next) => {
+    if (req.method === 'OPTIONS') return void res.status(204).set('Allow', allow).end()
+    next(
+      new ProblemError({
+        status: 405,
+        detail: `Only ${allow} can be asked for here.`,
+        headers: { Allow: allow },
+      }),
+    )
+  }
+}

@@ -1,0 +1,184 @@
+/**
+ * The feed of changes as server-sent events.
+ *
+ * Every stream reads the database by its own cursor, a page at a time, and the next page only when the client has taken
+ * the one before: a slow client holds one page in memory, and one that takes nothing is disconnected. Streams that are at
+ * the same place share the reading.
+ */
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Request, Response } from 'express'
+import type { Kysely } from 'kysely'
+import {
+  ChangeCursorError,
+  type ChangePage,
+  type ChangeView,
+  readChanges,
+  readNewestCursor,
+} from '../db/change-feed.ts'
+import type { Database } from '../db/schema.ts'
+import { type ChangeWatch, createChangeWatch } from './change-watch.ts'
+import { type Log, ProblemError } from './problem.ts'
+
+const SECOND = 1000
+const PAGE = 100
+const POLL_INTERVAL_MS = 500
+/** Shorter than the idle time-outs of usual proxies, which are 30 s and more. */
+const HEARTBEAT_MS = 15 * SECOND
+/** A client that takes nothing for this long is disconnected; it comes back with its cursor. */
+const SLOW_CLIENT_MS = 30 * SECOND
+const RETRY_AFTER_FAILURE_MS = 1 * SECOND
+/** How soon an EventSource comes back. */
+const RECONNECT_MS = 1 * SECOND
+const MAX_STREAMS = 200
+
+export type ChangeStreams = {
+  /**
+   * Answers with the changes behind `after` and goes on until the client leaves or the process stops. Resolves then.
+   * @throws ChangeCursorError, or the driver's error, as long as nothing was sent.
+   */
+  serve(req: Request, res: Response, after: string | undefined): Promise<void>
+}
+
+export type ChangeStreamsOptions = {
+  db: Kysely<Database>
+  /** Aborts when the process is to stop: streams end at once. */
+  signal: AbortSignal
+  log: Pick<Log, 'warn'>
+  slowClientMs?: number
+  heartbeatMs?: number
+}
+
+export function createChangeStreams(options: ChangeStreamsOptions): ChangeStreams {
+  const { db, signal, log } = options
+  const onError = (err: unknown) => log.warn({ err }, 'changes cannot be read, trying again')
+  const watch = createChangeWatch({
+    readNewest: () => readNewestCursor(db),
+    intervalMs: POLL_INTERVAL_MS,
+    onError,
+  })
+  const readPage = shareReading(async (after) => {
+    const seen = watch.newest()
+    return { ...(await readChanges(db, { after, limit: PAGE })), seen }
+  })
+  let streams = 0
+
+  return {
+    serve: async (req, res, after) => {
+      if (signal.aborted || streams >= MAX_STREAMS) throw noMoreStreams()
+      const first = await readPage(after)
+      streams++
+      const leaving = new AbortController()
+      res.once('close', () => leaving.abort())
+      try {
+        begin(res, first.items[0] === undefined ? first.next : after)
+        if (req.method === 'HEAD') return
+        const stop = AbortSignal.any([signal, leaving.signal])
+        await sendChanges({ ...options, res, watch, readPage, onError, stop }, first)
+      } finally {
+        streams--
+        res.end()
+      }
+    },
+  }
+}
+
+/** `seen`: what was newest before it was read, so that nothing slips in between reading and waiting. */
+type SeenPage = ChangePage & { seen: string | undefined }
+type ReadPage = (after: string | undefined) => Promise<SeenPage>
+
+type Stream = ChangeStreamsOptions & {
+  res: Response
+  watch: ChangeWatch
+  readPage: ReadPage
+  onError: (err: unknown) => void
+  stop: AbortSignal
+}
+
+/** The connection is not used again: at shutdown it would be waited for. */
+function begin(res: Response, cursor: string | undefined): void {
+  res.status(200).set({
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'no-store, no-transform',
+    Connection: 'close',
+    // nginx would collect the events until its buffer is full.
+    'X-Accel-Buffering': 'no',
+  })
+  res.flushHeaders()
+  // An id without data is remembered by the client and is no event.
+  res.write(`retry: ${RECONNECT_MS}\n${cursor === undefined ? '' : `id: ${cursor}\n`}\n`)
+}
+
+async function sendChanges(stream: Stream, first: SeenPage): Promise<void> {
+  const { res, watch, stop } = stream
+  const heartbeat = setInterval(() => {
+    if (!res.writableNeedDrain) res.write(': still here\n\n')
+  }, stream.heartbeatMs ?? HEARTBEAT_MS)
+  let page = first
+  try {
+    while (!stop.aborted) {
+      if (!(await write(stream, page.items))) return
+      if (page.items.length < PAGE) await watch.changed(page.seen, stop)
+      page = await readOn(stream, page.next)
+    }
+  } catch (err) {
+    if (!stop.aborted) throw err
+  } finally {
+    clearInterval(heartbeat)
+  }
+}
+
+/** A database that is away is waited for: an EventSource that is answered with an error does not come back. */
+async function readOn({ readPage, onError, stop }: Stream, after: string): Promise<SeenPage> {
+  for (;;) {
+    try {
+      return await readPage(after)
+    } catch (err) {
+      if (err instanceof ChangeCursorError) throw err
+      onError(err)
+      await sleep(RETRY_AFTER_FAILURE_MS, undefined, { signal: stop })
+    }
+  }
+}
+
+/** False when the client has not taken it in time. */
+async function write(
+  { res, stop, slowClientMs = SLOW_CLIENT_MS }: Stream,
+  items: ChangeView[],
+): Promise<boolean> {
+  if (items.length === 0 || res.write(items.map(eventOf).join(''))) return true
+  const tooSlow = AbortSignal.timeout(slowClientMs)
+  try {
+    await once(res, 'drain', { signal: AbortSignal.any([stop, tooSlow]) })
+    return true
+  } catch (err) {
+    if (tooSlow.aborted) res.destroy()
+    else if (!stop.aborted) throw err
+    return false
+  }
+}
+
+/** JSON has no line breaks of its own, so the data is one line. */
+function eventOf(change: ChangeView): string {
+  return `id: ${change.cursor}\ndata: ${JSON.stringify(change)}\n\n`
+}
+
+/** Those who ask for the same at the same time get the same answer. */
+function shareReading(read: ReadPage): ReadPage {
+  const underWay = new Map<string | undefined, Promise<SeenPage>>()
+  return (after) => {
+    const known = underWay.get(after)
+    if (known !== undefined) return known
+    const reading = read(after).finally(() => underWay.delete(after))
+    underWay.set(after, reading)
+    return reading
+  }
+}
+
+function noMoreStreams(): ProblemError {
+  return new ProblemError({
+    status: 503,
+    detail: 'There is no room for another stream here at the moment.',
+    headers: { 'Retry-After': '5' },
+  })
+}

@@ -1,0 +1,42 @@
+/** Cursors of lists: a position, in a form that nobody is tempted to read or to make up. */
+import { z } from 'zod'
+import type { Page, Position } from '../db/keyset.ts'
+
+const position = z.tuple([
+  z
+    .string()
+    .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/)
+    .refine(isRealTime),
+  z.string().regex(/^[1-9]\d{0,17}$/),
+])
+
+/** The position in a cursor of ours; every other text is an error. */
+export const listCursor = z.string().transform((text, context): Position => {
+  const parsed = position.safeParse(parseOrNothing(text))
+  if (parsed.success) return { time: parsed.data[0], id: parsed.data[1] }
+  context.addIssue('This is no cursor of this list. Send `next_cursor` as it was given, or leave it out.')
+  return z.NEVER
+})
+
+/** The answer of a list. */
+export function listAnswer<Item>({ items, next }: Page<Item>) {
+  return { items, next_cursor: next === undefined ? null : cursorOf(next) }
+}
+
+function cursorOf({ time, id }: Position): string {
+  return Buffer.from(JSON.stringify([time, id])).toString('base64url')
+}
+
+function parseOrNothing(text: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(text, 'base64url').toString())
+  } catch {
+    return undefined
+  }
+}
+
+/** PostgreSQL refuses the 30th of February, which Date takes for the 2nd of March. */
+function isRealTime(text: string): boolean {
+  const time = Date.parse(text)
+  return !Number.isNaN(time) && new Date(time).toISOString().slice(0, 19) === text.slice(0, 19)
+}

@@ -1,0 +1,164 @@
+/** What `POST /api/messages` takes, and the request that becomes of it. */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { OUTBOUND_MEDIA_TYPES, type OutboundRequest, type Recipient } from '../core/outbound.ts'
+import { phoneDigits } from '../core/phone.ts'
+import { id } from './message-schema.ts'
+
+/** WhatsApp's own limits, in characters. */
+const MAX_TEXT = 4096
+const MAX_CAPTION = 1024
+const MAX_FILENAME = 240
+
+/** PostgreSQL and the providers refuse U+0000; half a surrogate pair is no character at all. */
+function text(maxLength: number) {
+  return z
+    .string()
+    .max(maxLength)
+    .refine(
+      (value) => !value.includes('\u0000') && value.isWellFormed(),
+      'must be well-formed text without U+0000',
+    )
+}
+
+const USER_ID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/
+const WHO = 'must be a phone number with country code (+15551230001) or a user id (US.1349…)'
+
+const phone = z.string().transform((value, context) => {
+  const digits = value.length <= 64 ? phoneDigits(value) : undefined
+  if (digits !== undefined) return digits
+  context.addIssue('must be a phone number with country code (+15551230001)')
+  return z.NEVER
+})
+
+const recipientObject = z
+  .strictObject({
+    phone: phone.optional(),
+    user_id: z.string().regex(USER_ID, 'must be a user id (US.1349…)').optional(),
+    group_id: text(512).min(1).optional(),
+  })
+  .refine((to) => Object.values(to).filter((value) => value !== undefined).length === 1, {
+    error: 'must have one of phone, user_id and group_id',
+    abort: true,
+  })
+
+const recipientText = z.string().transform((value, context): Recipient => {
+  const digits = value.length <= 64 ? phoneDigits(value) : undefined
+  if (digits !== undefined) return { phone: digits }
+  if (USER_ID.test(value)) return { user_id: value }
+  context.addIssue(WHO)
+  return z.NEVER
+})
+
+const to = z.union([recipientText, recipientObject], {
+  error: (issue) => firstMessage(issue) ?? WHO,
+})
+
+/** What the alternative that was meant says of the value. */
+function firstMessage(issue: { code?: string; errors?: unknown; input?: unknown }): string | undefined {
+  const alternatives = Array.isArray(issue.errors) ? issue.errors : []
+  const meant: unknown = alternatives[typeof issue.input === 'string' ? 0 : 1]
+  const first: unknown = Array.isArray(meant) ? meant[0] : undefined
+  return typeof first === 'object' && first !== null && 'message' in first ? String(first.message) : undefined
+}
+
+const shared = {
+  to: to.optional().describe('A phone number, a user id, or an object that says which of them.'),
+  conversation_id: id.optional().describe('Instead of `to`: goes out from the number of this conversation.'),
+  provider: z.enum(['meta', 'twilio']).optional().describe('Where it does not follow from the conversation.'),
+  reply_to: id.optional().describe('Our id of the message to answer.'),
+}
+
+const mediaObject = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be a URL that the provider can fetch' })
+      .max(2048)
+      .optional(),
+    id: text(512).min(1).optional().describe('Meta: the id of an upload.'),
+    caption: text(MAX_CAPTION).optional(),
+    filename: text(MAX_FILENAME).optional().describe('Documents.'),
+    mime_type: text(255).optional(),
+    voice: z.boolean().optional().describe('Audio: shown as a voice message.'),
+  })
+  .refine(({ url, id }) => (url === undefined) !== (id === undefined), {
+    error: 'must have either url or id',
+    abort: true,
+  })
+
+const template = z.union(
+  [
+    z.strictObject({
+      name: text(512).min(1).describe('Meta: an approved template.'),
+      language: text(15).min(2).describe('Meta: for example en_US.'),
+      components: z
+        .array(z.record(z.string(), z.unknown()))
+        .max(20)
+        .optional()
+        .describe('As Meta documents them.'),
+    }),
+    z.strictObject({
+      content_sid: z
+        .string()
+        .regex(/^HX[0-9a-f]{32}$/i)
+        .describe('Twilio: an approved content template.'),
+      variables: z.record(z.string(), text(4096)).optional(),
+    }),
+  ],
+  { error: 'must have name and language (Meta), or content_sid (Twilio)' },
+)
+
+const content = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({
+      ...shared,
+      type: z.literal('text'),
+      text: text(MAX_TEXT).min(1),
+      preview_url: z.boolean().optional().describe('Meta: shows a preview of the first link.'),
+    }),
+    z.strictObject({ ...shared, type: z.enum(OUTBOUND_MEDIA_TYPES), media: mediaObject }),
+    z.strictObject({ ...shared, type: z.literal('template'), template }),
+    z.strictObject({
+      ...shared,
+      type: z.literal('reaction'),
+      reaction: z.strictObject({
+        message_id: id.describe('Our id of the message to react to.'),
+        emoji: text(32).describe("'' takes the reaction back."),
+      }),
+    }),
+  ],
+  { error: `must be one of text, template, reaction, ${OUTBOUND_MEDIA_TYPES.join(', ')}` },
+)
+
+/** The rule about `to` is looked at even where something else is wrong, so that all errors come at once. */
+export const newMessage = content
+  .refine(hasOneAddress, { error: 'must have either to or conversation_id', path: ['to'], when: () => true })
+  .meta({ id: 'NewMessage', description: 'One of `to` and `conversation_id`, and what to send.' })
+
+function hasOneAddress(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  const isGiven = (name: string) =>
+    Object.entries(value).some(([key, item]) => key === name && item !== undefined)
+  return isGiven('to') !== isGiven('conversation_id')
+}
+
+/** The request for the database, and a digest by which an equal one is known again, however it was written. */
+export function toOutboundRequest({ reply_to, ...rest }: z.output<typeof newMessage>): OutboundRequest {
+  return { ...rest, ...(reply_to === undefined ? {} : { reply_to_message_id: reply_to }) }
+}
+
+export function digestOf(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex')
+}
+
+/** With the members of every object in one order. */
+function canonicalJson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  const members = Object.entries(value)
+    .filter(([, item]) => item !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`)
+  return `{${members.join(',')}}`
+}

@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto'
+import { z } from 'zod'
+import { findMessage, findMessageWithHistory } from '../../db/message-list.ts'
+import { type CreateOutcome, createOutboundMessage, createResend } from '../../db/outbound.ts'
+import type { Refusal } from '../../db/outbound-place.ts'
+import type { ApiDeps } from '../api-deps.ts'
+import { type ApiRoute, defineRoute } from '../api-route.ts'
+import { idempotencyKey } from '../idempotency-key.ts'
+import { id, message, messageWithHistory } from '../message-schema.ts'
+import { digestOf, newMessage, toOutboundRequest } from '../new-message-schema.ts'
+import { ProblemError } from '../problem.ts'
+
+const headers = z.object({ 'idempotency-key': idempotencyKey })
+
+export function messageRoutes({
+  db,
+  defaultNumbers,
+  ring,
+}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'ring'>): ApiRoute[] {
+  return [
+    defineRoute(
+      {
+        method: 'post',
+        path: '/messages',
+        operationId: 'sendMessage',
+        summary: 'Sends a message',
+        description:
+          'The message is stored at once with status `queued` and sent by the worker; its status then tells how far it ' +
+          'got. With an `Idempotency-Key` the request can be repeated until it is answered: it is stored and sent once.',
+        headers,
+        body: newMessage,
+        answers: CREATED,
+        problems: {
+          409: 'What the request is about does not allow it.',
+          422: 'The key was used for another request, or nothing can be sent there; `reason` says which.',
+        },
+      },
+      async ({ body, headers }) => {
+        const outcome = await createOutboundMessage(db, toOutboundRequest(body), {
+          ...keyOptions(headers['idempotency-key'], body),
+          defaultNumbers,
+        })
+        return answerOf(outcome)
+      },
+    ),
+    defineRoute(
+      {
+        method: 'get',
+        path: '/messages/:id',
+        operationId: 'getMessage',
+        summary: 'A message with its history',
+        description: 'A message that turned out to be the same as another one stands for that one.',
+        params: z.object({ id }),
+        answers: { 200: { description: 'The message.', body: messageWithHistory } },
+        problems: { 404: NOT_FOUND },
+      },
+      async ({ params }) => {
+        const found = await findMessageWithHistory(db, params.id)
+        if (found === undefined) throw new ProblemError({ status: 404, detail: NOT_FOUND })
+        return { status: 200, body: found }
+      },
+    ),
+    defineRoute(
+      {
+        method: 'post',
+        path: '/messages/:id/resend',
+        operationId: 'resendMessage',
+        summary: 'Sends a message again that may not have arrived',
+        description:
+          'For messages with status `unknown`, `failed` or `undelivered`. An `unknown` one may have been sent, and the ' +
+          'contact may get it twice: for a person to decide. A message is resent once; repeating answers the same one.',
+        params: z.object({ id }),
+        headers,
+        body: z.strictObject({}).meta({ id: 'Resend' }),
+        answers: CREATED,
+        problems: {
+          404: NOT_FOUND,
+          409: 'The message has another status, or is not one that was sent from here.',
+          422: 'The key was used for another request.',
+        },
+      },
+      async ({ params, headers }) => {
+        const options = keyOptions(headers['idempotency-key'], { resend: params.id })
+        return answerOf(await createResend(db, params.id, options))
+      },
+    ),
+  ]
+
+  async function answerOf(outcome: CreateOutcome) {
+    if (outcome.kind === 'refused') throw refused(outcome.reason)
+    if (outcome.kind === 'conflict') throw keyReused()
+    const { kind, message_id } = outcome
+    if (kind === 'created') ring({ messageIds: [message_id] })
+    const body = await findMessage(db, message_id)
+    if (body === undefined) throw new Error(`message ${message_id} was stored and is not there`)
+    const location = { Location: `/api/messages/${message_id}` }
+    return { status: kind === 'created' ? 201 : 200, body, headers: location } as const
+  }
+}
+
+const NOT_FOUND = 'There is no such message.'
+
+const CREATED = {
+  200: { description: 'The same request was made before: the message as it is now.', body: message },
+  201: { description: 'The message, stored and about to be sent.', body: message },
+} as const
+
+/** Without a key every request is a new one. */
+function keyOptions(key: string | undefined, request: unknown) {
+  return { idempotencyKey: key ?? randomUUID(), requestHash: digestOf(request) }
+}
+
+function keyReused(): ProblemError {
+  return new ProblemError({
+    status: 422,
+    detail: 'This Idempotency-Key was used for another request. Take a new key for a new message.',
+    extensions: { reason: 'idempotency_key_reused' },
+  })
+}
+
+function refused(reason: Refusal): ProblemError {
+  const { status, pointer, detail } = REFUSALS[reason]
+  const errors = pointer === undefined ? {} : { errors: [{ pointer, detail }] }
+  return new ProblemError({ status, detail, extensions: { reason, ...errors } })
+}
+
+const REFUSALS: Record<Refusal, { status: number; pointer?: string; detail: string }> = {
+  conversation_not_found: {
+    status: 422,
+    pointer: '#/conversation_id',
+    detail: 'There is no conversation with this id.',
+  },
+  recipient_invalid: { status: 422, pointer: '#/to', detail: 'This names nobody to send to.' },
+  provider_mismatch: {
+    status: 422,
+    pointer: '#/provider',
+    detail: 'The conversation is with another provider. Leave `provider` out to use that one.',
+  },
+  no_sender: {
+    status: 422,
+    pointer: '#/provider',
+    detail: 'There is no number to send from: set META_PHONE_NUMBER_ID, or TWILIO_FROM.',
+  },
+  reply_not_found: {
+    status: 422,
+    pointer: '#/reply_to',
+    detail: 'The conversation has no message with this id that could be answered.',
+  },
+  reaction_target_not_found: {
+    status: 422,
+    pointer: '#/reaction/message_id',
+    detail: 'The conversation has no message with this id that could be reacted to.',
+  },
+  message_not_found: { status: 404, detail: NOT_FOUND },
+  not_resendable: {
+    status: 409,
+    detail: 'Only messages sent from here with status unknown, failed or undelivered can be sent again.',
+  },
+}
