@@ -1,0 +1,21 @@
+/** `floor`: the receiver of wa-ingest, which checks the signature and answers, and does nothing else. */
+import { createApp } from '../../src/api/app.ts'
+import { startHttpServer } from '../../src/api/http-server.ts'
+import { createWebhookRoutes } from '../../src/api/webhook-routes.ts'
+import { loadConfig } from '../../src/config.ts'
+import { createLogger } from '../../src/logger.ts'
+import { createProviders } from '../../src/providers/index.ts'
+
+const config = loadConfig(process.env)
+const webhooks = createWebhookRoutes({
+  providers: createProviders({
+    meta: { appSecrets: config.meta.appSecrets },
+    twilio: { authTokens: config.twilio.authTokens, publicUrl: config.http.publicUrl },
+  }),
+  receiveWebhook: async (provider, webhook) => (provider.isAuthentic(webhook) ? 'queued' : 'forged'),
+  metaVerifyToken: config.meta.verifyToken,
+})
+const app = createApp({ routers: [webhooks], log: createLogger({ level: 'warn', process: 'floor' }) })
+const server = await startHttpServer(app, { port: config.http.port, host: config.http.host })
+process.once('SIGTERM', () => void server.close(0))
+process.stdout.write('ready\n')

@@ -1,0 +1,136 @@
+/**
+ * One measurement: a contender is started on servers and a database of its own, warmed up, put under load, and looked at
+ * until everything that it has acknowledged is stored. Then it is counted whether each event is there, and there once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createReleaseStack } from '../src/lifecycle.ts'
+import type { SentLoad } from './load/loader.ts'
+import { cpuBetween, readCpuTimes, readMemory } from './measure/resources.ts'
+import type { Measurement, Paced } from './measurement.ts'
+import { type Order, type Stage, type StageDeps, setStage } from './stage.ts'
+
+/** The last jobs are still being ended when their rows are there. */
+const SETTLE_MS = 300
+const RELEASE_DEADLINE_MS = 60_000
+const OUTPUT_SHOWN = 2_000
+/** Of the most that direct can do. */
+export const PACED_SHARE = 0.5
+
+/** @throws Error with the end of the processes' output when the contender does not work. */
+export async function measureContender(deps: StageDeps, order: Order): Promise<Measurement> {
+  const releases = createReleaseStack({ deadlineMs: RELEASE_DEADLINE_MS })
+  let stage: Stage | undefined
+  try {
+    stage = await setStage(deps, order, releases)
+    await warmUp(stage)
+    const measurement = await measure(stage)
+    return { ...measurement, paced: await sendPaced(stage, measurement) }
+  } catch (cause) {
+    throw new Error(describeFailure(cause, stage), { cause })
+  } finally {
+    await releases.releaseAll()
+  }
+}
+
+/** Compilers, caches and connections reach the state in which they stay, and most people get their conversation. */
+async function warmUp(stage: Stage): Promise<void> {
+  const { loader, running, load, workload, completion, postgres } = stage
+  const { from, to } = load.warmUp
+  const sent = await loader.send({ port: running.port, from, to, connections: workload.connections })
+  if (sent.refused.length > 0)
+    throw new Error(`${sent.refused.length} webhooks of the warm-up were refused: ${sent.firstRefusal}`)
+  await completion.waitForLast(load.warmUp.acknowledged(sent).keys)
+  await postgres.checkpoint()
+  await sleep(SETTLE_MS)
+}
+
+/** How fast it acknowledges when it is not at its limit. */
+async function sendPaced(
+  { loader, running, load, workload, contender, settings, rate }: Stage,
+  { webhooks, acknowledgedMs }: Pick<Measurement, 'webhooks' | 'acknowledgedMs'>,
+): Promise<Paced | undefined> {
+  // Before anybody knows direct's rate, it is direct that is measured.
+  const ownRate = contender.name === 'direct' ? (webhooks / acknowledgedMs) * 1_000 * PACED_SHARE : undefined
+  const perSecond = rate ?? ownRate
+  if (load.paced === undefined || perSecond === undefined || !contender.stores) return undefined
+  const { from, to } = load.paced
+  const { connections } = workload
+  const { seconds } = settings
+  const sent = await loader.send({ port: running.port, from, to, connections, seconds, perSecond })
+  return { perSecond, ackP50Ms: sent.ackP50Ms, ackP99Ms: sent.ackP99Ms, refused: sent.refused.length }
+}
+
+async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
+  const { contender, workload, load, completion, processes, observers } = stage
+  const before = readCpuTimes(processes, observers)
+  const sent = await sendMain(stage)
+  const { keys, events } = load.main.acknowledged(sent)
+  await completion.waitForLast(keys)
+  let storedAt = performance.timeOrigin + performance.now()
+  await sleep(SETTLE_MS)
+  let after = readCpuTimes(processes, observers)
+  const memory = { receiver: readMemory(processes.receiver), worker: readMemory(processes.worker) }
+  let verdict = await completion.verify(keys)
+  if (verdict.stored < keys.length && contender.stores) {
+    await completion.waitForAll(keys)
+    storedAt = performance.timeOrigin + performance.now()
+    after = readCpuTimes(processes, observers)
+    verdict = await completion.verify(keys)
+  }
+  return {
+    contender: contender.name,
+    workload: workload.name,
+    webhooks: sent.sent - sent.refused.length,
+    refused: sent.refused.length,
+    firstRefusal: sent.firstRefusal,
+    events,
+    expected: keys.length,
+    ...verdict,
+    acknowledgedMs: sent.durationMs,
+    storedMs: Math.max(storedAt - sent.startedAt, sent.durationMs),
+    ackP50Ms: sent.ackP50Ms,
+    ackP99Ms: sent.ackP99Ms,
+    ackMaxMs: sent.ackMaxMs,
+    cpu: cpuBetween(before, after),
+    memory,
+    loader: { cpuMs: sent.loaderCpuMs, busyShare: sent.loaderBusyShare },
+  }
+}
+
+async function sendMain(stage: Stage): Promise<SentLoad> {
+  const { loader, running, load, workload, settings } = stage
+  const { from, to } = load.main
+  const options = { port: running.port, from, to, connections: workload.connections }
+  if (workload.load === 'stall') return sendThroughStall(stage, { ...options, perSecond: stage.rate })
+  const isCounted = workload.load === 'burst' || settings.messages !== undefined
+  return loader.send({ ...options, seconds: isCounted ? undefined : settings.seconds })
+}
+
+/** PostgreSQL stops in the middle of it, and goes on later. */
+async function sendThroughStall(
+  { loader, postgres, settings }: Stage,
+  options: Parameters<Stage['loader']['send']>[0],
+): Promise<SentLoad> {
+  const [beforeSeconds, stoppedSeconds] = settings.stallSeconds
+  const stop = new AbortController()
+  const stall = async () => {
+    await sleep(beforeSeconds * 1_000, undefined, { signal: stop.signal })
+    postgres.freeze()
+    await sleep(stoppedSeconds * 1_000, undefined, { signal: stop.signal })
+  }
+  try {
+    const stalled = stall().finally(() => postgres.thaw())
+    const [sent] = await Promise.all([loader.send(options), stalled])
+    return sent
+  } finally {
+    stop.abort()
+  }
+}
+
+function describeFailure(cause: unknown, stage: Stage | undefined): string {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  const outputs = [stage?.running.receiver, stage?.running.worker].map((child) =>
+    child === undefined ? '' : child.output.trim().slice(-OUTPUT_SHOWN),
+  )
+  return [message, ...outputs].filter((text) => text !== '').join('\n')
+}
