@@ -12,6 +12,12 @@ export const EVENT_VERSION = 1
 /** Longest `wa_message_id` taken as an id, in bytes. The longest that Meta's format can make is about 250. */
 export const MAX_WA_MESSAGE_ID_BYTES = 512
 
+/** Longest status word that is one; the longest known has 19 letters. */
+export const MAX_STATUS_BYTES = 128
+
+/** Longest participant of a group taken as one: a phone number or a user id, 135 characters at most. */
+export const MAX_PARTICIPANT_BYTES = 512
+
 export type ProviderName = 'meta' | 'twilio'
 
 /**

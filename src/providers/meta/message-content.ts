@@ -70,7 +70,8 @@ function cardName(card: JsonObject): string | undefined {
 
 function interactive(body: unknown): string | undefined {
   const interactiveBody = object(body)
-  const type = first(text(interactiveBody.type), Object.keys(interactiveBody)[0])
+  // In the order of their names, because jsonb keeps no other.
+  const type = first(text(interactiveBody.type), Object.keys(interactiveBody).sort()[0])
   const answer = object(type === undefined ? undefined : own(interactiveBody, type))
   if (type === 'nfm_reply') return flowAnswer(answer)
   return first(

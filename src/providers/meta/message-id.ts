@@ -1,16 +1,14 @@
 /** Message ids as Meta's webhooks carry them: what can be stored under `wa_message_id`, and what cannot. */
 import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
-import { scrubText } from '../../core/json-text.ts'
+import { keyProblem } from '../../core/storable-key.ts'
 
 /** Why this value is no id of a message, or undefined where it is one. */
 export function messageIdProblem(id: unknown): string | undefined {
   if (id === undefined || id === null) return 'has no id'
   if (typeof id !== 'string') return 'has an id that is not a string'
   if (id === '') return 'has an empty id'
-  if (Buffer.byteLength(id) > MAX_WA_MESSAGE_ID_BYTES)
-    return `has an id longer than ${MAX_WA_MESSAGE_ID_BYTES} bytes`
-  // Scrubbed, it would be the id of another message.
-  return scrubText(id) === id ? undefined : 'has an id with characters that PostgreSQL cannot store'
+  const problem = keyProblem(id, MAX_WA_MESSAGE_ID_BYTES)
+  return problem && `has an id ${problem}`
 }
 
 /** The id, where it can be stored as one. */

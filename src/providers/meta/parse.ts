@@ -8,13 +8,14 @@
 import { isUtf8 } from 'node:buffer'
 import { EVENT_VERSION, type InboundJob, type WebhookEvent } from '../../core/event.ts'
 import { contentJobId, echoJobId, historyJobId, messageJobId, statusJobId } from '../../core/job-id.ts'
-import { parseExact } from '../../core/json-text.ts'
+import { parseExact, scrubText } from '../../core/json-text.ts'
+import { hasRepeatedKey } from '../../core/repeated-keys.ts'
 import { itemsOf, type MetaItem } from './envelope.ts'
 import { isObject, type JsonObject, present, text } from './json-reader.ts'
 import { messageId, messageIdProblem } from './message-id.ts'
 import { messageType } from './message-type.ts'
 import { MAX_LEVELS, serialise } from './nesting.ts'
-import { groupParticipant } from './statuses.ts'
+import { groupParticipant, statusProblem } from './statuses.ts'
 
 /**
  * Meta sends at most 1,000 updates, and 3 MB have no room for more than about 20,000 messages of the history. A body of
@@ -34,28 +35,33 @@ export function parseMetaWebhook(rawBody: Buffer, receivedAt: number): InboundJo
     if (jobs.length === MAX_ITEMS) return asBytes(`body holds more than ${MAX_ITEMS} items`)
     jobs.push(toJob(item, receivedAt))
   }
+  // The other values of a repeated key are in none of the items: the bytes keep them.
+  if (body.hasRepeatedKey) jobs.push(...asBytes('body has an object with a key twice: the last one was read'))
   return jobs.length > 0 ? jobs : asBytes('body holds no change')
 }
 
-function readBody(rawBody: Buffer): { value: JsonObject } | { problem: string } {
+function readBody(rawBody: Buffer): { value: JsonObject; hasRepeatedKey: boolean } | { problem: string } {
   if (!isUtf8(rawBody)) return { problem: 'body is not valid UTF-8' }
+  const text = UTF8.decode(rawBody)
   let value: unknown
   try {
-    value = parseExact(UTF8.decode(rawBody))
+    value = parseExact(text)
   } catch {
     return { problem: 'body is not JSON' }
   }
   if (!isObject(value)) return { problem: 'body is not a JSON object' }
-  return Array.isArray(value.entry) ? { value } : { problem: 'body has no list of entries' }
+  if (!Array.isArray(value.entry)) return { problem: 'body has no list of entries' }
+  return { value, hasRepeatedKey: hasRepeatedKey(text, value) }
 }
 
 function toJob(item: MetaItem, receivedAt: number): InboundJob {
   const { text: payload, isTooDeep } = serialise(item.value)
+  // As text of their own these reach jsonb in the queue, which refuses U+0000.
   const around = {
     received_at: receivedAt,
-    account: item.account,
-    business_number: item.business_number,
-    field: item.field,
+    account: item.account && scrubText(item.account),
+    business_number: item.business_number && scrubText(item.business_number),
+    field: item.field && scrubText(item.field),
     context: JSON.stringify(item.context),
   }
   if (isTooDeep) {
@@ -90,9 +96,9 @@ function identify({ kind, value, context }: MetaItem): Identity {
   if (kind === 'message') return { wa_message_id: id, job_id: messageJobId(id) }
   if (kind === 'echo') return { wa_message_id: id, job_id: echoJobId(id) }
   if (kind === 'history') return { wa_message_id: id, job_id: historyJobId(id, messageType(value)) }
-  const status = text(value.status)
-  if (status === undefined) return { wa_message_id: id, park: 'status has no status word' }
-  return { wa_message_id: id, job_id: statusJobId(id, status, groupParticipant(value)) }
+  const park = statusProblem(value)
+  if (park !== undefined) return { wa_message_id: id, park }
+  return { wa_message_id: id, job_id: statusJobId(id, text(value.status) ?? '', groupParticipant(value)) }
 }
 
 /** Redelivered, the same content is the same event; Meta's account events have no other id. */

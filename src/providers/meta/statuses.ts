@@ -2,8 +2,9 @@
  * Statuses of messages that we sent.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/status
  */
-import type { WebhookEvent } from '../../core/event.ts'
+import { MAX_PARTICIPANT_BYTES, MAX_STATUS_BYTES, type WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, Fact, StatusFact } from '../../core/fact.ts'
+import { keyProblem } from '../../core/storable-key.ts'
 import type { MetaContext } from './envelope.ts'
 import { contactRef, identifier, isIdentified, participantOf, recipientOf } from './identity.ts'
 import {
@@ -38,6 +39,16 @@ export function statusFact(event: WebhookEvent, status: JsonObject, context: Met
     pricing: isObject(status.pricing) ? jsonText(status.pricing) : undefined,
     conversation: isObject(status.conversation) ? jsonText(status.conversation) : undefined,
   })
+}
+
+/** Why this is no status that can be recorded under its word and participant, or undefined where it is one. */
+export function statusProblem(status: JsonObject): string | undefined {
+  const word = text(status.status)
+  if (word === undefined) return 'status has no status word'
+  const wordProblem = keyProblem(word, MAX_STATUS_BYTES)
+  if (wordProblem !== undefined) return `status has a word ${wordProblem}`
+  const participantProblem = keyProblem(groupParticipant(status), MAX_PARTICIPANT_BYTES)
+  return participantProblem && `status has a participant ${participantProblem}`
 }
 
 /** In a group, one message gets each status once for every member; elsewhere there is nobody to tell apart. */

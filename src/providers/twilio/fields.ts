@@ -1,3 +1,5 @@
+import { isRawJson, parseExact } from '../../core/json-text.ts'
+
 /**
  * The fields of a Twilio webhook by name, each as text: of a field that came several times the first value that says
  * something. Empty fields are left out: Twilio sends `Body=` where there is no text.
@@ -9,7 +11,7 @@ export type Fields = ReadonlyMap<string, string>
  * @throws SyntaxError when the payload is not JSON.
  */
 export function readFields(payload: string): Fields {
-  const body: unknown = JSON.parse(payload)
+  const body = parseExact(payload)
   const fields = new Map<string, string>()
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return fields
   for (const [name, value] of Object.entries(body)) {
@@ -34,6 +36,7 @@ export function firstOf(fields: Fields, names: readonly string[]): string | unde
 }
 
 function toText(value: unknown): string {
+  if (isRawJson(value)) return value.rawJSON
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
     ? String(value)
     : ''

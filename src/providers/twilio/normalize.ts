@@ -1,6 +1,7 @@
 /** What is stored of a Twilio event. The form is the provider's own object; these are the columns that people query. */
-import { MAX_WA_MESSAGE_ID_BYTES, type WebhookEvent } from '../../core/event.ts'
+import { MAX_STATUS_BYTES, MAX_WA_MESSAGE_ID_BYTES, type WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, Fact, MessageFact, ParkedFact, StatusFact } from '../../core/fact.ts'
+import { keyProblem } from '../../core/storable-key.ts'
 import { present } from '../present.ts'
 import type { Normalize } from '../provider.ts'
 import {
@@ -17,8 +18,6 @@ import { readMedia } from './media.ts'
 import { readContent, readMessageType } from './message-content.ts'
 import { readReferral } from './referral.ts'
 
-/** `message_statuses` is unique by the status word too: it has to fit into an index. */
-const MAX_STATUS_BYTES = 128
 const USER_ID_FIELDS = ['ParentExternalUserId', 'ExternalParentUserId', 'ExternalUserId']
 
 export const normalizeTwilio: Normalize = (event) => {
@@ -70,9 +69,8 @@ function readMessage(event: WebhookEvent, wa_message_id: string, fields: Fields)
 function readStatus(event: WebhookEvent, wa_message_id: string, fields: Fields): Fact {
   const status = statusWord(fields)
   if (status === undefined) return parked('the event has no status')
-  if (Buffer.byteLength(status) > MAX_STATUS_BYTES) {
-    return parked(`the status is longer than ${MAX_STATUS_BYTES} bytes`)
-  }
+  const problem = keyProblem(status, MAX_STATUS_BYTES)
+  if (problem !== undefined) return parked(`the status is ${problem}`)
   return present<StatusFact>({
     kind: 'status',
     provider: 'twilio',

@@ -22,13 +22,18 @@ import { readJsonItems } from './json-body.ts'
 const FIELD_NAME = /^[A-Za-z][\w.[\]-]{0,127}$/
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 const UNREADABLE = 'the body is neither a form nor JSON'
+const REPEATED_KEY = 'the body has an object with a key twice: the last one was read'
 
 /** Never throws, and never returns nothing. */
 export function parseTwilioWebhook({ rawBody, url, received_at }: IncomingWebhook): InboundJob[] {
-  const payloads = readJsonItems(rawBody) ?? readFormItem(rawBody)
-  if (payloads === undefined) return [unreadableJob(rawBody, received_at)]
   const context = urlContext(url)
-  return payloads.map((payload) => toJob(payload, context, received_at))
+  const asBytes = (park: string) => unreadableJob(rawBody, { received_at, context, park })
+  const json = readJsonItems(rawBody)
+  const payloads = json?.items ?? readFormItem(rawBody)
+  if (payloads === undefined) return [asBytes(UNREADABLE)]
+  const jobs = payloads.map((payload) => toJob(payload, context, received_at))
+  // The other values of a repeated key are in none of the items: the bytes keep them.
+  return json?.hasRepeatedKey ? [...jobs, asBytes(REPEATED_KEY)] : jobs
 }
 
 function readFormItem(rawBody: Buffer): string[] | undefined {
@@ -48,9 +53,10 @@ function toJob(payload: string, context: string | undefined, received_at: number
     provider: 'twilio',
     received_at,
     wa_message_id: problem === undefined && kind !== 'other' ? sid : undefined,
-    account: firstOf(fields, ['AccountSid', 'account_sid', 'accountSid']),
+    // As texts of their own these reach jsonb in the queue, which refuses U+0000.
+    account: scrubbed(firstOf(fields, ['AccountSid', 'account_sid', 'accountSid'])),
     business_number: ownAddress(kind, fields),
-    field: kind === 'message' ? 'inbound' : kind === 'status' ? 'status' : fields.get('EventType'),
+    field: kind === 'message' ? 'inbound' : kind === 'status' ? 'status' : scrubbed(fields.get('EventType')),
     context,
     payload,
     park: problem,
@@ -65,6 +71,10 @@ function jobId(event: WebhookEvent, fields: Fields): string {
     return statusJobId(wa_message_id, statusWord(fields) ?? '')
   }
   return contentJobId(['twilio', kind, account, payload])
+}
+
+function scrubbed(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : scrubText(text)
 }
 
 function idProblem(sid: string | undefined): string | undefined {
@@ -95,17 +105,17 @@ function urlContext(url: string): string | undefined {
     : undefined
 }
 
-function unreadableJob(rawBody: Buffer, received_at: number): InboundJob {
+function unreadableJob(
+  rawBody: Buffer,
+  around: { received_at: number; context: string | undefined; park: string },
+): InboundJob {
   const payload = rawBody.toString('base64')
-  return {
-    job_id: contentJobId(['twilio', 'unreadable', payload]),
-    event: {
-      v: EVENT_VERSION,
-      kind: 'unreadable',
-      provider: 'twilio',
-      received_at,
-      payload,
-      park: UNREADABLE,
-    },
-  }
+  const event = present<WebhookEvent>({
+    v: EVENT_VERSION,
+    kind: 'unreadable',
+    provider: 'twilio',
+    ...around,
+    payload,
+  })
+  return { job_id: contentJobId(['twilio', 'unreadable', payload]), event }
 }

@@ -1,0 +1,49 @@
+/**
+ * Keys that an object has twice.
+ *
+ * JSON allows them, JSON.parse keeps the last value and says nothing of the others, so whatever stood in those would be
+ * lost without a trace. In valid JSON every colon outside of strings follows a key: more colons in the text than keys in
+ * what was read from it means that a key was repeated.
+ */
+import { isRawJson } from './json-text.ts'
+
+const [COLON, QUOTE, BACKSLASH] = Buffer.from(':"\\')
+
+/** Whether an object anywhere in the text has a key twice. `value`: what `parseExact` gave for the text. */
+export function hasRepeatedKey(text: string, value: unknown): boolean {
+  return countColons(text) > countKeys(value)
+}
+
+function countColons(text: string): number {
+  let colons = 0
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index)
+    if (character === COLON) colons += 1
+    else if (character === QUOTE) index = endOfString(text, index)
+  }
+  return colons
+}
+
+/** The index of the quote that ends the string which begins at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let index = start + 1; ; index += 1) {
+    index = text.indexOf('"', index)
+    if (index === -1) return text.length
+    let backslashes = 0
+    while (text.charCodeAt(index - 1 - backslashes) === BACKSLASH) backslashes += 1
+    if (backslashes % 2 === 0) return index
+  }
+}
+
+/** Without recursion: the value may be nested to any depth. */
+function countKeys(root: unknown): number {
+  let keys = 0
+  const open = [root]
+  for (let current = open.pop(); current !== undefined; current = open.pop()) {
+    if (typeof current !== 'object' || current === null || isRawJson(current)) continue
+    const members: unknown[] = Array.isArray(current) ? current : Object.values(current)
+    if (members !== current) keys += members.length
+    for (const member of members) if (typeof member === 'object') open.push(member)
+  }
+  return keys
+}

@@ -1,0 +1,95 @@
+/**
+ * What Twilio has of a text whose response was lost: its list of messages, asked by recipient and read by sender, text and
+ * time. https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
+ */
+
+import type { ProviderAnswer } from '../call.ts'
+import { present } from '../present.ts'
+import type { SentMessage, SentQuery } from '../sender.ts'
+import { readBusinessNumber } from './address.ts'
+import { recipientAddress, senderField } from './send-address.ts'
+
+/** Twilio's list is newest first. */
+const PAGE_SIZE = 100
+const MAX_PAGES = 5
+
+/** Undefined when Twilio did not answer, or has had so many messages since that the list does not reach back. */
+export async function findSentMessages(
+  query: SentQuery,
+  get: (path: string) => Promise<ProviderAnswer>,
+  path: string,
+): Promise<SentMessage[] | undefined> {
+  const to = recipientAddress(query.recipient)
+  if (to === undefined) return undefined
+  const sender = senderField(query.business_number)
+  const parameters = new URLSearchParams({ To: to, PageSize: String(PAGE_SIZE), ...pick(sender, 'From') })
+  const found: SentMessage[] = []
+  let next: string | undefined = `${path}?${parameters}`
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const answer: ProviderAnswer = await get(next)
+    if (answer.kind !== 'answered' || answer.status !== 200) return undefined
+    const { messages, next_page_uri } = readPage(answer.body)
+    const matching = messages.filter((message) => isMatch(message, query, sender))
+    found.push(...matching.flatMap(describe))
+    const oldest = messages.at(-1)
+    next = next_page_uri
+    if (next === undefined || oldest === undefined || createdAt(oldest) < query.after.getTime()) return found
+  }
+  return undefined
+}
+
+type Resource = { readonly [name: string]: unknown }
+
+function readPage(body: unknown): { messages: Resource[]; next_page_uri: string | undefined } {
+  const { messages, next_page_uri } = (typeof body === 'object' && body !== null ? body : {}) as Resource
+  const items = Array.isArray(messages) ? messages : []
+  return {
+    messages: items.filter((item): item is Resource => typeof item === 'object' && item !== null),
+    next_page_uri:
+      typeof next_page_uri === 'string' && next_page_uri.startsWith('/') ? next_page_uri : undefined,
+  }
+}
+
+function isMatch(message: Resource, query: SentQuery, sender: Record<string, string>): boolean {
+  const created = createdAt(message)
+  const isFromUs =
+    sender.MessagingServiceSid === undefined
+      ? message.from === sender.From
+      : message.messaging_service_sid === sender.MessagingServiceSid
+  return (
+    isFromUs &&
+    message.direction === 'outbound-api' &&
+    message.body === query.text &&
+    created >= query.after.getTime() &&
+    created <= query.before.getTime()
+  )
+}
+
+/** RFC 2822, in whole seconds. NaN where it is none, which is never in a time. */
+function createdAt(message: Resource): number {
+  return typeof message.date_created === 'string' ? Date.parse(message.date_created) : Number.NaN
+}
+
+function describe(message: Resource): SentMessage[] {
+  const { sid, status, from, account_sid, error_code, error_message } = message
+  if (typeof sid !== 'string' || typeof status !== 'string') return []
+  const errors =
+    typeof error_code === 'number'
+      ? JSON.stringify([{ code: error_code, message: error_message }])
+      : undefined
+  return [
+    present<SentMessage>({
+      wa_message_id: sid,
+      status,
+      business_number: readBusinessNumber(typeof from === 'string' ? from : undefined),
+      account: typeof account_sid === 'string' ? account_sid : undefined,
+      errors,
+      payload: JSON.stringify(message),
+    }),
+  ]
+}
+
+function pick(fields: Record<string, string>, name: string): Record<string, string> {
+  const value = fields[name]
+  return value === undefined ? {} : { [name]: value }
+}

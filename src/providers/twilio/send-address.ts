@@ -1,0 +1,17 @@
+/** Addresses as Twilio's API takes them. */
+import type { Recipient } from '../../core/outbound.ts'
+
+/** Digits are a number, `MG…` is a messaging service. */
+export function senderField(businessNumber: string): Record<string, string> {
+  if (/^MG[0-9a-fA-F]{32}$/.test(businessNumber)) return { MessagingServiceSid: businessNumber }
+  return { From: address(businessNumber) }
+}
+
+export function recipientAddress({ phone, user_id }: Recipient): string | undefined {
+  const name = phone ?? user_id
+  return name === undefined ? undefined : address(name)
+}
+
+function address(name: string): string {
+  return `whatsapp:${/^\d+$/.test(name) ? '+' : ''}${name}`
+}

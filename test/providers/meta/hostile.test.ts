@@ -1,0 +1,131 @@
+/** Bodies that are signed, and try to make two things one, or one thing vanish. */
+import { describe, expect, test } from 'vitest'
+import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
+import {
+  metaChange,
+  metaMessage,
+  metaMessagesWebhook,
+  metaStatus,
+  metaWebhook,
+} from '../../support/meta-webhooks.ts'
+import { eventsOf, factsOf, jobsOf } from './meta-facts.ts'
+
+const textOf = (body: unknown) => JSON.stringify(body)
+const bytesOf = (payload: string) => Buffer.from(payload, 'base64').toString()
+
+describe('an object with a key twice', () => {
+  const [a, b] = [metaMessage({ id: 'wamid.A' }), metaMessage({ id: 'wamid.B' })]
+
+  test('two lists of messages: one is read, and the bytes keep the other', () => {
+    const text = textOf(metaMessagesWebhook([b])).replace(
+      '"messages":',
+      `"messages":${textOf([a])},"messages":`,
+    )
+
+    const events = eventsOf(text)
+
+    expect(events).toMatchObject([
+      { kind: 'message', wa_message_id: 'wamid.B' },
+      { kind: 'unreadable', park: expect.stringContaining('a key twice') },
+    ])
+    expect(bytesOf(events[1]?.payload ?? '')).toBe(text)
+  })
+
+  test('a message with two ids: a message under the last one, and the bytes', () => {
+    const text = textOf(metaMessagesWebhook([a])).replace('"id":"wamid.A"', '"id":"wamid.A","id":"wamid.B"')
+
+    expect(eventsOf(text).map(({ kind, wa_message_id }) => [kind, wa_message_id])).toEqual([
+      ['message', 'wamid.B'],
+      ['unreadable', undefined],
+    ])
+  })
+
+  test('redelivered it is the same jobs', () => {
+    const text = textOf(metaMessagesWebhook([a])).replace('"type":', '"type":"x","type":')
+
+    expect(jobsOf(text).map((job) => job.job_id)).toEqual(jobsOf(text).map((job) => job.job_id))
+  })
+})
+
+describe('a status', () => {
+  const parked = (fields: Record<string, unknown>) =>
+    eventsOf(metaWebhook([metaChange({ statuses: [metaStatus({ id: 'wamid.A', ...fields })] })]))[0]?.park
+  const group = { recipient_type: 'group', recipient_id: 'g' }
+
+  test.each([
+    [{ status: 'read\u0000' }, 'status has a word with characters that PostgreSQL cannot store'],
+    [{ status: '\ud800' }, 'status has a word with characters that PostgreSQL cannot store'],
+    [{ status: 'x'.repeat(129) }, 'status has a word longer than 128 bytes'],
+    [
+      { ...group, recipient_participant_id: 'a\u0000' },
+      'status has a participant with characters that PostgreSQL cannot store',
+    ],
+    [
+      { ...group, recipient_participant_id: 'x'.repeat(513) },
+      'status has a participant longer than 512 bytes',
+    ],
+  ])('that could meet another one when it is stored is parked: %j', (fields, reason) => {
+    expect(parked(fields)).toBe(reason)
+  })
+
+  test('of any harmless word and participant is recorded', () => {
+    expect(parked({ status: 'x'.repeat(128) })).toBeUndefined()
+    expect(parked({ status: 'in orbit \ud83d\ude80' })).toBeUndefined()
+    expect(parked({ ...group, recipient_participant_id: 'x'.repeat(512) })).toBeUndefined()
+  })
+
+  test('whose words differ in lone surrogates only is two jobs', () => {
+    const statuses = ['a\ud800', 'a\ud801'].map((status) => metaStatus({ id: 'wamid.A', status }))
+
+    const ids = jobsOf(metaWebhook([metaChange({ statuses })])).map((job) => job.job_id)
+
+    expect(new Set(ids).size).toBe(2)
+  })
+})
+
+test('U+0000 beside an item reaches no text of the job, because the queue may keep jobs in jsonb', () => {
+  const value = { messages: [metaMessage()], metadata: { phone_number_id: '1\u00002' } }
+  const body = metaWebhook([metaChange(value, 'mess\u0000ages')], { id: 'waba\u0000' })
+
+  const [job] = jobsOf(body)
+
+  expect(JSON.stringify({ ...job?.event, context: '', payload: '' })).not.toContain('\\u0000')
+  expect(job?.event).toMatchObject({
+    account: 'waba\ufffd',
+    business_number: '1\ufffd2',
+    field: 'mess\ufffdages',
+  })
+})
+
+test('events that differ in a lone surrogate of their account only are two', () => {
+  const ids = ['waba\ud800', 'waba\ud801'].map(
+    (id) => jobsOf(metaWebhook([{ field: 'security', value: { event: 'PIN_CHANGED' } }], { id }))[0]?.job_id,
+  )
+
+  expect(ids[0]).not.toBe(ids[1])
+})
+
+test('an interactive message without type reads the same in the order of keys that jsonb keeps', () => {
+  const interactive = { list_reply: { title: 'Tuesday' }, button_reply: { title: 'Yes' } }
+  const reordered = { button_reply: { title: 'Yes' }, list_reply: { title: 'Tuesday' } }
+  const [one, other] = [interactive, reordered].map(
+    (body) =>
+      factsOf(
+        metaMessagesWebhook([metaMessage({ id: 'wamid.A', type: 'interactive', interactive: body })]),
+      )[0],
+  )
+
+  expect(one).toEqual(other)
+})
+
+test('a thousand items with a few bad ones: each its own event, the bad ones parked', () => {
+  const bad = [null, 7, 'x', [], {}, { id: 5 }, { id: '' }, { id: 'x'.repeat(600) }, { id: 'a\u0000' }]
+  const items = Array.from({ length: 1_000 }, (_, i) =>
+    i % 100 === 50 && i / 100 < bad.length ? bad[(i - 50) / 100] : metaMessage(),
+  )
+
+  const facts = eventsOf(metaMessagesWebhook(items as Record<string, unknown>[])).map(normalizeMeta)
+
+  expect(facts.filter(({ kind }) => kind === 'parked')).toHaveLength(bad.length)
+  expect(facts.filter(({ kind }) => kind === 'message')).toHaveLength(1_000 - bad.length)
+})
