@@ -55,9 +55,15 @@ export function contentJobId(parts: readonly string[]): string {
   return hashed('event', parts)
 }
 
-/** Lengths go into the hash, so that ['ab', 'c'] and ['a', 'bc'] differ. */
+/**
+ * Lengths go into the hash, so that ['ab', 'c'] and ['a', 'bc'] differ. UTF-8 has no lone surrogates, all of them would
+ * become U+FFFD: a part with one goes in as its JSON text.
+ */
 function hashed(kind: string, parts: readonly string[]): string {
   const hash = createHash('sha256')
-  for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part)
+  for (const part of parts) {
+    if (part.isWellFormed()) hash.update(`${Buffer.byteLength(part)}:`).update(part)
+    else hash.update(`json ${JSON.stringify(part)}`)
+  }
   return `${kind}.${hash.digest('hex')}`
 }

@@ -2,16 +2,23 @@
  * JSON that survives the trip into PostgreSQL.
  *
  * Two things stand between a provider's bytes and a jsonb column. JSON.parse rounds numbers beyond 2^53: those are kept
- * as their source text. And jsonb refuses U+0000 (22P05), lone surrogates (22P02) and numbers out of range: a payload
- * with one of them is stored scrubbed, with the exact text beside it in a bytea column.
+ * as their source text. And jsonb refuses U+0000 (22P05), lone surrogates (22P02) and numbers out of range (22003): a
+ * payload with one of them is stored scrubbed, with the exact text beside it in a bytea column.
  */
 
 /** A number with 16 digits or more, or an exponent, outside of quick certainty; a hit inside a string costs only time. */
 const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
 /** In valid JSON, escapes and quotes stand in and around strings only, so that the rest are numbers. */
 const ESCAPE_QUOTE_OR_NUMBER = /\\.|"|-?\d[\d.eE+-]*/g
-/** What JSON.stringify emits for U+0000 and lone surrogates. */
-const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/
+/** Escapes of U+0000 and of surrogates; a pair of them is no harm, and costs only time. */
+const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/i
+/**
+ * Numbers of a thousand places and more. PostgreSQL takes up to 131,072, but writes all of them out: `1e99999`, seven
+ * bytes of a webhook, would be 100 kB whenever somebody reads the row.
+ */
+const OVERLONG_NUMBER = /[eE][+-]?0*[1-9]\d{3}|\d{1000}/
+/** A hit inside a string costs only time; the look behind keeps that linear. */
+const MAYBE_OVERLONG_NUMBER = /\d[eE][+-]?\d{4}|(?<!\d)\d{1000}/
 
 /** ECMAScript's JSON source text access (Node 22 and later); TypeScript's library does not describe it. */
 export type RawJson = { readonly rawJSON: string }
@@ -77,7 +84,8 @@ function isExact(value: number, source: string): boolean {
 
 /** JSON text for a jsonb column, and whether it lost something on the way. */
 export function toJsonbText(jsonText: string): { text: string; isExact: boolean } {
-  if (!REFUSED_BY_JSONB.test(jsonText)) return { text: jsonText, isExact: true }
+  const isSuspect = REFUSED_BY_JSONB.test(jsonText) || MAYBE_OVERLONG_NUMBER.test(jsonText)
+  if (!isSuspect) return { text: jsonText, isExact: true }
   const scrubbed = JSON.stringify(scrub(parseExact(jsonText)))
   return { text: scrubbed, isExact: scrubbed === jsonText }
 }
@@ -87,9 +95,11 @@ export function scrubText(text: string): string {
   return text.toWellFormed().replaceAll('\u0000', '\uFFFD')
 }
 
+/** An overlong number becomes a string. */
 function scrub(value: unknown): unknown {
   if (typeof value === 'string') return scrubText(value)
   if (Array.isArray(value)) return value.map(scrub)
-  if (typeof value !== 'object' || value === null || isRawJson(value)) return value
+  if (typeof value !== 'object' || value === null) return value
+  if (isRawJson(value)) return OVERLONG_NUMBER.test(value.rawJSON) ? value.rawJSON : value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [scrubText(key), scrub(item)]))
 }

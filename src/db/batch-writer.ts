@@ -8,6 +8,7 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { identifyByCallback } from './callback-ids.ts'
+import { keyText } from './contact-identifiers.ts'
 import { resolveContacts } from './contacts.ts'
 import { resolveConversations } from './conversations.ts'
 import { addCounts, type Counter } from './counters.ts'
@@ -117,7 +118,7 @@ async function storeMessages(
     const { outcome, reason = '' } = results[index] as MessageOutcome
     outcomes.set(item, outcome)
     // Under a key of its own: the same wa_message_id may be parked once for each business number.
-    const job_id = `${item.job_id}.${item.fact.business_number}`
+    const job_id = `${item.job_id}.${keyText(item.fact.business_number)}`
     if (outcome === 'parked') parked.set(item, parkedItem({ ...item, job_id }, reason))
   })
   return parked

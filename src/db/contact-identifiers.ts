@@ -34,10 +34,14 @@ export function personalIdentifiersOf(ref: ContactRef): Identifier[] {
   return ref.group_id ? [] : identifiersOf(ref).filter(({ kind }) => kind !== 'none')
 }
 
-/** Text that fits a unique index: what is too long is hashed, so that different texts stay different. */
+/**
+ * Text that fits a unique index. What is too long, or has characters that PostgreSQL cannot store, is hashed, so that
+ * different texts stay different; as JSON text, because UTF-8 would make one of all lone surrogates.
+ */
 export function keyText(text: string): string {
-  if (Buffer.byteLength(text) <= MAX_KEY_BYTES) return scrubText(text)
-  return `sha256:${createHash('sha256').update(text).digest('hex')}`
+  const isStorable = Buffer.byteLength(text) <= MAX_KEY_BYTES && scrubText(text) === text
+  if (isStorable) return text
+  return `sha256:${createHash('sha256').update(JSON.stringify(text)).digest('hex')}`
 }
 
 /** A name, username or phone as it is shown, or undefined where there is none. */

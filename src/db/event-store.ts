@@ -88,6 +88,7 @@ async function storeRefused(db: Kysely<Database>, item: StoreItem, cause: unknow
 
 /** The message of a data error can quote the data, so only the SQLSTATE and the constraint are kept. */
 function refusal(cause: unknown): string {
+  if (cause instanceof RangeError) return `cannot be written: ${cause.name}`
   const constraint =
     typeof cause === 'object' && cause !== null && 'constraint' in cause
       ? ` (${String(cause.constraint)})`

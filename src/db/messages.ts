@@ -8,6 +8,7 @@
 import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
+import { keyText } from './contact-identifiers.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { Database } from './schema.ts'
 import type { MessageItem } from './store-item.ts'
@@ -140,7 +141,8 @@ async function compare(
     // The row that refused ours is gone again: whoever removed it is at work, so the batch runs once more.
     if (there === undefined) throw new RowVanishedError()
     const fact = best.get(row.wa_message_id)?.item.fact
-    const isSameNumber = there.provider === row.provider && there.business_number === fact?.business_number
+    const isSameNumber =
+      there.provider === row.provider && there.business_number === keyText(fact?.business_number ?? '')
     if (!isSameNumber) outcomes.set(row.wa_message_id, { outcome: 'parked', reason: OTHER_NUMBER })
     else if (there.detail >= row.detail) outcomes.set(row.wa_message_id, { outcome: 'duplicate' })
     else {

@@ -1,7 +1,8 @@
 /**
  * What a failed write means, by SQLSTATE (PostgreSQL, appendix A).
  *
- * - `data`: this event cannot be stored as it is (classes 22, 23, 54): isolate it and park it.
+ * - `data`: this event cannot be stored as it is (classes 22, 23, 54; too deep or too long for our own code): isolate it
+ *   and park it.
  * - `conflict`: two writers met (40001, 40P01): try the same batch again at once.
  * - `away`: everything else, from a refused connection to a missing column or grant: the event is fine, so wait.
  */
@@ -11,6 +12,8 @@ const DATA_CLASSES = new Set(['22', '23', '54'])
 const CONFLICTS = new Set(['40001', '40P01'])
 
 export function classifyWriteFailure(err: unknown): WriteFailure {
+  // Of the stack or of a string: retried, it would stop everything that comes with it, for ever.
+  if (err instanceof RangeError) return 'data'
   const code = sqlStateOf(err)
   if (code === undefined) return 'away'
   if (CONFLICTS.has(code)) return 'conflict'

@@ -58,6 +58,13 @@ describe('job ids', () => {
     expect(statusJobId('x', 'se', 'nt')).not.toBe(statusJobId('x', 'sent', ''))
   })
 
+  test('keeps hashed ids apart when only a lone surrogate differs, of which UTF-8 makes U+FFFD', () => {
+    const texts = ['a\ud800', 'a\ud801', 'a\udc00', 'a\ufffd', '"a\\ud800"']
+
+    expect(new Set(texts.map((text) => contentJobId([text]))).size).toBe(texts.length)
+    expect(new Set(texts.map((text) => statusJobId('wamid.A', text))).size).toBe(texts.length)
+  })
+
   test('never makes an id that BullMQ refuses or that is a key of its own', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary' }),

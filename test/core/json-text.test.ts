@@ -61,9 +61,27 @@ describe('toJsonbText', () => {
       '{"a":"\\u0000","n":12345678901234567890}',
       '{"a":"\ufffd","n":12345678901234567890}',
     ],
+    ['an escape in capitals, as others than JSON.stringify write it', '{"a":"\\uD800"}', '{"a":"\ufffd"}'],
+    ['a number that PostgreSQL cannot hold', '{"a":[1e999999]}', '{"a":["1e999999"]}'],
+    ['a number that PostgreSQL would write out as 100 kB', '{"a":-1e-99999}', '{"a":"-1e-99999"}'],
+    ['a number of 1,000 digits', `[${'9'.repeat(1000)}]`, `["${'9'.repeat(1000)}"]`],
   ])('replaces %s and says that it did', (_what, text, expected) => {
     expect(toJsonbText(text)).toEqual({ text: expected, isExact: false })
   })
+})
+
+test('toJsonbText keeps numbers of up to 999 places as numbers', () => {
+  const text = `[1e400,-1e-999,${'9'.repeat(999)},"1e99999"]`
+
+  expect(toJsonbText(text)).toEqual({ text, isExact: true })
+})
+
+test('toJsonbText takes linear time, however many digits there are', () => {
+  const text = JSON.stringify(`${'9'.repeat(999)} `.repeat(16_000))
+  const startedAt = performance.now()
+
+  expect(toJsonbText(text).isExact).toBe(true)
+  expect(performance.now() - startedAt).toBeLessThan(3_000)
 })
 
 test('scrubText leaves emoji whole', () => {
