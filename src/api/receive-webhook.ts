@@ -44,7 +44,10 @@ export type ReceiverDeps = {
 export type ReceiveWebhook = (provider: Provider, webhook: IncomingWebhook) => Promise<ReceiveResult>
 
 const DIRECT_TIMEOUT_MS = 2_000
-/** Events held in memory for one store. Beyond this it cannot keep up, and a 503 now beats a time-out later. */
+/**
+ * Events held in memory for one store. Beyond this it cannot keep up, and a 503 now beats a time-out later. Those of the
+ * webhook itself do not count: one with more of them could never be taken.
+ */
 const MAX_PENDING_EVENTS = 20_000
 
 export function createReceiveWebhook(deps: ReceiverDeps): ReceiveWebhook {
@@ -69,8 +72,7 @@ async function makeDurable(deps: ReceiverDeps, jobs: readonly InboundJob[]): Pro
 
 async function tryQueue(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promise<boolean> {
   const { queue, queueCircuit, isQueueFull, observer } = deps
-  if (isQueueFull() || queue.pending() + jobs.length > MAX_PENDING_EVENTS || !queueCircuit.tryEnter())
-    return false
+  if (isQueueFull() || queue.pending() > MAX_PENDING_EVENTS || !queueCircuit.tryEnter()) return false
   try {
     await queue.add(jobs)
     if (queueCircuit.isOpen()) observer.onCircuit('queue', false)
@@ -85,7 +87,7 @@ async function tryQueue(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promis
 
 async function tryDirect(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promise<boolean> {
   const { direct, directCircuit, observer, directTimeoutMs = DIRECT_TIMEOUT_MS } = deps
-  if (direct.pending() + jobs.length > MAX_PENDING_EVENTS || !directCircuit.tryEnter()) return false
+  if (direct.pending() > MAX_PENDING_EVENTS || !directCircuit.tryEnter()) return false
   try {
     const isStored = await withDeadline(direct.store(jobs), directTimeoutMs, 'storing directly')
     if (isStored) {
