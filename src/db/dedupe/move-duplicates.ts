@@ -71,14 +71,18 @@ export async function moveDuplicates(
  * and it costs this process nothing however long it is.
  * @returns how many rows there are to move.
  */
-async function openCursor({ query }: Session, { target }: MoveContext): Promise<number> {
+async function openCursor(session: Session, { target }: MoveContext): Promise<number> {
   const doubled = `SELECT ${target.column.sql}::text AS id, count(*) AS copies FROM ${target.sql}
     WHERE ${target.predicate} GROUP BY ${target.column.sql} HAVING count(*) > 1`
-  await query(`CLOSE ALL`)
-  await query(`DECLARE ${CURSOR} SCROLL CURSOR WITH HOLD FOR
-    SELECT id, copies::int AS copies, sum(copies - 1) OVER ()::int AS total FROM (${doubled}) d`)
-  const { rows } = await query<{ total: number }>(`FETCH FIRST FROM ${CURSOR}`)
-  await query(`MOVE ABSOLUTE 0 IN ${CURSOR}`)
+  await session.query('CLOSE ALL')
+  await session.transaction(async (query) => {
+    // The one statement that does read everything.
+    await query('SET LOCAL enable_seqscan = on')
+    await query(`DECLARE ${CURSOR} SCROLL CURSOR WITH HOLD FOR
+      SELECT id, copies::int AS copies, sum(copies - 1) OVER ()::int AS total FROM (${doubled}) d`)
+  })
+  const { rows } = await session.query<{ total: number }>(`FETCH FIRST FROM ${CURSOR}`)
+  await session.query(`MOVE ABSOLUTE 0 IN ${CURSOR}`)
   return rows[0]?.total ?? 0
 }
 

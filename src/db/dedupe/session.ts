@@ -45,6 +45,11 @@ const SETTINGS = {
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   client_min_messages: 'warning',
+  // All that a batch does is look up a few rows by index. Without statistics, or with old ones, a planner can take it for
+  // more, and then reads whole tables while the rows of the batch are locked.
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
 }
 
 /** @throws DedupeError when another run is at work on the table. */

@@ -135,8 +135,9 @@ async function lockDiverted(
   keys: readonly string[],
 ): Promise<Diverted[]> {
   const { diverted } = temporaryNames(target)
-  const holder = `SELECT ${keyText(target, 'h')} FROM ${target.sql} h
-    WHERE h.${target.column.sql} = d.id AND ${target.predicate} ORDER BY ${orderBy(target.order, 'h')} LIMIT 1`
+  // Not LIMIT 1: for that the rows would be read in their order until one has the id.
+  const holder = `SELECT (array_agg(${keyText(target, 'h')} ORDER BY ${orderBy(target.order, 'h')}))[1] FROM ${target.sql} h
+    WHERE h.${target.column.sql} = d.id AND ${target.predicate}`
   const { rows } = await query<Diverted>(
     `SELECT d.key, d.id, d.placeholder, (${holder}) AS holder
      FROM ${diverted} d JOIN ${target.sql} t ON ${keyEquals(target, 't', 'd.key')}

@@ -32,6 +32,7 @@ export async function tidyUp(run: Run, { isStopped }: { isStopped: boolean }): P
 async function takeDown(run: Run, removesIndexes: boolean): Promise<void> {
   const { session, context } = run
   const onWait = reportWaiting(run, 'finish')
+  run.report({ step: 'finish', done: 0, total: 0 })
   await removeGuard(session, context.target, onWait)
   await settleAll(run)
   // Only now: until here rows have moved.
