@@ -47,13 +47,14 @@ export async function startContender(options: StartOptions): Promise<RunningCont
     launchProcess(process.execPath, [...profileFlags(options, part), ...args], { cwd: ROOT, env: variables })
 
   const receiver = start('receiver', contender.receiver)
-  await receiver.waitForOutput(READY)
+  // Peers make their tables when they start.
+  if (contender.usesPeers) await receiver.waitForOutput(READY)
   const worker = contender.worker && start('worker', contender.worker)
   const stop = async () => {
     await Promise.all([receiver.stop(), worker?.stop()])
   }
   try {
-    await worker?.waitForOutput(READY)
+    await Promise.all([receiver.waitForOutput(READY), worker?.waitForOutput(READY)])
   } catch (err) {
     await stop()
     throw err

@@ -122,6 +122,12 @@ export function contenderNamed(name: ContenderName): Contender {
   return { name, ...DEFINITIONS[name] }
 }
 
+/** Each contender once, and each workload with whoever runs code of its own in it. */
+export function isInQuickRun({ name }: Contender, workload: WorkloadName): boolean {
+  if (workload === 'single' || name === 'redis') return true
+  return name === 'direct' && ['batch10', 'mix', 'large-table'].includes(workload)
+}
+
 /** Whether the workload says anything about the contender: who has no database does not notice how it fares. */
 export function canTake(contender: Contender, workload: WorkloadName): boolean {
   if (contender.stores) return true

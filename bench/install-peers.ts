@@ -10,8 +10,7 @@ export function installPeers(onLog: (line: string) => void): void {
   if (isInstalled()) return
   onLog('installing pg-boss and graphile-worker in bench/, once')
   const { npm_execpath: npm } = process.env
-  const [command, ...args] =
-    npm !== undefined && npm.endsWith('.js') && existsSync(npm) ? [process.execPath, npm] : ['npm']
+  const [command, ...args] = npm?.endsWith('.js') && existsSync(npm) ? [process.execPath, npm] : ['npm']
   const result = spawnSync(command, [...args, 'ci', '--loglevel=error', '--no-audit', '--no-fund'], {
     cwd: DIRECTORY,
     stdio: ['ignore', 'ignore', 'inherit'],

@@ -16,6 +16,8 @@ const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const EXIT_INTERRUPTED = 130
 
+const QUICK_NOTE = 'A quick run: it shows whether everything works, and the numbers mean nothing.'
+
 async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2), process.env)
   if (options === undefined) {
@@ -24,8 +26,7 @@ async function main(): Promise<number> {
   }
   const interrupted = new AbortController()
   // A second one ends us at once; whatever we have started ends with us.
-  process.once('SIGINT', () => interrupted.abort())
-  process.once('SIGTERM', () => interrupted.abort())
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
   const run = await runBench(options.settings, createScreen(process.stderr), interrupted.signal)
   report(options, run)
   if (interrupted.signal.aborted) return EXIT_INTERRUPTED
@@ -38,8 +39,7 @@ function report({ settings, jsonFile, svgFile }: Options, run: Awaited<ReturnTyp
   const { profileDir } = settings
   const sections = [
     formatResults(results),
-    formatTargets(results),
-    checkLoader(results),
+    ...(settings.isQuick ? [QUICK_NOTE] : [formatTargets(results), checkLoader(results)]),
     profileDir === undefined ? '' : formatProfiles(profileDir),
     run.failures.length === 0 ? '' : `Failed:\n${run.failures.join('\n')}`,
   ]

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createReleaseStack } from '../src/lifecycle.ts'
 import type { SentLoad } from './load/loader.ts'
-import { cpuBetween, readCpuTimes, readMemory } from './measure/resources.ts'
+import { cpuBetween, readCpuTimes, watchMemory } from './measure/resources.ts'
 import type { Measurement, Paced } from './measurement.ts'
 import { type Order, type Stage, type StageDeps, setStage } from './stage.ts'
 
@@ -21,6 +21,7 @@ export async function measureContender(deps: StageDeps, order: Order): Promise<M
   const releases = createReleaseStack({ deadlineMs: RELEASE_DEADLINE_MS })
   let stage: Stage | undefined
   try {
+    deps.onPhase('starting')
     stage = await setStage(deps, order, releases)
     await warmUp(stage)
     const measurement = await measure(stage)
@@ -34,7 +35,8 @@ export async function measureContender(deps: StageDeps, order: Order): Promise<M
 
 /** Compilers, caches and connections reach the state in which they stay, and most people get their conversation. */
 async function warmUp(stage: Stage): Promise<void> {
-  const { loader, running, load, workload, completion, postgres } = stage
+  const { loader, running, load, workload, completion, postgres, onPhase } = stage
+  onPhase('warming up')
   const { from, to } = load.warmUp
   const sent = await loader.send({ port: running.port, from, to, connections: workload.connections })
   if (sent.refused.length > 0)
@@ -46,13 +48,14 @@ async function warmUp(stage: Stage): Promise<void> {
 
 /** How fast it acknowledges when it is not at its limit. */
 async function sendPaced(
-  { loader, running, load, workload, contender, settings, rate }: Stage,
+  { loader, running, load, workload, contender, settings, rate, onPhase }: Stage,
   { webhooks, acknowledgedMs }: Pick<Measurement, 'webhooks' | 'acknowledgedMs'>,
 ): Promise<Paced | undefined> {
   // Before anybody knows direct's rate, it is direct that is measured.
   const ownRate = contender.name === 'direct' ? (webhooks / acknowledgedMs) * 1_000 * PACED_SHARE : undefined
   const perSecond = rate ?? ownRate
   if (load.paced === undefined || perSecond === undefined || !contender.stores) return undefined
+  onPhase('sending at a fixed rate')
   const { from, to } = load.paced
   const { connections } = workload
   const { seconds } = settings
@@ -61,15 +64,17 @@ async function sendPaced(
 }
 
 async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
-  const { contender, workload, load, completion, processes, observers } = stage
+  const { contender, workload, load, completion, processes, observers, onPhase } = stage
   const before = readCpuTimes(processes, observers)
+  const memory = { receiver: watchMemory(processes.receiver), worker: watchMemory(processes.worker) }
   const sent = await sendMain(stage)
   const { keys, events } = load.main.acknowledged(sent)
+  onPhase(`${sent.sent.toLocaleString('en-US')} sent, waiting until all is stored`)
   await completion.waitForLast(keys)
   let storedAt = performance.timeOrigin + performance.now()
   await sleep(SETTLE_MS)
   let after = readCpuTimes(processes, observers)
-  const memory = { receiver: readMemory(processes.receiver), worker: readMemory(processes.worker) }
+  const used = { receiver: memory.receiver(), worker: memory.worker() }
   let verdict = await completion.verify(keys)
   if (verdict.stored < keys.length && contender.stores) {
     await completion.waitForAll(keys)
@@ -92,29 +97,33 @@ async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
     ackP99Ms: sent.ackP99Ms,
     ackMaxMs: sent.ackMaxMs,
     cpu: cpuBetween(before, after),
-    memory,
+    memory: used,
     loader: { cpuMs: sent.loaderCpuMs, busyShare: sent.loaderBusyShare },
   }
 }
 
 async function sendMain(stage: Stage): Promise<SentLoad> {
-  const { loader, running, load, workload, settings } = stage
+  const { loader, running, load, workload, settings, onPhase } = stage
   const { from, to } = load.main
   const options = { port: running.port, from, to, connections: workload.connections }
   if (workload.load === 'stall') return sendThroughStall(stage, { ...options, perSecond: stage.rate })
   const isCounted = workload.load === 'burst' || settings.messages !== undefined
-  return loader.send({ ...options, seconds: isCounted ? undefined : settings.seconds })
+  const seconds = isCounted ? undefined : settings.seconds
+  return loader.send({ ...options, seconds }, (answered) =>
+    onPhase(`${answered.toLocaleString('en-US')} webhooks answered`),
+  )
 }
 
 /** PostgreSQL stops in the middle of it, and goes on later. */
 async function sendThroughStall(
-  { loader, postgres, settings }: Stage,
+  { loader, postgres, settings, onPhase }: Stage,
   options: Parameters<Stage['loader']['send']>[0],
 ): Promise<SentLoad> {
   const [beforeSeconds, stoppedSeconds] = settings.stallSeconds
   const stop = new AbortController()
   const stall = async () => {
     await sleep(beforeSeconds * 1_000, undefined, { signal: stop.signal })
+    onPhase('PostgreSQL is stopped')
     postgres.freeze()
     await sleep(stoppedSeconds * 1_000, undefined, { signal: stop.signal })
   }

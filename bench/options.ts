@@ -65,6 +65,7 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): O
   const whole = { min: 1, integer: true }
   return {
     settings: {
+      isQuick: values.quick === true,
       contenders: chosen(values, 'contenders', CONTENDERS),
       workloads: chosen(values, 'workloads', WORKLOADS),
       rounds: numberOption(values, 'rounds', whole) ?? usual.rounds,

@@ -2,10 +2,11 @@
  * A whole run: every workload with every contender, several times over. Contenders take turns, so that what the machine
  * does besides meets all of them, and in every round another one is first.
  */
-import { mkdirSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { createReleaseStack, type ReleaseStack } from '../src/lifecycle.ts'
-import { type Contender, canTake, contenderNamed } from './contenders.ts'
+import { isAlive } from '../src/local/postmaster.ts'
+import { type Contender, canTake, contenderNamed, isInQuickRun } from './contenders.ts'
 import { installPeers } from './install-peers.ts'
 import { type Loader, startLoader } from './load/loader.ts'
 import { prepareLoad, type Stretch } from './load/prepared-load.ts'
@@ -26,7 +27,7 @@ export type BenchRun = {
 
 export type BenchObserver = {
   onLog(line: string): void
-  onStart(step: Step): void
+  onPhase(step: Step, phase: string): void
   onMeasured(step: Step, measurement: Measurement): void
   onFailure(step: Step, problem: string): void
 }
@@ -56,7 +57,8 @@ export async function runBench(
   if (steps.some(({ contender }) => contender.usesPeers)) installPeers(observer.onLog)
   const releases = createReleaseStack({ deadlineMs: RELEASE_DEADLINE_MS })
   try {
-    const bench = await openBench(settings, observer, releases)
+    const bench = await openBench(settings, observer, signal, releases)
+    signal.addEventListener('abort', () => bench.loader.stop(), { once: true })
     const { version, settings: postgresSettings } = bench.postgres
     const run: BenchRun = {
       measurements: [],
@@ -65,7 +67,6 @@ export async function runBench(
     }
     for (const step of steps) {
       if (signal.aborted) break
-      observer.onStart(step)
       await takeStep(bench, step, run)
     }
     return run
@@ -75,14 +76,15 @@ export async function runBench(
 }
 
 /** In the order in which they are made. */
-export function stepsOf({ contenders, workloads, rounds }: Settings): Step[] {
+export function stepsOf({ contenders, workloads, rounds, isQuick }: Settings): Step[] {
   const steps: Omit<Step, 'count'>[] = []
   for (let round = 1; round <= rounds; round++) {
     const first = (round - 1) % contenders.length
     const turn = [...contenders.slice(first), ...contenders.slice(0, first)].map(contenderNamed)
     for (const name of workloads)
-      for (const contender of turn.filter((candidate) => canTake(candidate, name)))
-        steps.push({ number: steps.length + 1, round, contender, workload: workloadNamed(name) })
+      for (const contender of turn)
+        if (canTake(contender, name) && (!isQuick || isInQuickRun(contender, name)))
+          steps.push({ number: steps.length + 1, round, contender, workload: workloadNamed(name) })
   }
   return steps.map((step) => ({ ...step, count: steps.length }))
 }
@@ -90,6 +92,7 @@ export function stepsOf({ contenders, workloads, rounds }: Settings): Step[] {
 type Bench = {
   settings: Settings
   observer: BenchObserver
+  signal: AbortSignal
   postgres: BenchPostgres
   templates: Templates
   loader: Loader
@@ -102,9 +105,11 @@ type Bench = {
 async function openBench(
   settings: Settings,
   observer: BenchObserver,
+  signal: AbortSignal,
   releases: ReleaseStack,
 ): Promise<Bench> {
   const { dataDir: directory, databaseUrl, largeRows } = settings
+  removeLeftBehind(path.dirname(directory))
   mkdirSync(directory, { recursive: true })
   releases.add('files', () => removeDirectory(directory))
   const postgres = await openPostgres({ url: databaseUrl, dataDir: directory })
@@ -114,7 +119,7 @@ async function openBench(
   releases.add('databases', () => templates.dropAll())
   const loader = startLoader()
   releases.add('load generator', () => loader.stop())
-  return { settings, observer, postgres, templates, loader, directory, prefix, loads: new Map() }
+  return { settings, observer, signal, postgres, templates, loader, directory, prefix, loads: new Map() }
 }
 
 async function takeStep(bench: Bench, step: Step, run: BenchRun): Promise<void> {
@@ -124,19 +129,23 @@ async function takeStep(bench: Bench, step: Step, run: BenchRun): Promise<void> 
   const stepDirectory = path.join(directory, `step-${number}`)
   mkdirSync(stepDirectory)
   try {
+    const onPhase = (phase: string) => observer.onPhase(step, phase)
+    onPhase('writing requests')
     const load = await loadOf(bench, step, rate)
     const deps = {
       ...bench,
       directory: stepDirectory,
       databaseName: `${prefix}_${number}`.slice(0, POSTGRES_NAME_LENGTH),
       appSecret: APP_SECRET,
+      onPhase,
     }
-    const measurement = await measureContender(deps, { contender, workload, load, rate: rate ?? undefined })
+    const measurement = await measureContender(deps, { contender, workload, load, rate })
     run.measurements.push(measurement)
     observer.onMeasured(step, measurement)
   } catch (err) {
-    const problem = `${workload.name} with ${contender.name}: ${err instanceof Error ? err.message : err}`
-    run.failures.push(problem)
+    if (bench.signal.aborted) return
+    const problem = err instanceof Error ? err.message : String(err)
+    run.failures.push(`${workload.name} with ${contender.name}: ${problem}`)
     observer.onFailure(step, problem)
   } finally {
     rmSync(stepDirectory, { recursive: true, force: true })
@@ -189,6 +198,15 @@ function mainEvents(settings: Settings, workload: Workload, rate: number): numbe
   if (workload.load === 'stall')
     return Math.ceil(rate * settings.stallSeconds.reduce((sum, seconds) => sum + seconds, 0))
   return settings.messages ?? Math.ceil(settings.seconds * workload.maxEventsPerSecond)
+}
+
+/** Of runs that were killed. */
+function removeLeftBehind(parent: string): void {
+  if (!existsSync(parent)) return
+  for (const name of readdirSync(parent)) {
+    const pid = Number(/^bench-(\d+)$/.exec(name)?.[1] ?? 0)
+    if (pid !== 0 && !isAlive(pid)) removeDirectory(path.join(parent, name))
+  }
 }
 
 function removeDirectory(directory: string): void {

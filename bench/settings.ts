@@ -3,6 +3,8 @@ import type { ContenderName } from './contenders.ts'
 import type { WorkloadName } from './workloads.ts'
 
 export type Settings = {
+  /** Only whether everything works: not every contender takes every workload, and the numbers mean nothing. */
+  isQuick: boolean
   contenders: readonly ContenderName[]
   workloads: readonly WorkloadName[]
   rounds: number

@@ -30,6 +30,10 @@ export type StageDeps = {
   /** Of the database of this measurement; nobody else uses it. */
   databaseName: string
   appSecret: string
+  /** Aborts when the run is given up. */
+  signal: AbortSignal
+  /** Hears what is being done. */
+  onPhase(phase: string): void
 }
 
 export type Order = {
@@ -69,7 +73,7 @@ export async function setStage(deps: StageDeps, order: Order, releases: ReleaseS
     profileDir: settings.profileDir,
   })
   releases.add('processes', () => running.stop())
-  const rows = await observeRows(databaseUrl, releases)
+  const rows = await observeRows(databaseUrl, deps.signal, releases)
   return {
     ...deps,
     ...order,
@@ -83,7 +87,7 @@ export async function setStage(deps: StageDeps, order: Order, releases: ReleaseS
     observers: new Set([rows.pid]),
     completion: contender.stores
       ? rows.completion
-      : observeJobs(order, running, redis && connectRedis(redis.url, releases)),
+      : observeJobs(deps, order, running, redis && connectRedis(redis.url, releases)),
   }
 }
 
@@ -106,21 +110,27 @@ async function fillBefore(databaseUrl: string, { contender, load }: Order): Prom
 
 async function observeRows(
   databaseUrl: string,
+  signal: AbortSignal,
   releases: ReleaseStack,
 ): Promise<{ pid: number; completion: Completion }> {
   const pool = createPool({ url: databaseUrl, applicationName: 'bench', max: 1, idleTimeoutMs: 0 })
   const db = createDatabase(pool)
   releases.add('database connection', () => db.destroy())
   const { rows } = await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
-  return { pid: rows[0]?.pid ?? 0, completion: completionInRows(db) }
+  return { pid: rows[0]?.pid ?? 0, completion: completionInRows(db, signal) }
 }
 
 /** The worker says how many jobs it did when it ends; those of the warm-up are among them. */
-function observeJobs(order: Order, running: RunningContender, redis: Redis | undefined): Completion {
+function observeJobs(
+  { signal }: StageDeps,
+  order: Order,
+  running: RunningContender,
+  redis: Redis | undefined,
+): Completion {
   if (redis === undefined) return COMPLETE_WITH_ANSWER
   const { warmUp } = order.load
   const warmUpJobs = warmUp.acknowledged({ sent: warmUp.to - warmUp.from, refused: [] }).keys.length
-  return completionInJobs(redis, async () => {
+  return completionInJobs(redis, signal, async () => {
     await running.stop()
     return Number(/^done (\d+)$/m.exec(running.worker?.stdout ?? '')?.[1] ?? 0) - warmUpJobs
   })

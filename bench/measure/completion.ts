@@ -28,7 +28,7 @@ const KEYS_PER_QUERY = 5_000
 /** Longer than any pause that a contender makes by itself. */
 const STANDSTILL_MS = 30_000
 
-export function completionInRows(db: Kysely<Database>): Completion {
+export function completionInRows(db: Kysely<Database>, signal: AbortSignal): Completion {
   async function count(keys: readonly EventKey[]): Promise<{ stored: number; doubled: number }> {
     const found = { stored: 0, doubled: 0 }
     for (let first = 0; first < keys.length; first += KEYS_PER_QUERY) {
@@ -44,20 +44,22 @@ export function completionInRows(db: Kysely<Database>): Completion {
   return {
     waitForLast: async (keys) => {
       for (const probe of PROBES)
-        await untilStandstill(() => isStored(keys.slice(-probe)), storedOf(keys), POLL_MS)
+        await untilStandstill(() => isStored(keys.slice(-probe)), storedOf(keys), { pollMs: POLL_MS, signal })
     },
-    waitForAll: (keys) => untilStandstill(() => isStored(keys), storedOf(keys), POLL_ALL_MS),
+    waitForAll: (keys) =>
+      untilStandstill(() => isStored(keys), storedOf(keys), { pollMs: POLL_ALL_MS, signal }),
     verify: count,
   }
 }
 
 /** For jobs of the queue `inbound` on Redis that leave nothing in a database; `done` says at the end how many there were. */
-export function completionInJobs(redis: Redis, done: () => Promise<number>): Completion {
+export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => Promise<number>): Completion {
   const waiting = async () => {
     const lengths = ['wait', 'active'].map((list) => redis.llen(`${QUEUE_PREFIX}:inbound:${list}`))
     return (await Promise.all(lengths)).reduce((sum, length) => sum + length, 0)
   }
-  const wait = () => untilStandstill(async () => (await waiting()) === 0, waiting, POLL_MS)
+  const wait = () =>
+    untilStandstill(async () => (await waiting()) === 0, waiting, { pollMs: POLL_MS, signal })
   return {
     waitForLast: wait,
     waitForAll: wait,
@@ -79,12 +81,12 @@ export const COMPLETE_WITH_ANSWER: Completion = {
 async function untilStandstill(
   isDone: () => Promise<boolean>,
   progress: () => Promise<number>,
-  pollMs: number,
+  { pollMs, signal }: { pollMs: number; signal: AbortSignal },
 ): Promise<void> {
   let lastProgress: number | undefined
   let lookAtProgressAt = performance.now() + STANDSTILL_MS
   while (!(await isDone())) {
-    await sleep(pollMs)
+    await sleep(pollMs, undefined, { signal })
     if (performance.now() < lookAtProgressAt) continue
     const current = await progress()
     if (current === lastProgress) return

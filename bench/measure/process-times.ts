@@ -17,7 +17,6 @@ export type ProcessTimes = {
 }
 
 const CLOCK_TICKS_PER_SECOND = readClockTicks()
-const MEBIBYTE = 1024 * 1024
 
 /** Fields 4 and 14 to 17 of /proc/<pid>/stat, see proc(5). The second field is a name that may hold anything. */
 export function parseProcessStat(text: string): ProcessTimes | undefined {
@@ -58,15 +57,10 @@ export function parentOf(pid: number): number | undefined {
   return readTimes(pid)?.parent
 }
 
-export type Memory = { residentMb: number; peakMb: number }
-
-export function memoryOf(pid: number): Memory | undefined {
-  const status = readProcFile(pid, 'status')
-  const kilobytes = (field: string) =>
-    Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status ?? '')?.[1])
-  const [resident, peak] = [kilobytes('VmRSS'), kilobytes('VmHWM')]
-  if (Number.isNaN(resident)) return undefined
-  return { residentMb: (resident * 1024) / MEBIBYTE, peakMb: (peak * 1024) / MEBIBYTE }
+/** Memory that is in RAM, in MiB. */
+export function residentMbOf(pid: number): number | undefined {
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readProcFile(pid, 'status') ?? '')?.[1]
+  return kilobytes === undefined ? undefined : Number(kilobytes) / 1024
 }
 
 function readTimes(pid: number): ProcessTimes | undefined {

@@ -1,5 +1,5 @@
 /** What each process of a contender has used of the machine. */
-import { cpuMsOf, cpuMsOfServer, memoryOf } from './process-times.ts'
+import { cpuMsOf, cpuMsOfServer, residentMbOf } from './process-times.ts'
 
 export const PARTS = ['receiver', 'worker', 'redis', 'postgres'] as const
 export type Part = (typeof PARTS)[number]
@@ -7,7 +7,10 @@ export type Part = (typeof PARTS)[number]
 /** Milliseconds of CPU; a part that does not exist, or cannot be seen, is absent. */
 export type CpuTimes = Partial<Record<Part, number>>
 
-export type Memory = { peakMb: number; endMb: number }
+/** Resident, in MiB: the most under load, and what is left right after it. */
+export type Memory = { loadMb: number; endMb: number }
+
+const MEMORY_INTERVAL_MS = 200
 
 export type Processes = Partial<Record<Part, number>>
 
@@ -38,9 +41,21 @@ export function totalCpu(times: CpuTimes): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
 }
 
-export function readMemory(pid: number | undefined): Memory | undefined {
-  const memory = pid === undefined ? undefined : memoryOf(pid)
-  return memory && { peakMb: memory.peakMb, endMb: memory.residentMb }
+/** Looks now and then until it is asked for the result. */
+export function watchMemory(pid: number | undefined): () => Memory | undefined {
+  if (pid === undefined) return () => undefined
+  let loadMb = 0
+  let endMb: number | undefined
+  const look = () => {
+    endMb = residentMbOf(pid)
+    loadMb = Math.max(loadMb, endMb ?? 0)
+  }
+  const timer = setInterval(look, MEMORY_INTERVAL_MS)
+  return () => {
+    look()
+    clearInterval(timer)
+    return endMb === undefined ? undefined : { loadMb, endMb }
+  }
 }
 
 function present(times: { [part: string]: number | undefined }): CpuTimes {

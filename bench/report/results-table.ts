@@ -36,8 +36,8 @@ function rowOf(result: Result, direct: Result | undefined): string[] {
     number(result.ack_p50_ms, 1),
     number(result.ack_p99_ms, 1),
     number(result.paced_ack_p99_ms, 1),
-    number(result.receiver_peak_mb, 0),
-    number(result.worker_peak_mb, 0),
+    number(result.receiver_mb, 0),
+    number(result.worker_mb, 0),
     keptOf(result),
   ]
 }

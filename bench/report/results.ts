@@ -31,9 +31,10 @@ export type Result = {
   paced_per_second: number | null
   paced_ack_p50_ms: number | null
   paced_ack_p99_ms: number | null
-  receiver_peak_mb: number | null
+  /** Resident memory: the most under load, and right after it. */
+  receiver_mb: number | null
   receiver_end_mb: number | null
-  worker_peak_mb: number | null
+  worker_mb: number | null
   worker_end_mb: number | null
   loader_cpu_ms_per_webhook: number
   loader_busy_share: number
@@ -78,9 +79,9 @@ function summariseRounds(rounds: readonly Measurement[]): Result {
     paced_per_second: mid(({ paced }) => paced?.perSecond),
     paced_ack_p50_ms: mid(({ paced }) => paced?.ackP50Ms),
     paced_ack_p99_ms: mid(({ paced }) => paced?.ackP99Ms),
-    receiver_peak_mb: mid(({ memory }) => memory.receiver?.peakMb),
+    receiver_mb: mid(({ memory }) => memory.receiver?.loadMb),
     receiver_end_mb: mid(({ memory }) => memory.receiver?.endMb),
-    worker_peak_mb: mid(({ memory }) => memory.worker?.peakMb),
+    worker_mb: mid(({ memory }) => memory.worker?.loadMb),
     worker_end_mb: mid(({ memory }) => memory.worker?.endMb),
     loader_cpu_ms_per_webhook: mid(({ loader, webhooks }) => loader.cpuMs / Math.max(1, webhooks)) ?? 0,
     loader_busy_share: mid(({ loader }) => loader.busyShare) ?? 0,

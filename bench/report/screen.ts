@@ -5,6 +5,7 @@ import type { Measurement } from '../measurement.ts'
 import type { BenchObserver, Step } from '../run-bench.ts'
 import { number } from './results-table.ts'
 
+const USUAL_COLUMNS = 80
 const CLEAR_LINE = '\r\u001b[K'
 
 export function createScreen(stream: NodeJS.WriteStream): BenchObserver {
@@ -13,12 +14,12 @@ export function createScreen(stream: NodeJS.WriteStream): BenchObserver {
   const write = (line: string) => stream.write(`${isLive ? CLEAR_LINE : ''}${line}\n`)
   return {
     onLog: write,
-    onStart: (step) => {
-      if (isLive)
-        stream.write(`${CLEAR_LINE}${nameOf(step)} …${timeLeft(step, performance.now() - startedAt)}`)
+    onPhase: (step, phase) => {
+      const line = `${nameOf(step)}  ${phase}${timeLeft(step, performance.now() - startedAt)}`
+      if (isLive) stream.write(`${CLEAR_LINE}${line.slice(0, (stream.columns ?? USUAL_COLUMNS) - 1)}`)
     },
     onMeasured: (step, measurement) => write(`${nameOf(step)}  ${summaryOf(measurement)}`),
-    onFailure: (step, problem) => write(`${nameOf(step)}  failed: ${problem}`),
+    onFailure: (step, problem) => write(`${nameOf(step)}  FAILED: ${problem}`),
   }
 }
 
@@ -29,7 +30,7 @@ function nameOf({ number: position, count, round, workload, contender }: Step): 
 
 function timeLeft({ number: position, count }: Step, elapsedMs: number): string {
   if (position === 1) return ''
-  return ` about ${formatDuration((elapsedMs / (position - 1)) * (count - position + 1))} left`
+  return ` · about ${formatDuration((elapsedMs / (position - 1)) * (count - position + 1))} left`
 }
 
 function summaryOf(measurement: Measurement): string {
