@@ -1,10 +1,14 @@
-/** Every provider, by name: a third one is a folder and a line in each of these two. */
+/** Every provider, by name: a third one is a folder and a line in each of these. */
 import type { ProviderName } from '../core/event.ts'
 import { normalizeMeta } from './meta/normalize.ts'
 import { createMetaProvider } from './meta/provider.ts'
+import { createMetaSender } from './meta/send.ts'
 import type { Normalize, Provider } from './provider.ts'
+import type { Sender } from './sender.ts'
+import { readBusinessNumber } from './twilio/address.ts'
 import { normalizeTwilio } from './twilio/normalize.ts'
 import { createTwilioProvider } from './twilio/provider.ts'
+import { createTwilioSender } from './twilio/send.ts'
 
 export type ProviderSettings = {
   meta: Parameters<typeof createMetaProvider>[0]
@@ -25,3 +29,42 @@ const NORMALIZERS: Record<ProviderName, Normalize> = {
 
 /** What is stored of an event; see `Normalize`. */
 export const normalize: Normalize = (event) => NORMALIZERS[event.provider](event)
+
+export type Senders = Partial<Record<ProviderName, Sender>>
+
+export type SenderSettings = {
+  meta: { accessToken?: string | undefined; graphUrl: string }
+  twilio: {
+    accountSid?: string | undefined
+    /** Sending uses the first. */
+    authTokens: readonly string[]
+    apiUrl: string
+  }
+  publicUrl?: string | undefined
+}
+
+/** A sender for each provider whose credentials are there. */
+export function createSenders({ meta, twilio, publicUrl }: SenderSettings): Senders {
+  const { accountSid, apiUrl } = twilio
+  const [authToken] = twilio.authTokens
+  const { accessToken, graphUrl } = meta
+  return {
+    ...(accessToken === undefined ? {} : { meta: createMetaSender({ accessToken, graphUrl }) }),
+    ...(accountSid === undefined || authToken === undefined
+      ? {}
+      : { twilio: createTwilioSender({ accountSid, authToken, apiUrl, publicUrl }) }),
+  }
+}
+
+/** Our number at each provider where a message begins a conversation, as `conversations.business_number` has it. */
+export function defaultNumbers(settings: {
+  meta: { phoneNumberId?: string | undefined }
+  twilio: { from?: string | undefined }
+}): Partial<Record<ProviderName, string>> {
+  const { phoneNumberId } = settings.meta
+  const { from } = settings.twilio
+  return {
+    ...(phoneNumberId === undefined ? {} : { meta: phoneNumberId }),
+    ...(from === undefined ? {} : { twilio: readBusinessNumber(from) }),
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * What Meta's errors mean for a message that was to be sent.
+ * https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
+ *
+ * The code counts, not the HTTP status. A code that is not in the table was refused for good when the status is 4xx; with
+ * any other status the message may have been sent.
+ */
+import type { SendError, SendResult } from '../../core/outbound.ts'
+import { isObject, type JsonObject, object, scalar, text } from './json-reader.ts'
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+
+type Verdict =
+  | { kind: 'not_sent'; scope: 'conversation' | 'sender' | 'provider'; delayMs: number }
+  | { kind: 'failed' | 'stop_sender' | 'unknown' }
+
+const STOP: Verdict = { kind: 'stop_sender' }
+const UNKNOWN: Verdict = { kind: 'unknown' }
+
+const VERDICTS: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
+  // The app's call rate, and the business account's.
+  [4, { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }],
+  [80007, { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }],
+  // The number's throughput.
+  [130429, { kind: 'not_sent', scope: 'sender', delayMs: SECOND }],
+  // The number is under suspicion of spam: more tries would not help it.
+  [131048, { kind: 'not_sent', scope: 'sender', delayMs: 15 * MINUTE }],
+  // Too many to one person: "retry after 4^X seconds".
+  [131056, { kind: 'not_sent', scope: 'conversation', delayMs: SECOND }],
+  // The number is being upgraded, which takes a minute at most.
+  [131057, { kind: 'not_sent', scope: 'sender', delayMs: 15 * SECOND }],
+  // "Temporary" and "something went wrong" do not say whether it went wrong before the message was on its way.
+  ...[2, 131000, 131016, 133004].map((code): [number, Verdict] => [code, UNKNOWN]),
+  // Token, permission, account, payment.
+  ...[0, 3, 10, 190, 368, 131005, 131031, 131042].map((code): [number, Verdict] => [code, STOP]),
+])
+
+/** Permissions: 200 to 299. */
+const PERMISSION_CODES = { first: 200, last: 299 }
+
+/** `body`: the answer as JSON, undefined where it was none. */
+export function readMetaError(status: number, body: unknown): SendResult {
+  const error = isObject(body) && isObject(body.error) ? body.error : undefined
+  const code = error === undefined ? undefined : codeOf(error)
+  const described = describe(status, error, code)
+  const known = code === undefined ? undefined : verdictOf(code)
+  return { ...(known ?? verdictByStatus(status, error !== undefined)), error: described }
+}
+
+function codeOf(error: JsonObject): number | undefined {
+  const code = Number(scalar(error.code))
+  return Number.isInteger(code) ? code : undefined
+}
+
+function verdictOf(code: number): Verdict | undefined {
+  if (code >= PERMISSION_CODES.first && code <= PERMISSION_CODES.last) return STOP
+  return VERDICTS.get(code)
+}
+
+/** 429 refuses by its meaning. Without an error of Meta's, a 4xx comes from something in between, which did not pass it on. */
+function verdictByStatus(status: number, isMetas: boolean): Verdict {
+  if (status === 429) return { kind: 'not_sent', scope: 'sender', delayMs: SECOND }
+  if (status === 401 || status === 403 || status === 407) return STOP
+  if (status === 408 || status < 400 || status >= 500) return UNKNOWN
+  return isMetas ? { kind: 'failed' } : { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }
+}
+
+function describe(status: number, error: JsonObject | undefined, code: number | undefined): SendError {
+  if (error === undefined)
+    return { code: `http_${status}`, message: `HTTP ${status} without an answer of Meta's` }
+  const details = text(object(error.error_data).details)
+  return {
+    code: code ?? `http_${status}`,
+    message: text(error.message) ?? `HTTP ${status}`,
+    ...(details === undefined ? {} : { details }),
+  }
+}

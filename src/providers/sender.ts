@@ -1,0 +1,47 @@
+/**
+ * What it takes to send through a provider. One call each, never repeated here: whether there may be another one follows
+ * from the result, and the database keeps the account of it.
+ */
+import type { OutgoingMessage, ReadReceipt, Recipient, SendError, SendResult } from '../core/outbound.ts'
+import type { ProviderAnswer } from './call.ts'
+
+export type Sender = {
+  /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
+  credential: string
+  /** Never throws. */
+  send(message: OutgoingMessage, signal: AbortSignal): Promise<SendResult>
+  /** Absent: the provider has no read receipts. Never throws; telling twice does no harm. */
+  markRead?: (receipt: ReadReceipt, signal: AbortSignal) => Promise<ReceiptResult>
+  /** Absent: the provider does not tell what it has sent. Never throws; undefined when it could not be asked. */
+  findSent?: (query: SentQuery, signal: AbortSignal) => Promise<SentMessage[] | undefined>
+}
+
+/** `retry`: also where nobody knows whether it arrived. */
+export type ReceiptResult = { kind: 'done' } | { kind: 'retry' | 'failed'; error: SendError }
+
+/** A text that was sent from our number to this recipient in this time. */
+export type SentQuery = {
+  business_number: string
+  recipient: Recipient
+  text: string
+  after: Date
+  before: Date
+}
+
+/** `payload`: the provider's own object, as JSON text. */
+export type SentMessage = {
+  wa_message_id: string
+  status: string
+  business_number: string
+  account?: string
+  errors?: string
+  payload: string
+}
+
+/** A call that did not come to an answer. The first wait is a second: connections fail quickly, and come back so. */
+export function unanswered(answer: ProviderAnswer & { kind: 'not_connected' | 'lost' }): SendResult {
+  const error = { code: answer.code, message: answer.message }
+  return answer.kind === 'lost'
+    ? { kind: 'unknown', error }
+    : { kind: 'not_sent', scope: 'provider', delayMs: 1_000, error }
+}

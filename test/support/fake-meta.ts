@@ -1,0 +1,83 @@
+/** Meta's Graph API, as far as messages go. */
+import { type Behaviour, type FakeCall, type FakeServer, startFakeServer } from './fake-server.ts'
+import { send } from './http.ts'
+import { metaChange, metaHeaders, metaStatus, metaWebhook, wamid } from './meta-webhooks.ts'
+
+type Json = { [name: string]: unknown }
+
+export type FakeMeta = FakeServer & {
+  /** For META_GRAPH_URL. */
+  graphUrl: string
+  /** Bodies of the messages that were sent. */
+  sent(): Json[]
+  /** Message ids that were read. */
+  read(): unknown[]
+  /** The id that a message was accepted under. */
+  idOf(callbackId: string): string | undefined
+  /** The next message that is accepted gets this id. */
+  acceptAs(id: string): void
+}
+
+export async function startFakeMeta(): Promise<FakeMeta> {
+  const ids = new Map<string, string>()
+  const given: string[] = []
+  const server = await startFakeServer({
+    isSend: (call) => call.path.endsWith('/messages') && bodyOf(call).status === undefined,
+    succeed: (call) => {
+      const body = bodyOf(call)
+      if (call.path.endsWith('/media')) return { status: 200, body: { id: '1166846181421424' } }
+      if (body.status === 'read') return { status: 200, body: { success: true } }
+      const id = idFor(body)
+      const contact = { input: body.to ?? body.recipient, wa_id: String(body.to ?? '').replace('+', '') }
+      return { status: 200, body: { messaging_product: 'whatsapp', contacts: [contact], messages: [{ id }] } }
+    },
+  })
+  /** The same message has one id, also where the answer to it is never sent. */
+  function idFor(body: Json): string {
+    const key = String(body.biz_opaque_callback_data)
+    const id = ids.get(key) ?? given.shift() ?? wamid()
+    ids.set(key, id)
+    return id
+  }
+  const bodies = () => server.calls.filter((call) => call.path.endsWith('/messages')).map(bodyOf)
+  return Object.assign(server, {
+    graphUrl: `${server.url}/v25.0`,
+    sent: () => bodies().filter((body) => body.status === undefined),
+    read: () => bodies().flatMap((body) => (body.status === 'read' ? [body.message_id] : [])),
+    idOf: (callbackId: string) => ids.get(callbackId),
+    acceptAs: (id: string) => given.push(id),
+  })
+}
+
+export function bodyOf(call: FakeCall): Json {
+  try {
+    return JSON.parse(call.body)
+  } catch {
+    return {}
+  }
+}
+
+/** Meta's answer to a message that it does not take. */
+export function metaError(code: number, { status = 400, message = 'refused' } = {}): Behaviour {
+  return (_, exchange) =>
+    exchange.answer(status, {
+      error: { message: `(#${code}) ${message}`, type: 'OAuthException', code, fbtrace_id: 'AbCdEf' },
+    })
+}
+
+/** The body of a webhook with a status of a message that was sent with this callback_id. */
+export function metaStatusOf(id: string, status: string, callbackId: string): string {
+  const item = metaStatus({ id, status, biz_opaque_callback_data: callbackId })
+  return JSON.stringify(metaWebhook([metaChange({ statuses: [item] })]))
+}
+
+/** The body of a webhook with the echo of a message that was sent to this number. */
+export function metaEchoOf(id: string, to: string, text: string): string {
+  const echo = { from: '15550009999', to, id, timestamp: '1760000002', type: 'text', text: { body: text } }
+  return JSON.stringify(metaWebhook([metaChange({ message_echoes: [echo] }, 'smb_message_echoes')]))
+}
+
+/** Delivers a webhook as Meta does. */
+export function deliverToMetaRoute(serviceUrl: string, body: string) {
+  return send(`${serviceUrl}/webhooks/meta`, { method: 'POST', headers: metaHeaders(body), body })
+}

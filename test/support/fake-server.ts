@@ -1,0 +1,162 @@
+/**
+ * A provider's API as a real HTTP server that does to a call what a test tells it to: the network's faults and the
+ * provider's. It keeps every call that it has read, which is what "sent twice" is measured by.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { cleanUp } from './clean-up.ts'
+import { eventually } from './eventually.ts'
+
+export type FakeCall = {
+  method: string
+  path: string
+  headers: IncomingMessage['headers']
+  body: string
+  /** Milliseconds since 1970. */
+  at: number
+}
+
+/** Does what it likes with the call; without `answer` it ends with the provider's usual answer. */
+export type Behaviour = (call: FakeCall, exchange: Exchange) => void | Promise<void>
+
+export type Exchange = {
+  answer(status: number, body: unknown): void
+  /** What the provider answers when nothing is wrong. */
+  succeed(): void
+  /** Ends the connection without an answer. */
+  cut(): void
+  /** Begins the answer and cuts it off in the middle. */
+  cutAnswer(): void
+}
+
+export type FakeServer = {
+  url: string
+  /** Calls that were read to their end, in the order of arrival. */
+  calls: FakeCall[]
+  /** Connections that were made. */
+  connections(): number
+  /** Does this to the next calls that `matches`, one each; without more in line a call succeeds. */
+  next(...behaviours: Behaviour[]): void
+  /** Does this to every call that has nothing in line. */
+  always(behaviour: Behaviour): void
+  /** From here on connections are cut before anything is read. */
+  cutConnections(isCut: boolean): void
+  /** Takes no connection any more: refused. */
+  refuse(): Promise<void>
+  listen(): Promise<void>
+}
+
+export type FakeServerOptions = {
+  /** Which calls the behaviours are for; the others always succeed. */
+  isSend(call: FakeCall): boolean
+  succeed(call: FakeCall): { status: number; body: unknown } | Promise<{ status: number; body: unknown }>
+}
+
+/** Closed with the test (or the file). */
+export async function startFakeServer({ isSend, succeed }: FakeServerOptions): Promise<FakeServer> {
+  const calls: FakeCall[] = []
+  const sockets = new Set<Socket>()
+  const line: Behaviour[] = []
+  let usual: Behaviour = (_, exchange) => exchange.succeed()
+  let isCut = false
+  let connections = 0
+
+  const server = createServer(async (req, res) => {
+    const call = await readCall(req).catch(() => undefined)
+    if (call === undefined) return
+    calls.push(call)
+    const exchange = createExchange(res, () => succeed(call))
+    const behaviour = isSend(call) ? (line.shift() ?? usual) : (_: FakeCall, it: Exchange) => it.succeed()
+    await behaviour(call, exchange)
+  })
+  server.on('connection', (socket) => {
+    connections++
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    if (isCut) socket.destroy()
+  })
+  const listen = (port: number) =>
+    new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  await listen(0)
+  const { port } = server.address() as AddressInfo
+  const refuse = async () => {
+    const closed = new Promise((resolve) => server.close(resolve))
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
+  cleanUp(refuse)
+  return {
+    url: `http://127.0.0.1:${port}`,
+    calls,
+    connections: () => connections,
+    next: (...behaviours) => line.push(...behaviours),
+    always: (behaviour) => {
+      usual = behaviour
+    },
+    cutConnections: (cut) => {
+      isCut = cut
+    },
+    refuse,
+    listen: () => listen(port),
+  }
+}
+
+/** A behaviour that waits in the middle of a call until the test lets it go on. */
+export function holding(then: Behaviour = (_, exchange) => exchange.succeed()): {
+  behaviour: Behaviour
+  /** Resolves when the call is there. */
+  reached(): Promise<FakeCall>
+  release(): void
+} {
+  const gate = Promise.withResolvers<void>()
+  let held: FakeCall | undefined
+  return {
+    behaviour: async (call, exchange) => {
+      held = call
+      await gate.promise
+      await then(call, exchange)
+    },
+    reached: () =>
+      eventually(() => {
+        if (held === undefined) throw new Error('no call has come')
+        return held
+      }),
+    release: () => gate.resolve(),
+  }
+}
+
+async function readCall(req: IncomingMessage): Promise<FakeCall> {
+  const chunks: Buffer[] = []
+  for await (const chunk of req) chunks.push(chunk as Buffer)
+  return {
+    method: req.method ?? '',
+    path: req.url ?? '',
+    headers: req.headers,
+    body: Buffer.concat(chunks).toString(),
+    at: Date.now(),
+  }
+}
+
+function createExchange(
+  res: ServerResponse,
+  succeed: () => ReturnType<FakeServerOptions['succeed']>,
+): Exchange {
+  const answer = (status: number, body: unknown) => {
+    res.writeHead(status, { 'content-type': 'application/json' })
+    res.end(typeof body === 'string' ? body : JSON.stringify(body))
+  }
+  return {
+    answer,
+    succeed: async () => {
+      const { status, body } = await succeed()
+      answer(status, body)
+    },
+    cut: () => {
+      res.socket?.destroy()
+    },
+    cutAnswer: () => {
+      res.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' })
+      res.write('{"messages":[{"id":"wamid.', () => res.socket?.destroy())
+    },
+  }
+}
