@@ -3,11 +3,11 @@
  * at every row. A second copy could still be on its way when the first is stored.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queue } from 'bullmq'
 import pg from 'pg'
 import type { QueueBackend } from '../../src/queue/backend.ts'
-import { openPostgresBackend } from '../../src/queue/postgres-backend.ts'
-import { openRedisBackend } from '../../src/queue/redis-backend.ts'
 import type { Ledger } from '../load/ledger.ts'
+import { openQueueBackend } from '../queue.ts'
 import type { World } from '../world/world.ts'
 import { findMissing, readStoredRows } from './stored-rows.ts'
 import { judge, type Verdict } from './verdict.ts'
@@ -43,8 +43,8 @@ const ENDED_STATES = new Set(['completed'])
 export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }: AuditorOptions): Auditor {
   const pool = new pg.Pool({ connectionString: world.postgres.url, max: 2, connectionTimeoutMillis: 5_000 })
   pool.on('error', () => {})
-  const backend = openBackend(world)
-  const inbound = backend.createQueue('inbound')
+  // Opened when it is first needed: the faults before that would hit this connection as well.
+  let queue: { backend: QueueBackend; inbound: Queue } | undefined
   async function countMissing(before = Number.POSITIVE_INFINITY): Promise<number> {
     const wanted = [...ledger.awaited]
       .filter(([, { acknowledgedAt = 0 }]) => acknowledgedAt <= before)
@@ -60,7 +60,8 @@ export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }
   }
 
   async function queueCounts(): Promise<Record<string, number>> {
-    const counts = await inbound.getJobCounts()
+    queue ??= openQueue(world)
+    const counts = await queue.inbound.getJobCounts()
     return Object.fromEntries(
       Object.entries(counts).filter(([state, count]) => count > 0 && !ENDED_STATES.has(state)),
     )
@@ -92,14 +93,12 @@ export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }
       return { ...judge(ledger, await readStoredRows(pool)), unfinishedJobs }
     },
     close: async () => {
-      await Promise.allSettled([backend.close(), pool.end()])
+      await Promise.allSettled([queue?.backend.close(), pool.end()])
     },
   }
 }
 
-function openBackend({ redis, postgres }: World): QueueBackend {
-  const onError = () => {}
-  return redis === undefined
-    ? openPostgresBackend({ databaseUrl: postgres.url, onError })
-    : openRedisBackend({ redis: { url: redis.url, clusterNodes: [], sentinels: [] }, onError })
+function openQueue(world: World): { backend: QueueBackend; inbound: Queue } {
+  const backend = openQueueBackend(world)
+  return { backend, inbound: backend.createQueue('inbound') }
 }

@@ -13,7 +13,10 @@ export type PostgresStore = {
   /** Stopped in order, and started again. Resolves when it answers, after at least `awayMs`. */
   restart(awayMs: number): Promise<void>
   stop(): Promise<void>
-  start(): Promise<void>
+  /** SIGKILL to all of its processes at once, and not started again. */
+  crash(): Promise<void>
+  /** On the files of the last start, or on others that hold the same server. */
+  start(directory?: string): Promise<void>
   /** SIGSTOP to all of its processes: connections stay, nothing is answered. */
   freeze(): void
   thaw(): void
@@ -35,15 +38,23 @@ const POLL_MS = 50
 const CONNECT_TIMEOUT_MS = 5_000
 
 export async function startPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
-  const { directory, settings = {} } = options
-  const launch = () => startEmbeddedPostgres({ dataDir: directory, settings })
+  const { settings = {} } = options
+  let { directory } = options
   let server = await launch()
   const { url } = server
-  const data = path.join(directory, 'postgres', 'data')
+
+  function launch() {
+    return startEmbeddedPostgres({ dataDir: directory, settings })
+  }
+
+  function dataDirectory(): string {
+    return path.join(directory, 'postgres', 'data')
+  }
 
   const store: PostgresStore = {
     url,
     async kill() {
+      const data = dataDirectory()
       const pid = readPostmaster(data)?.pid
       if (pid !== undefined) process.kill(pid, 'SIGKILL')
       // The same server may answer for a moment, until its processes have noticed.
@@ -56,12 +67,19 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
       await store.start()
     },
     stop: () => server.stop(),
-    async start() {
+    async crash() {
+      // Asked to stop first, or its keeper would start it again.
+      const stopped = server.stop()
+      signalAll(dataDirectory(), 'SIGKILL')
+      await stopped
+    },
+    async start(newDirectory = directory) {
+      directory = newDirectory
       server = await launch()
       if (server.url !== url) throw new Error('PostgreSQL came back on another port: something else took it')
     },
-    freeze: () => signalAll(data, 'SIGSTOP'),
-    thaw: () => signalAll(data, 'SIGCONT'),
+    freeze: () => signalAll(dataDirectory(), 'SIGSTOP'),
+    thaw: () => signalAll(dataDirectory(), 'SIGCONT'),
     async untilUp() {
       const deadline = performance.now() + UP_TIMEOUT_MS
       for (;;) {

@@ -1,0 +1,73 @@
+/** Half an hour of load with a fault every few seconds: memory must stay flat. Runs only when it is asked for. */
+import type { Scenario, ScenarioContext } from '../scenario.ts'
+import { BACKENDS } from '../world/world.ts'
+
+const SECOND = 1_000
+const MEGABYTE = 2 ** 20
+
+export const soak: Scenario = {
+  name: 'soak',
+  promise: 'under load with faults, for as long as one likes, the memory of every process stays flat',
+  backends: BACKENDS,
+  isOptional: true,
+  seconds: 30 * 60,
+  // The first of each is never killed: its memory is what is looked at.
+  world: { apis: 2, workers: 2 },
+  load: { rate: 40, people: 2_000 },
+  limits: { recoveryMs: 20 * SECOND, rssBytes: 400 * MEGABYTE },
+  async run(ctx) {
+    await ctx.repeat(async () => {
+      await ctx.pause(5 * SECOND, 15 * SECOND)
+      await ctx.random.pick(faultsOf(ctx))()
+      await ctx.recover()
+    })
+  },
+}
+
+export const soakScenarios = [soak]
+
+type Fault = () => Promise<void>
+
+function faultsOf(ctx: ScenarioContext): [Fault, ...Fault[]] {
+  const { world } = ctx
+  const { postgres, redis } = world
+  const last = <T>(list: readonly T[]) => list.at(-1)
+  const always: [Fault, ...Fault[]] = [
+    async () => {
+      last(world.apis)?.kill()
+      await last(world.apis)?.untilReady()
+    },
+    async () => {
+      last(world.workers)?.kill()
+      await last(world.workers)?.untilReady()
+    },
+    async () => {
+      await last(world.workers)?.restart()
+      await last(world.workers)?.untilReady()
+    },
+    () => postgres.kill(),
+    () => postgres.restart(3 * SECOND),
+    async () => {
+      postgres.freeze()
+      await ctx.pause(3 * SECOND)
+      postgres.thaw()
+    },
+    async () => world.postgresRelay.sever(),
+  ]
+  if (redis === undefined) return always
+  return [
+    ...always,
+    () => redis.kill(1 * SECOND),
+    async () => {
+      redis.freeze()
+      await ctx.pause(3 * SECOND)
+      redis.thaw()
+    },
+    async () => world.redisRelay?.sever(),
+    async () => {
+      await redis.fill(0.9)
+      await ctx.pause(3 * SECOND)
+      await redis.removeBallast()
+    },
+  ]
+}

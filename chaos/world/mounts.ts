@@ -1,0 +1,74 @@
+/** File systems of a scenario's own: a small disk, and one whose content can be looked at as a power failure leaves it. */
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
+import path from 'node:path'
+import type { ReleaseStack } from '../../src/lifecycle.ts'
+
+const MEGABYTE = 1024 * 1024
+
+/** Why nothing can be mounted here; undefined: it can. */
+export function whyNoMounts(): string | undefined {
+  if (process.platform !== 'linux') return 'it mounts file systems, which is done for Linux only'
+  if (process.getuid?.() !== 0) return 'it mounts file systems, which only root may'
+  return undefined
+}
+
+/** A disk in memory of this size (`160m`), mounted on a new directory in `directory`. */
+export function mountMemory(directory: string, name: string, size: string, releases: ReleaseStack): string {
+  const place = path.join(directory, name)
+  mkdirSync(place, { mode: 0o755 })
+  run('mount', '-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', place)
+  releases.add(`mount ${name}`, () => unmount(place))
+  return place
+}
+
+/** A disk in a file. What is in the file is what has reached the disk. */
+export function makeDisk(file: string, sizeMegabytes: number): void {
+  run('truncate', '-s', `${sizeMegabytes}M`, file)
+  run('mkfs.ext4', '-q', '-F', file)
+}
+
+/** Nothing but what programs ask for goes to the disk: the journal is otherwise written only every 5 minutes. */
+export function mountDisk(file: string, directory: string, name: string, releases: ReleaseStack): string {
+  const place = path.join(directory, name)
+  mkdirSync(place, { mode: 0o755 })
+  run('mount', '-o', 'loop,commit=300', file, place)
+  releases.add(`mount ${name}`, () => unmount(place))
+  return place
+}
+
+export function copyDisk(file: string, copy: string): void {
+  run('cp', '--sparse=always', file, copy)
+}
+
+export type Ballast = { remove(): void }
+
+/** Writes a file until there is no room. */
+export function fillUp(directory: string): Ballast {
+  const file = path.join(directory, 'ballast')
+  const descriptor = openSync(file, 'w')
+  for (let size = MEGABYTE; size >= 512; size /= 2) {
+    const block = Buffer.alloc(size, 1)
+    while (writeWhole(descriptor, block)) {}
+  }
+  closeSync(descriptor)
+  return { remove: () => rmSync(file, { force: true }) }
+}
+
+function writeWhole(descriptor: number, block: Buffer): boolean {
+  try {
+    return writeSync(descriptor, block) === block.length
+  } catch {
+    return false
+  }
+}
+
+function unmount(place: string): void {
+  // Lazily where something still has a file open; it goes when that ends.
+  if (spawnSync('umount', [place]).status !== 0) run('umount', '-l', place)
+}
+
+function run(command: string, ...args: string[]): void {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr.trim()}`)
+}
