@@ -53,19 +53,19 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     for (const lock of locks) lock.release()
   }
   try {
-    mkdirSync(dataDir, { recursive: true })
+    makeDirectory(dataDir)
     locks.push(takeLock(path.join(dataDir, 'postgres.lock'), dataDir))
     const home = prepareHome(dataDir, postgres, onLog)
     // Two data directories may link to one home: those of a clone and of its copy.
     locks.push(takeLock(path.join(home.directory, 'home.lock'), dataDir))
-    await stopLeftBehind(path.join(home.directory, 'data'), onLog)
+    await stopLeftBehind(home.data, onLog)
     const settings = { ...INITIAL_SETTINGS, ...options.settings }
-    const cluster = await openCluster(home, postgres.major, settings)
-    const server = await startPostgresServer(home, cluster, onLog)
+    const connection = await openCluster(home, postgres.major, settings)
+    const server = await startPostgresServer(home, connection, onLog)
 
     let stopping: Promise<void> | undefined
     return {
-      url: connectionUrl({ ...cluster.connection, port: server.port }),
+      url: connectionUrl({ ...connection, port: server.port }),
       stop() {
         stopping ??= server.stop().finally(releaseLocks)
         return stopping
@@ -93,6 +93,17 @@ export function findEmbeddedPostgresUrl(dataDir: string): string | undefined {
 export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const url = findEmbeddedPostgresUrl(options.dataDir)
   return url ? { url, stop: () => Promise.resolve() } : startEmbeddedPostgres(options)
+}
+
+function makeDirectory(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true })
+  } catch (err) {
+    const reason = err instanceof Error ? err.message : String(err)
+    throw new Error(`The data directory ${dataDir} cannot be made (${reason}): set DATA_DIR to another one`, {
+      cause: err,
+    })
+  }
 }
 
 function takeLock(file: string, dataDir: string): FileLock {

@@ -5,18 +5,22 @@
  * that holds it. A file with a process id in it would outlive a kill -9, and its id can by then be another program's.
  */
 import { DatabaseSync } from 'node:sqlite'
+import { leaveToOwnerOfDirectory } from './run-as.ts'
 
 export type FileLock = { release(): void }
 
 /** The lock on a file made for it, or undefined where somebody else holds it. Throws where it cannot be written. */
 export function lockFile(file: string): FileLock | undefined {
   const database = openDatabase(file)
+  leaveToOwnerOfDirectory(file)
   try {
     database.exec('BEGIN EXCLUSIVE')
   } catch (err) {
     database.close()
     if (isBusy(err)) return undefined
-    throw new Error(`${file} cannot be locked: ${messageOf(err)}`, { cause: err })
+    throw new Error(`${file} cannot be locked (${messageOf(err)}): does it belong to another user?`, {
+      cause: err,
+    })
   }
   return {
     release() {

@@ -1,41 +1,50 @@
 /** The files of the embedded PostgreSQL: made once, whole or not at all, and only opened by the version that made them. */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chownSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import path from 'node:path'
 import type { PostgresHome } from './postgres-home.ts'
+import { leaveToOwnerOfDirectory } from './run-as.ts'
 
 export const DATABASE = 'wa_ingest'
 const ROLE = 'wa_ingest'
 
 /** Kept beside the data, readable by its owner alone. */
-type Connection = { port: number; password: string }
-
-export type Cluster = { data: string; connection: Connection }
+export type Connection = { port: number; password: string }
 
 /** Opens the data in the home, or makes it. `settings` go to postgresql.conf when it is made. */
 export async function openCluster(
   home: PostgresHome,
   major: number,
   settings: Readonly<Record<string, string>>,
-): Promise<Cluster> {
-  const data = path.join(home.directory, 'data')
+): Promise<Connection> {
+  const { data } = home
   const known = readConnection(home.directory)
   const connection = known ?? { port: 0, password: randomBytes(24).toString('base64url') }
   if (!known) writeConnection(home.directory, connection)
 
-  if (!existsSync(data)) await createCluster(home, data, connection.password, settings)
+  if (!existsSync(data)) await createCluster(home, connection.password, settings)
   else {
     assertVersion(data, major)
     // The file with the password was lost: the data must not be.
     if (!known) await runSingleUser(home, data, `ALTER ROLE ${ROLE} PASSWORD '${connection.password}'`)
   }
-  return { data, connection }
+  return connection
 }
 
 export function writeConnection(directory: string, connection: Connection): void {
   const file = path.join(directory, 'connection.json')
   writeFileSync(`${file}.new`, `${JSON.stringify(connection)}\n`, { mode: 0o600 })
+  leaveToOwnerOfDirectory(`${file}.new`)
   renameSync(`${file}.new`, file)
 }
 
@@ -79,7 +88,6 @@ function assertVersion(data: string, major: number): void {
 /** In a directory of its own, renamed when it is complete: an interrupted start leaves nothing that looks like data. */
 async function createCluster(
   home: PostgresHome,
-  data: string,
   password: string,
   settings: Readonly<Record<string, string>>,
 ): Promise<void> {
@@ -87,11 +95,13 @@ async function createCluster(
   const unfinished = path.join(home.directory, `data.unfinished-${randomBytes(4).toString('hex')}`)
   const passwordFile = `${unfinished}.password`
   try {
+    mkdirSync(unfinished, { mode: 0o700 })
     writeFileSync(passwordFile, password, { mode: 0o600 })
-    if (home.runAs) chownSync(passwordFile, home.runAs.uid, home.runAs.gid)
+    for (const file of [unfinished, passwordFile])
+      if (home.runAs) chownSync(file, home.runAs.uid, home.runAs.gid)
     await runInitdb(home, unfinished, passwordFile, settings)
     await runSingleUser(home, unfinished, `CREATE DATABASE ${DATABASE}`)
-    renameSync(unfinished, data)
+    renameSync(unfinished, home.data)
   } catch (err) {
     const reason = err instanceof Error ? err.message : String(err)
     throw new Error(`The embedded PostgreSQL could not be created in ${home.directory}: ${reason}`, {

@@ -5,9 +5,10 @@ import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from './free-port.ts'
-import { type Cluster, lastLines, writeConnection } from './postgres-cluster.ts'
+import { type Connection, lastLines, writeConnection } from './postgres-cluster.ts'
 import type { PostgresHome } from './postgres-home.ts'
 import { readPostmaster, removeMisleadingPidFile, stopPostmaster } from './postmaster.ts'
+import { leaveToOwnerOfDirectory } from './run-as.ts'
 import { spawnTethered } from './tethered-process.ts'
 
 const SECOND = 1000
@@ -24,16 +25,16 @@ const PASSING_FAILURE = /Address already in use|pre-existing shared memory block
 
 export type PostgresServer = { port: number; stop(): Promise<void> }
 
-type Launch = { home: PostgresHome; data: string; port: number; onLog: (line: string) => void }
+type Launch = { home: PostgresHome; port: number; onLog: (line: string) => void }
 
 /** Starts the server, and keeps it running on the same port until it is stopped. Throws if it does not start. */
 export async function startPostgresServer(
   home: PostgresHome,
-  cluster: Cluster,
+  connection: Connection,
   onLog: (line: string) => void,
 ): Promise<PostgresServer> {
-  const launch: Launch = { home, data: cluster.data, port: 0, onLog }
-  let child = await firstLaunch(launch, cluster)
+  const launch: Launch = { home, port: 0, onLog }
+  let child = await firstLaunch(launch, connection)
   const stopping = new AbortController()
   const supervised = supervise()
 
@@ -58,13 +59,13 @@ export async function startPostgresServer(
 }
 
 /** On the port of the last start where it is free: a URL that somebody noted down keeps working. */
-async function firstLaunch(launch: Launch, cluster: Cluster): Promise<ChildProcess> {
+async function firstLaunch(launch: Launch, connection: Connection): Promise<ChildProcess> {
   for (let attempt = 1; ; attempt += 1) {
-    launch.port = await findFreePort(attempt === 1 ? cluster.connection.port : 0)
+    launch.port = await findFreePort(attempt === 1 ? connection.port : 0)
     try {
       const child = await launchServer(launch)
-      if (launch.port !== cluster.connection.port)
-        writeConnection(launch.home.directory, { ...cluster.connection, port: launch.port })
+      if (launch.port !== connection.port)
+        writeConnection(launch.home.directory, { ...connection, port: launch.port })
       return child
     } catch (err) {
       const isPassing = err instanceof Error && PASSING_FAILURE.test(err.message)
@@ -86,7 +87,8 @@ async function relaunch(launch: Launch, stopping: AbortSignal): Promise<ChildPro
   return undefined
 }
 
-async function launchServer({ home, data, port, onLog }: Launch): Promise<ChildProcess> {
+async function launchServer({ home, port, onLog }: Launch): Promise<ChildProcess> {
+  const { data } = home
   removeMisleadingPidFile(data)
   const log = openLog(home)
   const child = spawnTethered(
@@ -133,7 +135,9 @@ function openLog(home: PostgresHome): { file: string; fd: number; size: number }
   const file = path.join(home.directory, 'postgres.log')
   const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0
   if (size > MAX_LOG_BYTES) renameSync(file, `${file}.old`)
-  return { file, fd: openSync(file, 'a', 0o600), size: size > MAX_LOG_BYTES ? 0 : size }
+  const fd = openSync(file, 'a', 0o600)
+  leaveToOwnerOfDirectory(file)
+  return { file, fd, size: size > MAX_LOG_BYTES ? 0 : size }
 }
 
 function hasEnded(child: ChildProcess): boolean {

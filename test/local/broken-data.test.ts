@@ -45,6 +45,15 @@ describe('a start on data that cannot be used', () => {
     )
   })
 
+  test('says so when a file is where the data directory should be', async () => {
+    const file = path.join(createDataDirectory(), 'file')
+    writeFileSync(file, '')
+
+    await expect(startEmbeddedPostgres({ dataDir: file })).rejects.toThrow(
+      /The data directory .*\/file cannot be made \(EEXIST.*\): set DATA_DIR to another one/,
+    )
+  })
+
   test('can be tried again at once when what was wrong is put right', async () => {
     const { dataDir, data } = await createStoppedPostgres()
     writeFileSync(path.join(data, 'PG_VERSION'), '15\n')

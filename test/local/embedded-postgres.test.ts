@@ -204,7 +204,7 @@ async function startOwner(dataDir: string): Promise<CapturedProcess & { url: str
 /** What remains after kill -9 of the owner and of the tether. */
 async function startServerWithoutOwner(dataDir: string): Promise<CapturedProcess> {
   const home = prepareHome(dataDir, findPostgresPackage(), () => {})
-  const data = path.join(home.directory, 'data')
+  const { data } = home
   const settings = ['-c', `port=${await findFreePort()}`, '-c', 'unix_socket_directories=']
   const postgres = path.join(home.native, 'bin', 'postgres')
   const server = startProcess(postgres, ['-D', data, ...settings], { runAs: home.runAs })

@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { prepareHome } from '../../src/local/postgres-home.ts'
@@ -44,6 +44,17 @@ describe.skipIf(!isRoot)('as root, where the user of PostgreSQL cannot enter', (
 
     await expect(startPostgres(dataDir)).rejects.toThrow(/cannot be reached by user .*chmod o\+x/)
     expect(readdirSync(path.join(dataDir, 'postgres'))).toContain('data')
+  })
+
+  test('only the data belongs to that user, so it cannot replace files that root writes', async () => {
+    const dataDir = createDataDirectory()
+
+    await startPostgres(dataDir)
+
+    const home = path.join(dataDir, 'postgres')
+    expect(statSync(home)).toMatchObject({ uid: 0, mode: 0o40755 })
+    expect(statSync(path.join(home, 'data')).uid).not.toBe(0)
+    expect(statSync(path.join(home, 'connection.json'))).toMatchObject({ uid: 0, mode: 0o100600 })
   })
 
   test('an empty directory made beforehand is used', async () => {

@@ -1,0 +1,22 @@
+/** Another user's rights: what it can do, tried rather than worked out; and files that it, too, may have to open. */
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { chownSync, statSync } from 'node:fs'
+import path from 'node:path'
+import type { RunAs } from './tethered-process.ts'
+
+/** Runs a program to its end; as ourselves where `runAs` is undefined. */
+export function runAsUser(
+  runAs: RunAs | undefined,
+  command: string,
+  args: readonly string[],
+): SpawnSyncReturns<string> {
+  const identity = runAs ? { uid: runAs.uid, gid: runAs.gid } : {}
+  return spawnSync(command, args, { cwd: '/', encoding: 'utf8', ...identity })
+}
+
+/** Root leaves files in the directory of a user as that user would have made them, who may start the service next time. */
+export function leaveToOwnerOfDirectory(file: string): void {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = statSync(path.dirname(file))
+  if (uid !== 0) chownSync(file, uid, gid)
+}
