@@ -27,6 +27,8 @@ const POLL_INTERVAL_MS = 500
 const HEARTBEAT_MS = 15 * SECOND
 /** A client that takes nothing for this long is disconnected; it comes back with its cursor. */
 const SLOW_CLIENT_MS = 30 * SECOND
+/** What is written at once; the client's progress is seen in steps of this size. */
+const CHUNK_CHARS = 64 * 1024
 const RETRY_AFTER_FAILURE_MS = 1 * SECOND
 /** How soon an EventSource comes back. */
 const RECONNECT_MS = 1 * SECOND
@@ -141,12 +143,24 @@ async function readOn({ readPage, onError, stop }: Stream, after: string): Promi
   }
 }
 
-/** False when the client has not taken it in time. */
-async function write(
+/** False when the client has left, or takes nothing any more. */
+async function write(stream: Stream, items: readonly ChangeView[]): Promise<boolean> {
+  let chunk = ''
+  for (const item of items) {
+    chunk += eventOf(item)
+    if (chunk.length < CHUNK_CHARS) continue
+    if (!(await writeChunk(stream, chunk))) return false
+    chunk = ''
+  }
+  return chunk === '' || writeChunk(stream, chunk)
+}
+
+async function writeChunk(
   { res, stop, slowClientMs = SLOW_CLIENT_MS }: Stream,
-  items: ChangeView[],
+  chunk: string,
 ): Promise<boolean> {
-  if (items.length === 0 || res.write(items.map(eventOf).join(''))) return true
+  if (stop.aborted) return false
+  if (res.write(chunk)) return true
   const tooSlow = AbortSignal.timeout(slowClientMs)
   try {
     await once(res, 'drain', { signal: AbortSignal.any([stop, tooSlow]) })

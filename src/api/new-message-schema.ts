@@ -55,10 +55,10 @@ const to = z.union([recipientText, recipientObject], {
 })
 
 /** What the alternative that was meant says of the value. */
-function firstMessage(issue: { code?: string; errors?: unknown; input?: unknown }): string | undefined {
-  const alternatives = Array.isArray(issue.errors) ? issue.errors : []
-  const meant: unknown = alternatives[typeof issue.input === 'string' ? 0 : 1]
-  const first: unknown = Array.isArray(meant) ? meant[0] : undefined
+function firstMessage({ input, errors }: { input?: unknown; errors?: unknown }): string | undefined {
+  if (typeof input !== 'object' || input === null || !Array.isArray(errors)) return undefined
+  const ofObject: unknown = errors[1]
+  const first: unknown = Array.isArray(ofObject) ? ofObject[0] : undefined
   return typeof first === 'object' && first !== null && 'message' in first ? String(first.message) : undefined
 }
 
@@ -128,7 +128,12 @@ const content = z.discriminatedUnion(
       }),
     }),
   ],
-  { error: `must be one of text, template, reaction, ${OUTBOUND_MEDIA_TYPES.join(', ')}` },
+  {
+    error: ({ code }) =>
+      code === 'invalid_union'
+        ? `must be one of text, template, reaction, ${OUTBOUND_MEDIA_TYPES.join(', ')}`
+        : undefined,
+  },
 )
 
 /** The rule about `to` is looked at even where something else is wrong, so that all errors come at once. */

@@ -29,7 +29,7 @@ export const TOTALS = {
 export type AdminApp = { url: string; logLines: () => Record<string, unknown>[] }
 
 /** A database that nobody answers for. */
-function nowhere() {
+export function nowhere() {
   return createDatabase(createPool({ url: 'postgres://127.0.0.1:1/nowhere', applicationName: 'test' }))
 }
 

@@ -1,0 +1,73 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { createChangeWatch } from '../../src/api/change-watch.ts'
+
+const INTERVAL_MS = 2
+
+/** A feed whose newest cursor the test sets, and how often it was asked for. */
+function createFeed() {
+  const feed = { newest: undefined as string | undefined, reads: 0, errors: 0, isAway: false }
+  const watch = createChangeWatch({
+    readNewest: async () => {
+      feed.reads++
+      if (feed.isAway) throw new Error('away')
+      return feed.newest
+    },
+    intervalMs: INTERVAL_MS,
+    onError: () => {
+      feed.errors++
+    },
+  })
+  return { feed, watch }
+}
+
+test('wakes everybody who waits as soon as something is new', async () => {
+  const { feed, watch } = createFeed()
+  const { signal } = new AbortController()
+  const waiting = [watch.changed(undefined, signal), watch.changed(undefined, signal)]
+
+  feed.newest = '1.1'
+
+  await Promise.all(waiting)
+  expect(watch.newest()).toBe('1.1')
+})
+
+test('does not wait for what was new already', async () => {
+  const { feed, watch } = createFeed()
+  const { signal } = new AbortController()
+  feed.newest = '1.1'
+  await watch.changed(undefined, signal)
+
+  await watch.changed('0.1', signal)
+
+  expect(watch.newest()).toBe('1.1')
+})
+
+test('goes on asking when the database was away', async () => {
+  const { feed, watch } = createFeed()
+  feed.isAway = true
+  const waiting = watch.changed(undefined, new AbortController().signal)
+  await expect.poll(() => feed.errors).toBeGreaterThan(1)
+
+  feed.isAway = false
+  feed.newest = '1.1'
+
+  await waiting
+})
+
+test('asks nothing while nobody waits, and asks again when somebody does', async () => {
+  const { feed, watch } = createFeed()
+  const leaving = new AbortController()
+  const waiting = watch.changed(undefined, leaving.signal)
+  await expect.poll(() => feed.reads).toBeGreaterThan(1)
+
+  leaving.abort(new Error('left'))
+  await expect(waiting).rejects.toThrow('left')
+  await delay(5 * INTERVAL_MS)
+  const before = feed.reads
+  await delay(20 * INTERVAL_MS)
+
+  expect(feed.reads).toBe(before)
+  feed.newest = '1.1'
+  await watch.changed(undefined, new AbortController().signal)
+})
