@@ -2,11 +2,13 @@
 import type { ProviderName } from '../core/event.ts'
 import { normalizeMeta } from './meta/normalize.ts'
 import { createMetaProvider } from './meta/provider.ts'
+import { reparseMeta } from './meta/reparse.ts'
 import { createMetaSender } from './meta/send.ts'
-import type { Normalize, Provider } from './provider.ts'
+import type { Normalize, Provider, Reparse } from './provider.ts'
 import type { Sender } from './sender.ts'
 import { readBusinessNumber } from './twilio/address.ts'
 import { normalizeTwilio } from './twilio/normalize.ts'
+import { reparseTwilio } from './twilio/parse.ts'
 import { createTwilioProvider } from './twilio/provider.ts'
 import { createTwilioSender } from './twilio/send.ts'
 
@@ -29,6 +31,14 @@ const NORMALIZERS: Record<ProviderName, Normalize> = {
 
 /** What is stored of an event; see `Normalize`. */
 export const normalize: Normalize = (event) => NORMALIZERS[event.provider](event)
+
+const REPARSERS: Record<ProviderName, Reparse> = {
+  meta: reparseMeta,
+  twilio: reparseTwilio,
+}
+
+/** The jobs that an event makes today; see `Reparse`. */
+export const reparse: Reparse = (event) => REPARSERS[event.provider](event)
 
 export type Senders = Partial<Record<ProviderName, Sender>>
 

@@ -29,6 +29,13 @@ export type Provider = {
 }
 
 /**
+ * The jobs that `parse` makes today of what it once kept in this event: of a whole body that it could not read, or of one
+ * item. For events that were parked, after a release that understands them; `park` is not looked at. Pure and without
+ * configuration. Never throws, and never returns nothing: what still cannot be understood comes back with `park`.
+ */
+export type Reparse = (event: WebhookEvent) => InboundJob[]
+
+/**
  * What is stored of an event. Pure and without configuration, so that `reprocess` derives the same from what was kept.
  * Never throws: what it cannot understand is `{ kind: 'parked', reason }`, and so is every event that carries `park`.
  *

@@ -24,7 +24,11 @@ export type MetaContext = {
   list?: string
   /** History: the other side of the conversation. */
   thread_id?: string
+  /** What the item is, where the kind of the event does not say it. */
+  part?: MetaPart
 }
+
+export type MetaPart = MetaItemKind | 'entry' | 'change' | 'chunk'
 
 export type MetaItem = {
   kind: MetaItemKind
@@ -37,7 +41,7 @@ export type MetaItem = {
   problem?: string
 }
 
-type Around = Omit<MetaItem, 'kind' | 'value' | 'problem'>
+export type Around = Omit<MetaItem, 'kind' | 'value' | 'problem'>
 
 /** Lists whose items stand for themselves, so that a redelivery in another batch is recognised item by item. */
 const ITEM_LISTS: Readonly<Record<string, MetaItemKind>> = {
@@ -60,23 +64,33 @@ export function* itemsOf(body: JsonObject): Generator<MetaItem> {
   for (const entry of list(entries)) yield* itemsOfEntry(entry, around)
 }
 
+/** The items in a part of an envelope that was kept by itself. */
+export function* itemsOfPart(part: MetaPart, value: unknown, around: Around): Generator<MetaItem> {
+  const { contact, list: name = '' } = around.context
+  if (part === 'entry') return yield* itemsOfEntry(value, around)
+  if (part === 'change') return yield* itemsOfChange(value, around)
+  if (part === 'chunk') return yield* itemsOfChunk(value, around, indexContacts(list([contact])))
+  const listed = Object.hasOwn(ITEM_LISTS, name) ? ITEM_LISTS[name] : undefined
+  yield { ...around, kind: listed === undefined ? part : kindOf(listed, value, around.field), value }
+}
+
 function* itemsOfEntry(entry: unknown, outer: Around): Generator<MetaItem> {
-  if (!isObject(entry)) return yield other(entry, outer, 'entry is not an object')
+  if (!isObject(entry)) return yield misfit('entry', entry, outer, 'entry is not an object')
   const { id, time, changes, ...rest } = entry
   const around = present<Around>({
     account: scalar(id),
     context: present<MetaContext>({ ...outer.context, entry_time: scalar(time) }),
   })
-  if (!Array.isArray(changes)) return yield other(entry, around, 'entry has no list of changes')
+  if (!Array.isArray(changes)) return yield misfit('entry', entry, around, 'entry has no list of changes')
   yield* leftover(rest, around)
   for (const change of changes) yield* itemsOfChange(change, around)
 }
 
 function* itemsOfChange(change: unknown, outer: Around): Generator<MetaItem> {
-  if (!isObject(change)) return yield other(change, outer, 'change is not an object')
+  if (!isObject(change)) return yield misfit('change', change, outer, 'change is not an object')
   const { field, value, ...rest } = change
   const around = present<Around>({ ...outer, field: text(field) })
-  if (value === undefined) return yield other(change, around, 'change has no value')
+  if (value === undefined) return yield misfit('change', change, around, 'change has no value')
   yield* leftover(rest, around)
   if (!isObject(value)) return yield other(value, around)
   const metadata = isObject(value.metadata) && !isTooDeep(value.metadata) ? value.metadata : undefined
@@ -137,7 +151,8 @@ function personsOf(kind: MetaItemKind, item: JsonObject): Person[] {
 /** A chunk of the history: the messages of its threads, and what says how far the synchronisation is. */
 function* itemsOfChunk(chunk: unknown, around: Around, contacts: ContactIndex): Generator<MetaItem> {
   const context = { ...around.context, list: 'history' }
-  if (!isObject(chunk)) return yield other(chunk, { ...around, context }, 'history chunk is not an object')
+  if (!isObject(chunk))
+    return yield misfit('chunk', chunk, { ...around, context }, 'history chunk is not an object')
   const { threads, ...rest } = chunk
   if (list(threads).length === 0) return yield other(chunk, { ...around, context })
   const threadsLeft: unknown[] = []
@@ -180,8 +195,13 @@ function* leftover(rest: JsonObject, around: Around): Generator<MetaItem> {
   if (Object.keys(rest).length > 0) yield other(rest, around)
 }
 
-function other(value: unknown, around: Around, problem?: string): MetaItem {
-  return present<MetaItem>({ ...around, kind: 'other', value, problem })
+function other(value: unknown, around: Around): MetaItem {
+  return { ...around, kind: 'other', value }
+}
+
+/** A part of the envelope that cannot be taken apart. */
+function misfit(part: MetaPart, value: unknown, around: Around, problem: string): MetaItem {
+  return { ...other(value, { ...around, context: { ...around.context, part } }), problem }
 }
 
 function isUsual(name: string | undefined): boolean {

@@ -2,8 +2,8 @@
 import type { WebhookEvent } from '../../core/event.ts'
 import type { Fact } from '../../core/fact.ts'
 import { parseExact } from '../../core/json-text.ts'
-import type { MetaContext } from './envelope.ts'
-import { isObject, object, present, scalar, text } from './json-reader.ts'
+import { readContext } from './context.ts'
+import { isObject } from './json-reader.ts'
 import { messageFact } from './messages.ts'
 import { otherFact } from './other-events.ts'
 import { statusFact } from './statuses.ts'
@@ -37,17 +37,4 @@ function factOf(event: WebhookEvent): Fact {
     case 'unreadable':
       return { kind: 'parked', reason: 'unreadable' }
   }
-}
-
-/** Context is what parse.ts wrote, but it may have been through a jsonb column since. */
-function readContext(json: string | undefined): MetaContext {
-  if (json === undefined) return {}
-  const { metadata, contact, list, thread_id, entry_time } = object(parseExact(json))
-  return present<MetaContext>({
-    metadata: isObject(metadata) ? metadata : undefined,
-    contact: isObject(contact) ? contact : undefined,
-    list: text(list),
-    thread_id: scalar(thread_id),
-    entry_time: scalar(entry_time),
-  })
 }

@@ -54,7 +54,8 @@ function readBody(rawBody: Buffer): { value: JsonObject; hasRepeatedKey: boolean
   return { value, hasRepeatedKey: hasRepeatedKey(text, value) }
 }
 
-function toJob(item: MetaItem, receivedAt: number): InboundJob {
+/** One item as a job, parked where it cannot be stored as what it claims to be. */
+export function toJob(item: MetaItem, receivedAt: number): InboundJob {
   const { text: payload, isTooDeep } = serialise(item.value)
   // As text of their own these reach jsonb in the queue, which refuses U+0000.
   const around = {
@@ -66,7 +67,8 @@ function toJob(item: MetaItem, receivedAt: number): InboundJob {
   }
   if (isTooDeep) {
     const park = `${item.kind} is nested deeper than ${MAX_LEVELS} levels`
-    return unreadable(Buffer.from(payload), { ...around, park })
+    const context = JSON.stringify({ part: item.kind, ...item.context })
+    return unreadable(Buffer.from(payload), { ...around, context, park })
   }
   const identity = item.problem === undefined ? identify(item) : { park: item.problem }
   const event = present<WebhookEvent>({

@@ -26,7 +26,16 @@ const REPEATED_KEY = 'the body has an object with a key twice: the last one was 
 
 /** Never throws, and never returns nothing. */
 export function parseTwilioWebhook({ rawBody, url, received_at }: IncomingWebhook): InboundJob[] {
-  const context = urlContext(url)
+  return parseBody(rawBody, urlContext(url), received_at)
+}
+
+/** See `Reparse`. */
+export function reparseTwilio({ kind, payload, context, received_at }: WebhookEvent): InboundJob[] {
+  if (kind === 'unreadable') return parseBody(Buffer.from(payload, 'base64'), context, received_at)
+  return [toJob(payload, context, received_at)]
+}
+
+function parseBody(rawBody: Buffer, context: string | undefined, received_at: number): InboundJob[] {
   const asBytes = (park: string) => unreadableJob(rawBody, { received_at, context, park })
   const json = readJsonItems(rawBody)
   const payloads = json?.items ?? readFormItem(rawBody)
