@@ -22,6 +22,8 @@ export type StartOptions = {
   env: Record<string, string>
   /** Where CPU profiles go. */
   profileDir: string | undefined
+  /** Begins their names. */
+  profileName: string
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -62,11 +64,7 @@ export async function startContender(options: StartOptions): Promise<RunningCont
   return { port, receiver, worker, stop }
 }
 
-function profileFlags({ contender, profileDir }: StartOptions, part: string): string[] {
+function profileFlags({ profileDir, profileName }: StartOptions, part: string): string[] {
   if (profileDir === undefined) return []
-  return [
-    '--cpu-prof',
-    `--cpu-prof-dir=${profileDir}`,
-    `--cpu-prof-name=${contender.name}-${part}.cpuprofile`,
-  ]
+  return ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${profileName}-${part}.cpuprofile`]
 }

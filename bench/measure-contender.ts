@@ -41,7 +41,7 @@ async function warmUp(stage: Stage): Promise<void> {
   const sent = await loader.send({ port: running.port, from, to, connections: workload.connections })
   if (sent.refused.length > 0)
     throw new Error(`${sent.refused.length} webhooks of the warm-up were refused: ${sent.firstRefusal}`)
-  await completion.waitForLast(load.warmUp.acknowledged(sent).keys)
+  await completion.waitForLast(load.warmUp.acknowledged(sent))
   await postgres.checkpoint()
   await sleep(SETTLE_MS)
 }
@@ -65,22 +65,24 @@ async function sendPaced(
 
 async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
   const { contender, workload, load, completion, processes, observers, onPhase } = stage
+  await stage.statistics?.reset()
   const before = readCpuTimes(processes, observers)
   const memory = { receiver: watchMemory(processes.receiver), worker: watchMemory(processes.worker) }
   const sent = await sendMain(stage)
-  const { keys, events } = load.main.acknowledged(sent)
+  const acknowledged = load.main.acknowledged(sent)
   onPhase(`${sent.sent.toLocaleString('en-US')} sent, waiting until all is stored`)
-  await completion.waitForLast(keys)
+  await completion.waitForLast(acknowledged)
   let storedAt = performance.timeOrigin + performance.now()
   await sleep(SETTLE_MS)
   let after = readCpuTimes(processes, observers)
   const used = { receiver: memory.receiver(), worker: memory.worker() }
-  let verdict = await completion.verify(keys)
-  if (verdict.stored < keys.length && contender.stores) {
-    await completion.waitForAll(keys)
+  await stage.statistics?.write()
+  let verdict = await completion.verify(acknowledged)
+  if (verdict.stored < acknowledged.count && contender.stores) {
+    await completion.waitForAll(acknowledged)
     storedAt = performance.timeOrigin + performance.now()
     after = readCpuTimes(processes, observers)
-    verdict = await completion.verify(keys)
+    verdict = await completion.verify(acknowledged)
   }
   return {
     contender: contender.name,
@@ -88,8 +90,8 @@ async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
     webhooks: sent.sent - sent.refused.length,
     refused: sent.refused.length,
     firstRefusal: sent.firstRefusal,
-    events,
-    expected: keys.length,
+    events: acknowledged.events,
+    expected: acknowledged.count,
     ...verdict,
     acknowledgedMs: sent.durationMs,
     storedMs: Math.max(storedAt - sent.startedAt, sent.durationMs),

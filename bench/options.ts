@@ -162,7 +162,8 @@ Options:
   --large-rows N    rows that are there in large-table (${FULL.largeRows.toLocaleString('en-US')})
   --rate R          webhooks per second of what is paced (half of what direct can do)
   --env NAME=value  for the processes of every contender, such as WORKER_CONCURRENCY=256; may come several times
-  --profile DIR     write a CPU profile of each receiver and worker there, and print where the time went
+  --profile DIR     write CPU profiles of receivers and workers there, and the statistics of Redis and PostgreSQL, and
+                    print where the time went; slower, so not for figures
   --data-dir DIR    where PostgreSQL and Redis keep their data meanwhile; on a disk, not in memory (.data)
   --json FILE       write the results
   --svg FILE        draw a chart of them

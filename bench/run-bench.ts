@@ -112,7 +112,8 @@ async function openBench(
   removeLeftBehind(path.dirname(directory))
   mkdirSync(directory, { recursive: true })
   releases.add('files', () => removeDirectory(directory))
-  const postgres = await openPostgres({ url: databaseUrl, dataDir: directory })
+  const isProfiled = settings.profileDir !== undefined
+  const postgres = await openPostgres({ url: databaseUrl, dataDir: directory, isProfiled })
   releases.add('postgresql', () => postgres.stop())
   const prefix = `wa_ingest_bench_${process.pid}`
   const templates = createTemplates({ postgres, prefix, largeRows, onLog: observer.onLog })

@@ -13,10 +13,12 @@ import {
   completionInRows,
 } from './measure/completion.ts'
 import type { Processes } from './measure/resources.ts'
+import { createServerStatistics, type ServerStatistics } from './measure/server-statistics.ts'
 import type { BenchPostgres } from './servers/postgres.ts'
 import { startRedis } from './servers/redis.ts'
 import { fillSentMessages } from './servers/sent-messages.ts'
-import { type Templates, withClient } from './servers/templates.ts'
+import type { Templates } from './servers/templates.ts'
+import { withClient } from './servers/with-client.ts'
 import type { Settings } from './settings.ts'
 import type { Workload } from './workloads.ts'
 
@@ -52,6 +54,8 @@ export type Stage = StageDeps &
     /** Process ids of our own connections to PostgreSQL. */
     observers: ReadonlySet<number>
     completion: Completion
+    /** With --profile. */
+    statistics: ServerStatistics | undefined
   }
 
 /** What it opens goes into `releases`. */
@@ -71,6 +75,7 @@ export async function setStage(deps: StageDeps, order: Order, releases: ReleaseS
     appSecret,
     env: settings.env,
     profileDir: settings.profileDir,
+    profileName: profileNameOf(order),
   })
   releases.add('processes', () => running.stop())
   const rows = await observeRows(databaseUrl, deps.signal, releases)
@@ -88,7 +93,20 @@ export async function setStage(deps: StageDeps, order: Order, releases: ReleaseS
     completion: contender.stores
       ? rows.completion
       : observeJobs(deps, order, running, redis && connectRedis(redis.url, releases)),
+    statistics:
+      settings.profileDir === undefined
+        ? undefined
+        : createServerStatistics({
+            databaseUrl,
+            redisUrl: redis?.url,
+            directory: settings.profileDir,
+            name: profileNameOf(order),
+          }),
   }
+}
+
+function profileNameOf({ contender, workload }: Order): string {
+  return `${workload.name}-${contender.name}`
 }
 
 async function openDatabase(
@@ -129,7 +147,7 @@ function observeJobs(
 ): Completion {
   if (redis === undefined) return COMPLETE_WITH_ANSWER
   const { warmUp } = order.load
-  const warmUpJobs = warmUp.acknowledged({ sent: warmUp.to - warmUp.from, refused: [] }).keys.length
+  const warmUpJobs = warmUp.acknowledged({ sent: warmUp.to - warmUp.from, refused: [] }).count
   return completionInJobs(redis, signal, async () => {
     await running.stop()
     return Number(/^done (\d+)$/m.exec(running.worker?.stdout ?? '')?.[1] ?? 0) - warmUpJobs

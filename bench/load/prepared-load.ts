@@ -14,10 +14,19 @@ export type Stretch = {
   /** Its positions are from here to before `to`. */
   from: number
   to: number
-  /** What was acknowledged: how many events with redeliveries, and each event once, in the order of sending. */
-  acknowledged(result: Pick<LoadResult, 'sent' | 'refused'>): { events: number; keys: EventKey[] }
+  /** What was acknowledged. */
+  acknowledged(result: Pick<LoadResult, 'sent' | 'refused'>): Acknowledged
   /** The messages of the business that its statuses are about. */
   sentMessageIds(): string[]
+}
+
+export type Acknowledged = {
+  /** Those of redeliveries included. */
+  events: number
+  /** Each of them once. */
+  count: number
+  /** Of the last so many in the order of sending, or of all. Takes its time: not for when something is measured. */
+  keys(last?: number): EventKey[]
 }
 
 export type PrepareOptions = {
@@ -88,7 +97,11 @@ function stretchOf(traffic: Traffic, from: number): Stretch {
         webhooks.add(webhook)
       }
       const numbers = [...webhooks].flatMap((webhook) => [...traffic.eventsOf(webhook)])
-      return { events, keys: numbers.map(traffic.key) }
+      return {
+        events,
+        count: numbers.length,
+        keys: (last = numbers.length) => numbers.slice(-last).map(traffic.key),
+      }
     },
     sentMessageIds: () => {
       const keys = Array.from({ length: traffic.eventCount }, (_, event) => traffic.key(event))

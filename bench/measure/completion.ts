@@ -11,14 +11,15 @@ import { countRows } from '../../src/cli/simulate/stored-rows.ts'
 import type { EventKey } from '../../src/cli/simulate/traffic.ts'
 import type { Database } from '../../src/db/schema.ts'
 import { QUEUE_PREFIX } from '../../src/queue/names.ts'
+import type { Acknowledged } from '../load/prepared-load.ts'
 
 export type Completion = {
   /** Resolves when the last ones in the order of sending are done, or nothing more happens. */
-  waitForLast(keys: readonly EventKey[]): Promise<void>
+  waitForLast(acknowledged: Acknowledged): Promise<void>
   /** Resolves when all of them are done, or nothing more happens. */
-  waitForAll(keys: readonly EventKey[]): Promise<void>
+  waitForAll(acknowledged: Acknowledged): Promise<void>
   /** How many of these are there, and how many of them more than once. */
-  verify(keys: readonly EventKey[]): Promise<{ stored: number; doubled: number }>
+  verify(acknowledged: Acknowledged): Promise<{ stored: number; doubled: number }>
 }
 
 const POLL_MS = 20
@@ -40,15 +41,19 @@ export function completionInRows(db: Kysely<Database>, signal: AbortSignal): Com
   }
 
   const isStored = async (keys: readonly EventKey[]) => (await count(keys)).stored === keys.length
-  const storedOf = (keys: readonly EventKey[]) => async () => (await count(keys)).stored
+  const progress = (acknowledged: Acknowledged) => async () => (await count(acknowledged.keys())).stored
   return {
-    waitForLast: async (keys) => {
-      for (const probe of PROBES)
-        await untilStandstill(() => isStored(keys.slice(-probe)), storedOf(keys), { pollMs: POLL_MS, signal })
+    waitForLast: async (acknowledged) => {
+      for (const size of PROBES) {
+        const probe = acknowledged.keys(size)
+        await untilStandstill(() => isStored(probe), progress(acknowledged), { pollMs: POLL_MS, signal })
+      }
     },
-    waitForAll: (keys) =>
-      untilStandstill(() => isStored(keys), storedOf(keys), { pollMs: POLL_ALL_MS, signal }),
-    verify: count,
+    waitForAll: (acknowledged) => {
+      const all = acknowledged.keys()
+      return untilStandstill(() => isStored(all), progress(acknowledged), { pollMs: POLL_ALL_MS, signal })
+    },
+    verify: (acknowledged) => count(acknowledged.keys()),
   }
 }
 
@@ -63,9 +68,9 @@ export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => 
   return {
     waitForLast: wait,
     waitForAll: wait,
-    verify: async (keys) => {
+    verify: async ({ count }) => {
       const stored = await done()
-      return { stored: Math.min(stored, keys.length), doubled: Math.max(0, stored - keys.length) }
+      return { stored: Math.min(stored, count), doubled: Math.max(0, stored - count) }
     },
   }
 }
@@ -74,7 +79,7 @@ export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => 
 export const COMPLETE_WITH_ANSWER: Completion = {
   waitForLast: async () => {},
   waitForAll: async () => {},
-  verify: async (keys) => ({ stored: keys.length, doubled: 0 }),
+  verify: async ({ count }) => ({ stored: count, doubled: 0 }),
 }
 
 /** Looks until it is done, or until `progress` has not changed for long. */

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import pg from 'pg'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { childrenOf, parentOf } from '../measure/process-times.ts'
+import { STATEMENTS_LIBRARY } from '../measure/server-statistics.ts'
 
 export type BenchPostgres = {
   version: string
@@ -28,6 +29,8 @@ export type PostgresOptions = {
   /** A server that runs already; its role must be able to create databases. */
   url: string | undefined
   dataDir: string
+  /** Keep statistics of statements; costs a little. */
+  isProfiled: boolean
 }
 
 /** Of a machine that is there for the service; the same for every contender. Durable, as PostgreSQL is by default. */
@@ -44,10 +47,11 @@ const REPORTED_SETTINGS = [
 ]
 
 /** @throws Error with one line where acknowledged would not mean on disk. */
-export async function openPostgres({ url, dataDir }: PostgresOptions): Promise<BenchPostgres> {
+export async function openPostgres({ url, dataDir, isProfiled }: PostgresOptions): Promise<BenchPostgres> {
+  const profiling = isProfiled ? { shared_preload_libraries: STATEMENTS_LIBRARY } : {}
   const server =
     url === undefined
-      ? await startEmbeddedPostgres({ dataDir, settings: EMBEDDED_SETTINGS })
+      ? await startEmbeddedPostgres({ dataDir, settings: { ...EMBEDDED_SETTINGS, ...profiling } })
       : { url, stop: async () => {} }
   const admin = new pg.Client(server.url)
   admin.on('error', () => {})

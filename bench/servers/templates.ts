@@ -1,11 +1,11 @@
 /** The databases that those of the measurements are copied from, and those with millions of rows, which are kept. */
-import pg from 'pg'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { migrateToLatest } from '../../src/db/migrate.ts'
 import { APP_TABLES } from '../contenders/app-tables.ts'
 import type { Contender } from '../contenders.ts'
 import { fillLargeTable } from './large-table.ts'
 import type { BenchPostgres } from './postgres.ts'
+import { withClient } from './with-client.ts'
 
 export type Tables = Contender['tables']
 
@@ -76,16 +76,5 @@ async function createTables(url: string, tables: Tables): Promise<void> {
     await migrateToLatest(db)
   } finally {
     await db.destroy()
-  }
-}
-
-export async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(url)
-  client.on('error', () => {})
-  await client.connect()
-  try {
-    return await use(client)
-  } finally {
-    await client.end()
   }
 }
