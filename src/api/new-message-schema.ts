@@ -50,9 +50,9 @@ const recipientText = z.string().transform((value, context): Recipient => {
   return z.NEVER
 })
 
-const to = z.union([recipientText, recipientObject], {
-  error: (issue) => firstMessage(issue) ?? WHO,
-})
+const to = z
+  .union([recipientText, recipientObject], { error: (issue) => firstMessage(issue) ?? WHO })
+  .meta({ id: 'Recipient', description: 'A phone number, a user id, or an object that says which of them.' })
 
 /** What the alternative that was meant says of the value. */
 function firstMessage({ input, errors }: { input?: unknown; errors?: unknown }): string | undefined {
@@ -63,7 +63,7 @@ function firstMessage({ input, errors }: { input?: unknown; errors?: unknown }):
 }
 
 const shared = {
-  to: to.optional().describe('A phone number, a user id, or an object that says which of them.'),
+  to: to.optional(),
   conversation_id: id.optional().describe('Instead of `to`: goes out from the number of this conversation.'),
   provider: z.enum(['meta', 'twilio']).optional().describe('Where it does not follow from the conversation.'),
   reply_to: id.optional().describe('Our id of the message to answer.'),
@@ -85,28 +85,31 @@ const mediaObject = z
     error: 'must have either url or id',
     abort: true,
   })
+  .meta({ id: 'NewMedia', description: 'Either `url` or `id`.' })
 
-const template = z.union(
-  [
-    z.strictObject({
-      name: text(512).min(1).describe('Meta: an approved template.'),
-      language: text(15).min(2).describe('Meta: for example en_US.'),
-      components: z
-        .array(z.record(z.string(), z.unknown()))
-        .max(20)
-        .optional()
-        .describe('As Meta documents them.'),
-    }),
-    z.strictObject({
-      content_sid: z
-        .string()
-        .regex(/^HX[0-9a-f]{32}$/i)
-        .describe('Twilio: an approved content template.'),
-      variables: z.record(z.string(), text(4096)).optional(),
-    }),
-  ],
-  { error: 'must have name and language (Meta), or content_sid (Twilio)' },
-)
+const template = z
+  .union(
+    [
+      z.strictObject({
+        name: text(512).min(1).describe('Meta: an approved template.'),
+        language: text(15).min(2).describe('Meta: for example en_US.'),
+        components: z
+          .array(z.record(z.string(), z.unknown()))
+          .max(20)
+          .optional()
+          .describe('As Meta documents them.'),
+      }),
+      z.strictObject({
+        content_sid: z
+          .string()
+          .regex(/^HX[0-9a-f]{32}$/i)
+          .describe('Twilio: an approved content template.'),
+        variables: z.record(z.string(), text(4096)).optional(),
+      }),
+    ],
+    { error: 'must have name and language (Meta), or content_sid (Twilio)' },
+  )
+  .meta({ id: 'NewTemplate' })
 
 const content = z.discriminatedUnion(
   'type',

@@ -149,7 +149,7 @@ function schemaOf(
     const properties = own.properties as Record<string, Json>
     return publicForm(properties[property] ?? {}, io)
   }
-  if (name === undefined) return publicForm(own, io)
+  if (name === undefined || own.$ref !== undefined) return publicForm(own, io)
   components.set(name, publicForm(own, io))
   return { $ref: `#/components/schemas/${name}` }
 }

@@ -31,7 +31,6 @@ export function messageRoutes({
         body: newMessage,
         answers: CREATED,
         problems: {
-          409: 'What the request is about does not allow it.',
           422: 'The key was used for another request, or nothing can be sent there; `reason` says which.',
         },
       },
@@ -81,7 +80,11 @@ export function messageRoutes({
       },
       async ({ params, headers }) => {
         const options = keyOptions(headers['idempotency-key'], { resend: params.id })
-        return answerOf(await createResend(db, params.id, options))
+        const outcome = await createResend(db, params.id, options)
+        // It knows messages of ours only.
+        const isMissing = outcome.kind === 'refused' && outcome.reason === 'message_not_found'
+        if (isMissing && (await findMessage(db, params.id))) throw refused('not_resendable')
+        return answerOf(outcome)
       },
     ),
   ]

@@ -265,7 +265,7 @@ describe('POST /api/messages/:id/resend', () => {
 
     expect(responses.map((response) => [response.status, response.body.reason])).toEqual([
       [409, 'not_resendable'],
-      [404, 'message_not_found'],
+      [409, 'not_resendable'],
       [404, 'message_not_found'],
     ])
   })
