@@ -7,6 +7,9 @@
 import { DatabaseSync } from 'node:sqlite'
 import { leaveToOwnerOfDirectory } from './run-as.ts'
 
+/** A database that nobody refers to is closed by the garbage collector, and its lock falls. */
+const held = new Set<DatabaseSync>()
+
 export type FileLock = { release(): void }
 
 /** The lock on a file made for it, or undefined where somebody else holds it. Throws where it cannot be written. */
@@ -22,9 +25,10 @@ export function lockFile(file: string): FileLock | undefined {
       cause: err,
     })
   }
+  held.add(database)
   return {
     release() {
-      if (database.isOpen) database.close()
+      if (held.delete(database)) database.close()
     },
   }
 }

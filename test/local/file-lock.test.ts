@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { lockFile } from '../../src/local/file-lock.ts'
-import { startProcess } from '../support/processes.ts'
+import { type CapturedProcess, startProcess } from '../support/processes.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
 const MODULE = path.resolve(import.meta.dirname, '../../src/local/file-lock.ts')
@@ -19,9 +19,7 @@ test('a lock has one holder at a time', () => {
 
 test('a lock falls with the process that holds it, even by kill -9', async () => {
   const file = path.join(createTempDirectory(), 'lock')
-  const script = `import { lockFile } from '${MODULE}'; lockFile('${file}'); console.log('held'); setInterval(() => {}, 1e6)`
-  const holder = startProcess(process.execPath, ['--input-type=module', '-e', script])
-  await holder.waitForOutput(/held/)
+  const holder = await startHolder(file)
   expect(lockFile(file)).toBeUndefined()
 
   holder.kill('SIGKILL')
@@ -30,6 +28,29 @@ test('a lock falls with the process that holds it, even by kill -9', async () =>
   expect(lockFile(file)).toBeDefined()
 })
 
+test('a lock is held until its process ends, although nothing refers to it', async () => {
+  const file = path.join(createTempDirectory(), 'lock')
+  const holder = await startHolder(file)
+
+  holder.kill('SIGUSR2')
+  await holder.waitForOutput(/collected/)
+
+  expect(lockFile(file)).toBeUndefined()
+})
+
 test('a lock that cannot be made says where', () => {
   expect(() => lockFile('/nonexistent/lock')).toThrow('/nonexistent/lock cannot be written')
 })
+
+/** Throws the lock away, and collects garbage on SIGUSR2. */
+async function startHolder(file: string): Promise<CapturedProcess> {
+  const script = `
+    import { lockFile } from '${MODULE}'
+    lockFile('${file}')
+    process.on('SIGUSR2', () => { gc(); console.log('collected') })
+    console.log('held')
+    setInterval(() => {}, 1e6)`
+  const holder = startProcess(process.execPath, ['--expose-gc', '--input-type=module', '-e', script])
+  await holder.waitForOutput(/held/)
+  return holder
+}
