@@ -28,6 +28,8 @@ export type Metrics = {
   countDirectPath(events?: number): void
   /** The receiver leaves a store alone for a while that failed. */
   setCircuitOpen(circuit: CircuitName, isOpen: boolean): void
+  /** A call to a provider's API, by how it ended. */
+  countSend(provider: string, result: string): void
   /** One transaction of the batch writer. */
   observeBatch(batch: { size: number; seconds: number }): void
   /** Counts the jobs of these queues at every scrape, for a second at most. */
@@ -101,12 +103,18 @@ function webhookMetrics(registry: Registry): WebhookMetrics {
   }
 }
 
-function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'observeBatch'> {
+function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'countSend' | 'observeBatch'> {
   const registers = [registry]
   const outcomes = new Counter({
     name: 'wa_ingest_outcomes_total',
     help: 'How attempts ended.',
     labelNames: ['outcome'],
+    registers,
+  })
+  const sends = new Counter({
+    name: 'wa_ingest_sends_total',
+    help: 'Calls to send a message, by how they ended: accepted, not_sent (tried again), failed, stop_sender, unknown.',
+    labelNames: ['provider', 'result'],
     registers,
   })
   const batchSize = new Histogram({
@@ -123,6 +131,7 @@ function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'obser
   })
   return {
     countOutcome: (outcome, count = 1) => outcomes.inc({ outcome }, count),
+    countSend: (provider, result) => sends.inc({ provider, result }),
     observeBatch: ({ size, seconds }) => {
       batchSize.observe(size)
       batchSeconds.observe(seconds)

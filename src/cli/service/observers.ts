@@ -3,6 +3,8 @@ import type { Metrics } from '../../api/metrics.ts'
 import type { ReceiverObserver } from '../../api/receive-webhook.ts'
 import type { Logger } from '../../logger.ts'
 import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
+import type { SendReport } from '../../worker/send-message.ts'
+import type { SendWorkerObserver } from '../../worker/send-worker.ts'
 
 export function observeReceiver(metrics: Metrics, log: Logger): ReceiverObserver {
   return {
@@ -30,6 +32,27 @@ export function observeWorker(metrics: Metrics, log: Logger): InboundWorkerObser
     onPause: (err, pauseMs) => log.warn({ err, pause_ms: pauseMs }, 'database does not take events, waiting'),
     onFailed: (err, jobId) => log.error({ err, job_id: jobId }, 'job failed, to be run again'),
   }
+}
+
+export function observeSends(metrics: Metrics, log: Logger): SendWorkerObserver {
+  return {
+    onSend: (report) => {
+      metrics.countSend(report.provider, report.result)
+      const { durationMs, ...fields } = report
+      log[levelOf(report)]({ ...fields, duration_ms: Math.round(durationMs) }, 'message sent to provider')
+    },
+    onUnsendable: (message_id, code) => log.warn({ message_id, code }, 'message cannot be sent'),
+    onUnsettled: (err, message_id) =>
+      log.error({ err, message_id }, 'outcome of a send cannot be stored, trying again'),
+    onPause: (err, pauseMs) => log.warn({ err, pause_ms: pauseMs }, 'database is away, sending waits'),
+    onFailed: (err, jobId) => log.error({ err, job_id: jobId }, 'send job failed, to be rung again'),
+  }
+}
+
+/** What a person has to look at: a message that may or may not have gone out, a sender that may not send. */
+function levelOf({ result }: SendReport): 'info' | 'warn' | 'error' {
+  if (result === 'stop_sender') return 'error'
+  return result === 'accepted' ? 'info' : 'warn'
 }
 
 /** Connections come and go by the hundred while a store is away: one line for each kind of error in a while is enough. */

@@ -6,6 +6,7 @@ import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
+import { createChangePruner } from '../../worker/change-pruner.ts'
 import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counter.ts'
 import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
@@ -23,12 +24,17 @@ export type RunServiceOptions = {
 
 /** Ctrl-C is to end everything in under 5 s. */
 const SHUTDOWN_TIMEOUT_MS = 4_500
-const WORKER_CLOSE_TIMEOUT_MS = 1_500
+const INBOUND_CLOSE_TIMEOUT_MS = 1_500
+/** A message whose send is cut off is one that a person has to look at. */
+const SENDS_CLOSE_TIMEOUT_MS = 2_500
 const QUEUE_READY_TIMEOUT_MS = 3_000
 const SAFETY_TIMEOUT_MS = 2_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
+const PRUNE_INTERVAL_MS = 10 * 60_000
 const MEMORY_INTERVAL_MS = 1_000
+const SEND_SWEEP_INTERVAL_MS = 1_000
+const SEND_LOOKUP_INTERVAL_MS = 10_000
 
 type Part = { config: Config; log: Logger; context: RunContext; stores: Stores; metrics: Metrics }
 
@@ -82,11 +88,17 @@ async function startReceiver({ config, log, context, stores, metrics }: Part): P
 
 function startWorker({ config, log, context, stores, metrics }: Part): void {
   const { db, backend } = stores
-  const worker = startWorkerService({ config, db, backend, metrics, log })
-  context.releases.add('worker', () => worker.close(WORKER_CLOSE_TIMEOUT_MS))
+  const worker = startWorkerService({ config, db, backend, metrics, log, stop: context.signal })
+  context.releases.add('worker', () =>
+    worker.close({ inboundMs: INBOUND_CLOSE_TIMEOUT_MS, sendsMs: SENDS_CLOSE_TIMEOUT_MS }),
+  )
+  const pruner = createChangePruner({ db })
   const duplicates = createQueueDuplicateCounter({ events: backend.createQueueEvents('inbound'), db })
   repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
   repeat(context, log, 'queue duplicates', DUPLICATES_INTERVAL_MS, () => duplicates.runOnce())
+  repeat(context, log, 'old changes', PRUNE_INTERVAL_MS, () => pruner.runOnce(context.signal))
+  repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
+  repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.lookUp())
 }
 
 function repeat(
@@ -94,7 +106,7 @@ function repeat(
   log: Logger,
   task: string,
   intervalMs: number,
-  runOnce: () => Promise<void>,
+  runOnce: () => Promise<unknown>,
 ) {
   const onError = (err: unknown) => log.warn({ err, task }, 'background task failed, to be tried again')
   void runEvery(intervalMs, runOnce, context.signal, onError)

@@ -13,6 +13,7 @@ import { sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
 import { observeWorker } from './observers.ts'
 import { observeBatch } from './receiver-service.ts'
+import { type SendService, startSendService } from './send-service.ts'
 
 export type WorkerServiceDeps = {
   config: Config
@@ -20,13 +21,16 @@ export type WorkerServiceDeps = {
   backend: QueueBackend
   metrics: Metrics
   log: Logger
+  /** Aborts when the process is to stop. */
+  stop: AbortSignal
 }
 
 export type WorkerService = {
   /** Runs failed jobs again; to be called every few seconds. */
   sweepFailedJobs(): Promise<void>
+  sends: Pick<SendService, 'sweep' | 'lookUp'>
   /** Fetches no new job, and lets running ones end until the deadline. What is cut off is run again elsewhere. */
-  close(deadlineMs: number): Promise<void>
+  close(deadlines: { inboundMs: number; sendsMs: number }): Promise<void>
 }
 
 /** Longer than a statement may take, so that a sweep that is still at work is not joined by a second one. */
@@ -44,18 +48,21 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   })
   const holder = randomUUID()
   const sweepQueue = backend.createQueue('inbound')
+  const sends = startSendService({ ...deps, store })
   worker.run().catch((err) => log.error({ err }, 'worker ended'))
 
   return {
+    sends,
     sweepFailedJobs: async () => {
       if (!(await holdLease(db, { name: 'failed-job-sweep', holder, durationMs: SWEEP_LEASE_MS }))) return
       const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
       const total = report.retried + report.ranAlone + report.parked
       if (total > 0) log.info({ ...report }, 'failed jobs run again')
     },
-    close: async (deadlineMs) => {
+    close: async ({ inboundMs, sendsMs }) => {
       // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
-      await Promise.race([worker.close(), new Promise((resolve) => setTimeout(resolve, deadlineMs).unref())])
+      const deadline = new Promise((resolve) => setTimeout(resolve, inboundMs).unref())
+      await Promise.all([Promise.race([worker.close(), deadline]), sends.close(sendsMs)])
     },
   }
 }

@@ -1,0 +1,79 @@
+/** Puts the sending together: rows that wait, rings for them, providers, and what keeps all of it moving. */
+import type { Kysely } from 'kysely'
+import type { Metrics } from '../../api/metrics.ts'
+import type { Config } from '../../config.ts'
+import type { ProviderName } from '../../core/event.ts'
+import type { EventStore } from '../../db/event-store.ts'
+import type { Database } from '../../db/schema.ts'
+import type { Logger } from '../../logger.ts'
+import { createSenders, type Senders } from '../../providers/index.ts'
+import type { QueueBackend } from '../../queue/backend.ts'
+import { createOutboundProducer } from '../../queue/outbound-producer.ts'
+import { createSendLookup } from '../../worker/send-lookup.ts'
+import { createSendSweep } from '../../worker/send-sweep.ts'
+import { createSendWorker } from '../../worker/send-worker.ts'
+import { observeSends } from './observers.ts'
+
+export type SendServiceDeps = {
+  config: Config
+  db: Kysely<Database>
+  backend: QueueBackend
+  /** Takes what a look-up has found. */
+  store: EventStore
+  metrics: Metrics
+  log: Logger
+  stop: AbortSignal
+}
+
+export type SendService = {
+  /** To be called every second. */
+  sweep(): Promise<void>
+  /** Asks providers what became of messages; to be called every few seconds. */
+  lookUp(): Promise<void>
+  close(deadlineMs: number): Promise<void>
+}
+
+/** Calls at a time: at a quarter of a second for each, more than Meta takes from one number. */
+const MAX_CALLS = 100
+
+export function startSendService(deps: SendServiceDeps): SendService {
+  const { config, db, backend, store, metrics, log, stop } = deps
+  const senders = createSenders({
+    meta: config.meta,
+    twilio: config.twilio,
+    publicUrl: config.http.publicUrl,
+  })
+  const worker = createSendWorker({
+    backend,
+    db,
+    senders,
+    concurrency: Math.min(config.worker.concurrency, MAX_CALLS),
+    observer: observeSends(metrics, log),
+    stop,
+  })
+  const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
+  const sweep = createSendSweep({ db, producer, credentials: credentialsOf(senders) })
+  const lookup = createSendLookup({ db, store, senders })
+  worker.run().catch((err) => log.error({ err }, 'send worker ended'))
+
+  return {
+    sweep: async () => {
+      const report = await sweep.runOnce()
+      if (report === undefined) return
+      if (report.lost > 0) log.warn({ messages: report.lost }, 'sends without outcome, now unknown')
+      if (report.expired > 0)
+        log.warn({ messages: report.expired }, 'messages not sent within a day, now failed')
+    },
+    lookUp: async () => {
+      const found = await lookup.runOnce(stop)
+      if (found > 0) log.info({ messages: found }, 'unknown sends found at the provider')
+    },
+    close: (deadlineMs) => worker.close(deadlineMs),
+  }
+}
+
+function credentialsOf(senders: Senders): Partial<Record<ProviderName, string>> {
+  return Object.fromEntries(
+    Object.entries(senders).map(([provider, { credential }]) => [provider, credential]),
+  )
+}

@@ -1,0 +1,122 @@
+/**
+ * Asks a provider that keeps a list of what it has sent (Twilio) for messages whose outcome is unknown. Exactly one match
+ * is the message: it goes through the batch writer as a status with our callback_id, like one that had come by itself.
+ * No match proves nothing, and several tell nothing.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Kysely } from 'kysely'
+import { EVENT_VERSION, type ProviderName } from '../core/event.ts'
+import { statusJobId } from '../core/job-id.ts'
+import type { EventStore } from '../db/event-store.ts'
+import { holdLease } from '../db/leases.ts'
+import { takeUnknownSends, type UnknownSend, withoutOwnMessages } from '../db/outbound-lookup.ts'
+import type { Database } from '../db/schema.ts'
+import type { StatusItem } from '../db/store-item.ts'
+import type { Senders } from '../providers/index.ts'
+import type { Sender, SentMessage } from '../providers/sender.ts'
+
+export type SendLookupDeps = { db: Kysely<Database>; store: EventStore; senders: Senders; now?: () => number }
+
+export type SendLookup = {
+  /** One process does it at a time. To be called every few seconds. Returns how many messages were found. */
+  runOnce(signal: AbortSignal): Promise<number>
+}
+
+const MAX_MESSAGES_A_RUN = 5
+const CALL_TIMEOUT_MS = 10_000
+/** Longer than the calls of one run may take. */
+const LEASE_MS = 60_000
+/** Two clocks: the database's at the claim, the provider's at the message. */
+const CLOCK_TOLERANCE_MS = 30_000
+/** From the claim to the end of the longest call. */
+const LONGEST_SEND_MS = 20_000
+
+export function createSendLookup(deps: SendLookupDeps): SendLookup {
+  const holder = randomUUID()
+  return {
+    runOnce: async (signal) => {
+      const { db, senders } = deps
+      const askable = Object.entries(senders).filter(([, sender]) => sender.findSent !== undefined)
+      if (askable.length === 0) return 0
+      if (!(await holdLease(db, { name: 'send-lookup', holder, durationMs: LEASE_MS }))) return 0
+      let found = 0
+      for (const [provider, sender] of askable)
+        found += await lookUpAll(deps, provider as ProviderName, sender, signal)
+      return found
+    },
+  }
+}
+
+async function lookUpAll(
+  deps: SendLookupDeps,
+  provider: ProviderName,
+  sender: Sender,
+  signal: AbortSignal,
+): Promise<number> {
+  let found = 0
+  for (const message of await takeUnknownSends(deps.db, provider, MAX_MESSAGES_A_RUN)) {
+    if (signal.aborted) break
+    const sent = await findOne(deps.db, sender, message, signal)
+    if (sent === undefined) continue
+    await deps.store.store(statusItem(provider, message, sent, deps.now?.() ?? Date.now()))
+    found++
+  }
+  return found
+}
+
+async function findOne(
+  db: Kysely<Database>,
+  sender: Sender,
+  { business_number, recipient, text, sending_since }: UnknownSend,
+  signal: AbortSignal,
+): Promise<SentMessage | undefined> {
+  const since = sending_since.getTime()
+  const candidates = await sender.findSent?.(
+    {
+      business_number,
+      recipient,
+      text,
+      after: new Date(since - CLOCK_TOLERANCE_MS),
+      before: new Date(since + LONGEST_SEND_MS + CLOCK_TOLERANCE_MS),
+    },
+    AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
+  )
+  if (candidates === undefined) return undefined
+  const free = await withoutOwnMessages(
+    db,
+    candidates.map((candidate) => candidate.wa_message_id),
+  )
+  const [only, ...others] = candidates.filter((candidate) => free.has(candidate.wa_message_id))
+  return others.length === 0 ? only : undefined
+}
+
+function statusItem(
+  provider: ProviderName,
+  { business_number, callback_id }: UnknownSend,
+  sent: SentMessage,
+  received_at: number,
+): StatusItem {
+  const { wa_message_id, status, account, errors, payload } = sent
+  const known = { provider, wa_message_id, ...(account === undefined ? {} : { account }) }
+  return {
+    job_id: statusJobId(wa_message_id, status),
+    event: {
+      v: EVENT_VERSION,
+      kind: 'status',
+      ...known,
+      received_at,
+      business_number,
+      field: 'lookup',
+      payload,
+    },
+    fact: {
+      kind: 'status',
+      ...known,
+      business_number: sent.business_number || business_number,
+      status,
+      participant: '',
+      callback_id,
+      ...(errors === undefined ? {} : { errors }),
+    },
+  }
+}

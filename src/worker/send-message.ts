@@ -1,0 +1,96 @@
+/** One send: the call to the provider, and its outcome into the row. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Kysely } from 'kysely'
+import type { SendResult } from '../core/outbound.ts'
+import type { Claim } from '../db/outbound-claim.ts'
+import { type Settled, settleSend } from '../db/outbound-settle.ts'
+import type { Database } from '../db/schema.ts'
+import type { Senders } from '../providers/index.ts'
+
+export type SendDeps = {
+  db: Kysely<Database>
+  senders: Senders
+  /** Aborts when a call that is under way has to end. */
+  cutOff: AbortSignal
+  callTimeoutMs?: number | undefined
+  /** The outcome cannot be stored: tried again until it can, or the process ends. */
+  onUnsettled(err: unknown, messageId: string): void
+}
+
+export type SendReport = {
+  message_id: string
+  provider: string
+  attempt: number
+  result: SendResult['kind']
+  settled: Settled
+  code?: number | string
+  durationMs: number
+}
+
+/** Longer than undici tries to connect (10 s): a connection that cannot be made is not taken for a lost answer. */
+const CALL_TIMEOUT_MS = 15_000
+/** A process that stood still between its claim and the call does not call any more: the sweep may have given it up. */
+const MAX_CLAIM_AGE_MS = 5_000
+/** An outcome that cannot be stored for so long is left to the sweep. */
+const SETTLE_TIMEOUT_MS = 5 * 60_000
+const MAX_SETTLE_DELAY_MS = 2_000
+
+/** `claimedAt`: performance.now() before the claim. @throws when the outcome could not be stored. */
+export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: number): Promise<SendReport> {
+  const { message, attempt } = claim
+  const startedAt = performance.now()
+  const result = await call(deps, claim, claimedAt)
+  const settled = await settle(deps, claim, result)
+  return {
+    message_id: message.message_id,
+    provider: message.provider,
+    attempt,
+    result: result.kind,
+    settled,
+    ...('error' in result ? { code: result.error.code } : {}),
+    durationMs: performance.now() - startedAt,
+  }
+}
+
+async function call(
+  { senders, cutOff, callTimeoutMs = CALL_TIMEOUT_MS }: SendDeps,
+  { message }: Claim,
+  claimedAt: number,
+): Promise<SendResult> {
+  const sender = senders[message.provider]
+  if (sender === undefined) return { kind: 'stop_sender', error: notConfigured(message.provider) }
+  if (cutOff.aborted || performance.now() - claimedAt > MAX_CLAIM_AGE_MS) return NOT_CALLED
+  return sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
+}
+
+/** Until it is stored the outcome is known only here, so this does not give up easily. */
+async function settle(
+  { db, senders, onUnsettled }: SendDeps,
+  claim: Claim,
+  result: SendResult,
+): Promise<Settled> {
+  const { message } = claim
+  const credential = senders[message.provider]?.credential ?? ''
+  const giveUpAt = performance.now() + SETTLE_TIMEOUT_MS
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await settleSend(db, claim, result, credential)
+    } catch (err) {
+      onUnsettled(err, message.message_id)
+      if (performance.now() > giveUpAt) throw err
+      await delay(Math.min(MAX_SETTLE_DELAY_MS, 100 * 2 ** Math.min(attempt, 10)))
+    }
+  }
+}
+
+const NOT_CALLED: SendResult = {
+  kind: 'not_sent',
+  scope: 'conversation',
+  delayMs: 0,
+  error: { code: 'not_called', message: 'the worker did not come to the call' },
+}
+
+function notConfigured(provider: string) {
+  const missing = provider === 'meta' ? 'META_ACCESS_TOKEN' : 'TWILIO_ACCOUNT_SID'
+  return { code: 'not_configured', message: `${missing} is not set: set it, and restart the workers` }
+}

@@ -1,0 +1,46 @@
+/**
+ * Keeps messages of ours from staying where they are: gives up what a lost worker was sending, fails what waited for a
+ * day, and rings for everything whose turn it is. With the queue away, or emptied, this is what finds them.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Kysely } from 'kysely'
+import type { ProviderName } from '../core/event.ts'
+import { holdLease } from '../db/leases.ts'
+import { failExpired, findDueMessages, giveUpLostSends } from '../db/outbound-sweep.ts'
+import { findDueReceipts } from '../db/read-receipts.ts'
+import type { Database } from '../db/schema.ts'
+import { releaseOtherCredentials } from '../db/send-pauses.ts'
+import type { OutboundProducer } from '../queue/outbound-producer.ts'
+
+export type SendSweepDeps = {
+  db: Kysely<Database>
+  producer: OutboundProducer
+  /** Digests of what is configured here. */
+  credentials: Partial<Record<ProviderName, string>>
+}
+
+export type SendSweepReport = { lost: number; expired: number; rung: number }
+
+export type SendSweep = {
+  /** One process does it at a time; the others get undefined. To be called every second. */
+  runOnce(): Promise<SendSweepReport | undefined>
+}
+
+/** How long nobody sweeps after the sweeping process has died. */
+const LEASE_MS = 5_000
+const MAX_RECEIPTS = 100
+
+export function createSendSweep({ db, producer, credentials }: SendSweepDeps): SendSweep {
+  const holder = randomUUID()
+  return {
+    runOnce: async () => {
+      await releaseOtherCredentials(db, credentials)
+      if (!(await holdLease(db, { name: 'send-sweep', holder, durationMs: LEASE_MS }))) return undefined
+      const lost = await giveUpLostSends(db)
+      const expired = await failExpired(db)
+      const messageIds = await findDueMessages(db)
+      await producer.ring({ messageIds, receiptsOf: await findDueReceipts(db, MAX_RECEIPTS) })
+      return { lost, expired, rung: messageIds.length }
+    },
+  }
+}

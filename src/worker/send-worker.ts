@@ -1,0 +1,144 @@
+/**
+ * The consumer of the queue `outbound`: a job is a ring for a conversation that has something to send.
+ *
+ * It sends what waits there, oldest first, until nothing does, and leaves the rest to others: what is being sent elsewhere,
+ * backs off or is stopped gets its ring from the sweep. So a job can be lost, doubled or late without harm; what is sent,
+ * and how often, only the rows decide.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Job, Worker } from 'bullmq'
+import type { Kysely } from 'kysely'
+import { claimNext } from '../db/outbound-claim.ts'
+import type { Database } from '../db/schema.ts'
+import { isUnavailable } from '../db/unavailable.ts'
+import type { Senders } from '../providers/index.ts'
+import type { QueueBackend } from '../queue/backend.ts'
+import { OUTBOUND_JOB_VERSION, type OutboundJob } from '../queue/outbound-producer.ts'
+import { sendReadReceipt } from './read-receipt.ts'
+import { type SendReport, sendMessage } from './send-message.ts'
+
+export type SendWorkerObserver = {
+  onSend(report: SendReport): void
+  /** A message that cannot be sent as it is, and was not tried. */
+  onUnsendable(messageId: string, code: number | string): void
+  /** The outcome of a call cannot be stored: tried again until it can, or the process ends. */
+  onUnsettled(err: unknown, messageId: string): void
+  /** Once for each pause, with what stands in the way. */
+  onPause(err: unknown, pauseMs: number): void
+  /** A job that ended with an error; the sweep rings again. */
+  onFailed(err: Error, jobId: string | undefined): void
+}
+
+export type SendWorkerDeps = {
+  backend: QueueBackend
+  db: Kysely<Database>
+  senders: Senders
+  concurrency: number
+  observer: SendWorkerObserver
+  /** Aborts when the process is to stop: nothing is claimed from here on. */
+  stop: AbortSignal
+  /** A call that takes longer ends as unknown. */
+  callTimeoutMs?: number
+}
+
+export type SendWorker = {
+  run(): Promise<void>
+  /**
+   * Waits for the calls under way until the deadline. What is cut off is `unknown`: stored in the last moment, or by the
+   * sweep of another worker.
+   */
+  close(deadlineMs: number): Promise<void>
+}
+
+/** How long the queue pauses when the database is away. */
+const PAUSE_MS = 1_000
+/** Few wait here for a number that has sent as much as it may; the others make room for other numbers. */
+const MAX_WAITING = 4
+const MAX_WAIT_MS = 1_000
+/** So that those who wait do not all come back at the same moment. */
+const WAIT_SPREAD_MS = 50
+/** What is left of the deadline for storing what was cut off. */
+const STORE_CUT_OFF_MS = 500
+
+/** Not started: call `run()`. */
+export function createSendWorker(deps: SendWorkerDeps): SendWorker {
+  const { backend, observer } = deps
+  const queue = backend.createQueue('outbound')
+  const cutOff = new AbortController()
+  const sendConversation = createConversationSender(deps, cutOff.signal)
+  let pausedUntil = 0
+
+  async function processJob({ data }: Job<OutboundJob>): Promise<void> {
+    if (data.v !== OUTBOUND_JOB_VERSION) throw new Error(`job format version ${String(data.v)} is not known`)
+    if (deps.stop.aborted) return
+    try {
+      if (data.kind === 'send') await sendConversation(data.message_id)
+      else await sendReadReceipt(deps, data.conversation_id, cutOff.signal)
+    } catch (err) {
+      if (!isUnavailable(err)) throw err
+      await pause(err)
+    }
+  }
+
+  /** Only the rows say what there is to do, so without them the queue waits. */
+  async function pause(err: unknown): Promise<never> {
+    if (performance.now() >= pausedUntil) {
+      pausedUntil = performance.now() + PAUSE_MS
+      observer.onPause(err, PAUSE_MS)
+      await queue.rateLimit(PAUSE_MS)
+    }
+    throw Worker.RateLimitError()
+  }
+
+  const worker = backend.createWorker('outbound', processJob, { concurrency: deps.concurrency })
+  worker.on('failed', (job, err) => observer.onFailed(err, job?.id))
+  return {
+    run: () => worker.run(),
+    close: async (deadlineMs) => {
+      const timer = setTimeout(
+        () => cutOff.abort(new Error('the worker was stopped before the provider answered')),
+        Math.max(0, deadlineMs - STORE_CUT_OFF_MS),
+      )
+      // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
+      await Promise.race([worker.close(), delay(deadlineMs, undefined, { ref: false })])
+      clearTimeout(timer)
+    },
+  }
+}
+
+/** Sends what waits in the conversation of a message. @throws when the database does not answer. */
+function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
+  const { db, senders, observer, stop, callTimeoutMs } = deps
+  const onUnsettled = (err: unknown, messageId: string) => observer.onUnsettled(err, messageId)
+  let waiting = 0
+
+  async function waitForToken(ms: number): Promise<void> {
+    waiting++
+    await delay(ms + Math.random() * WAIT_SPREAD_MS, undefined, { signal: stop }).catch(() => {})
+    waiting--
+  }
+
+  return async (messageId: string): Promise<void> => {
+    const startedAt = performance.now()
+    while (!stop.aborted) {
+      const claimedAt = performance.now()
+      const outcome = await claimNext(db, messageId)
+      switch (outcome.kind) {
+        case 'claimed':
+          observer.onSend(
+            await sendMessage({ db, senders, cutOff, onUnsettled, callTimeoutMs }, outcome.claim, claimedAt),
+          )
+          break
+        case 'unsendable':
+          observer.onUnsendable(outcome.message_id, outcome.error.code)
+          break
+        case 'limited':
+          if (waiting >= MAX_WAITING || performance.now() - startedAt > MAX_WAIT_MS) return
+          await waitForToken(outcome.waitMs)
+          break
+        default:
+          return
+      }
+    }
+  }
+}

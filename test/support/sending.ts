@@ -1,0 +1,165 @@
+/** Sending in this process, on a real queue and database, to fake providers over real HTTP. */
+import type { Kysely } from 'kysely'
+import type { Database } from '../../src/db/schema.ts'
+import { runEvery } from '../../src/lifecycle.ts'
+import { createSenders } from '../../src/providers/index.ts'
+import type { QueueBackend } from '../../src/queue/backend.ts'
+import { createOutboundProducer, type OutboundProducer } from '../../src/queue/outbound-producer.ts'
+import { migrateQueueSchema, openPostgresBackend } from '../../src/queue/postgres-backend.ts'
+import { openRedisBackend } from '../../src/queue/redis-backend.ts'
+import type { SendReport } from '../../src/worker/send-message.ts'
+import { createSendSweep } from '../../src/worker/send-sweep.ts'
+import { createSendWorker } from '../../src/worker/send-worker.ts'
+import { cleanUp } from './clean-up.ts'
+import { eventually } from './eventually.ts'
+import { type FakeMeta, startFakeMeta } from './fake-meta.ts'
+import { type FakeTwilio, startFakeTwilio, TWILIO_SENDING_ACCOUNT } from './fake-twilio.ts'
+import { createTestDatabase, type TestDatabase } from './postgres.ts'
+import { takeRedisUrl } from './redis.ts'
+import { TWILIO_AUTH_TOKEN } from './twilio-webhooks.ts'
+
+export type MessageRow = Awaited<ReturnType<Sending['message']>>
+
+export type Sending = {
+  database: TestDatabase
+  db: Kysely<Database>
+  backend: QueueBackend
+  meta: FakeMeta
+  twilio: FakeTwilio
+  producer: OutboundProducer
+  senders: ReturnType<typeof createSenders>
+  reports: SendReport[]
+  errors: unknown[]
+  /** Starts a worker with its sweep; gives what stops them. */
+  startWorker(options?: WorkerOptions): () => Promise<void>
+  message(id: string): Promise<SentRow>
+  messages(): Promise<SentRow[]>
+  /** Waits until the message has this status. */
+  hasStatus(id: string, status: string, options?: { timeoutMs?: number }): Promise<SentRow>
+  /** Makes the time since the claim of a message longer. */
+  age(id: string, ms: number): Promise<void>
+}
+
+export type WorkerOptions = {
+  accessToken?: string | undefined
+  concurrency?: number
+  callTimeoutMs?: number
+  /** Without it nothing rings but the test. */
+  sweeps?: boolean
+}
+
+type SentRow = {
+  id: string
+  conversation_id: string
+  status: string | null
+  wa_message_id: string | null
+  callback_id: string
+  error: { code: number | string; message: string }[] | null
+  not_before: Date | null
+  send_attempts: number
+  content: string | null
+}
+
+const META_TOKEN = 'test-token'
+
+/** Ended with the test. */
+export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending> {
+  const database = await createTestDatabase()
+  const { db } = database
+  const backend = await openBackend(kind, database)
+  const [meta, twilio] = await Promise.all([startFakeMeta(), startFakeTwilio()])
+  const reports: SendReport[] = []
+  const errors: unknown[] = []
+  const createAllSenders = (accessToken?: string) =>
+    createSenders({
+      meta: { accessToken, graphUrl: meta.graphUrl },
+      twilio: { accountSid: TWILIO_SENDING_ACCOUNT, authTokens: [TWILIO_AUTH_TOKEN], apiUrl: twilio.url },
+      publicUrl: 'https://hooks.example.com',
+    })
+  const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
+  await backend.ready()
+
+  const messages = async (): Promise<SentRow[]> =>
+    (await database.pool.query(`SELECT * FROM chat_messages WHERE source = 'api' ORDER BY id`)).rows
+  const message = async (id: string): Promise<SentRow> => {
+    const row = (await messages()).find((candidate) => candidate.id === id)
+    if (row === undefined) throw new Error(`there is no message ${id}`)
+    return row
+  }
+  return {
+    database,
+    db,
+    backend,
+    meta,
+    twilio,
+    producer,
+    senders: createAllSenders(META_TOKEN),
+    reports,
+    errors,
+    messages,
+    message,
+    startWorker: (options = {}) => {
+      const { sweeps = true, concurrency = 20, callTimeoutMs } = options
+      const senders = createAllSenders('accessToken' in options ? options.accessToken : META_TOKEN)
+      const stop = new AbortController()
+      const worker = createSendWorker({
+        backend,
+        db,
+        senders,
+        concurrency,
+        stop: stop.signal,
+        ...(callTimeoutMs === undefined ? {} : { callTimeoutMs }),
+        observer: {
+          onSend: (report) => reports.push(report),
+          onUnsendable: () => {},
+          onUnsettled: (err) => errors.push(err),
+          onPause: (err) => errors.push(err),
+          onFailed: (err) => errors.push(err),
+        },
+      })
+      const credentials = Object.fromEntries(
+        Object.entries(senders).map(([name, it]) => [name, it.credential]),
+      )
+      const sweep = createSendSweep({ db, producer, credentials })
+      worker.run().catch(() => {})
+      const swept = sweeps
+        ? runEvery(
+            200,
+            () => sweep.runOnce(),
+            stop.signal,
+            (err) => errors.push(err),
+          )
+        : Promise.resolve()
+      const close = async () => {
+        stop.abort()
+        await Promise.all([worker.close(2_000), swept])
+      }
+      cleanUp(close)
+      return close
+    },
+    hasStatus: (id, status, options) =>
+      eventually(async () => {
+        const row = await message(id)
+        if (row.status !== status)
+          throw new Error(`message ${id} is ${row.status}, not ${status}: ${row.error?.[0]?.message}`)
+        return row
+      }, options),
+    age: async (id, ms) => {
+      await database.pool.query(
+        `UPDATE chat_messages SET sending_since = sending_since - $2 * interval '1 millisecond' WHERE id = $1`,
+        [id, ms],
+      )
+    },
+  }
+}
+
+async function openBackend(kind: 'redis' | 'postgres', database: TestDatabase): Promise<QueueBackend> {
+  const onError = () => {}
+  if (kind === 'postgres') await migrateQueueSchema(database.url)
+  const backend =
+    kind === 'postgres'
+      ? openPostgresBackend({ databaseUrl: database.url, onError })
+      : openRedisBackend({ redis: { url: await takeRedisUrl(), clusterNodes: [], sentinels: [] }, onError })
+  cleanUp(() => backend.close())
+  return backend
+}

@@ -1,0 +1,248 @@
+/** Sending on both queue backends: once, in order, within the limits, and with a true state at the end. */
+import { beforeEach, describe, expect, test } from 'vitest'
+import { createOutboundMessage } from '../../src/db/outbound.ts'
+import { readSendPauses } from '../../src/db/send-pauses.ts'
+import { eventually } from '../support/eventually.ts'
+import { metaError } from '../support/fake-meta.ts'
+import type { Behaviour } from '../support/fake-server.ts'
+import { orderText, outboundOptions, textRequest } from '../support/outbound.ts'
+import { hasRedis } from '../support/redis.ts'
+import { type Sending, startSending } from '../support/sending.ts'
+
+describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+  let sending: Sending
+
+  beforeEach(async () => {
+    sending = await startSending(backend)
+  })
+
+  const order = async (text = 'Hello', phone = '15551230001') => {
+    const id = await orderText(sending.db, text, { to: { phone } })
+    await sending.producer.ring({ messageIds: [id] })
+    return id
+  }
+  const textsSent = () => sending.meta.sent().map((body) => (body.text as { body: string }).body)
+  const jobCount = async () => {
+    const counts = await sending.backend.createQueue('outbound').getJobCounts()
+    return Object.values(counts).reduce((sum, count) => sum + count, 0)
+  }
+
+  test('50 equal requests at once, each of them rung, are one row and one call', async () => {
+    sending.startWorker()
+    sending.startWorker()
+    const options = outboundOptions({ idempotencyKey: 'key-1' })
+
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const outcome = await createOutboundMessage(sending.db, textRequest(), options)
+        if (outcome.kind !== 'refused') await sending.producer.ring({ messageIds: [outcome.message_id] })
+        return outcome
+      }),
+    )
+
+    const [first] = outcomes
+    const id = first !== undefined && 'message_id' in first ? first.message_id : ''
+    const row = await sending.hasStatus(id, 'accepted')
+    expect(row.wa_message_id).toBe(sending.meta.idOf(row.callback_id))
+    expect(await sending.messages()).toHaveLength(1)
+    await eventually(async () => expect(await jobCount()).toBe(0))
+    expect(sending.meta.sent()).toHaveLength(1)
+    // Also the same request once more, after the fact.
+    expect(await createOutboundMessage(sending.db, textRequest(), options)).toEqual({
+      kind: 'existing',
+      message_id: id,
+    })
+    await sending.producer.ring({ messageIds: [id] })
+    await sending.hasStatus(await order('after'), 'accepted')
+    expect(textsSent()).toEqual(['Hello', 'after'])
+  })
+
+  test('a job leaves nothing behind, so that the same message can be rung for again', async () => {
+    sending.meta.next(metaError(131056))
+    sending.startWorker({ sweeps: false })
+    const id = await order()
+    await sending.hasStatus(id, 'queued')
+    await eventually(async () => {
+      expect(sending.meta.sent()).toHaveLength(1)
+      expect(await jobCount()).toBe(0)
+    })
+
+    await eventually(async () => {
+      await sending.producer.ring({ messageIds: [id] })
+      expect((await sending.message(id)).status).toBe('accepted')
+    })
+  })
+
+  test('a conversation is sent in order also while the first message backs off; others do not wait', async () => {
+    let refusals = 0
+    sending.meta.always((call, exchange) => {
+      const isRefused = call.body.includes('"one"') && refusals++ < 2
+      return isRefused ? metaError(131056)(call, exchange) : exchange.succeed()
+    })
+    sending.startWorker()
+    const ids: string[] = []
+    for (const text of ['one', 'two', 'three']) ids.push(await order(text))
+    const other = await order('elsewhere', '15551230002')
+
+    await sending.hasStatus(other, 'accepted')
+    expect((await sending.message(ids[0] ?? '')).status).toBe('queued')
+    for (const id of ids) await sending.hasStatus(id, 'accepted')
+
+    expect(textsSent().filter((text) => text !== 'elsewhere')).toEqual(['one', 'one', 'one', 'two', 'three'])
+    const [first, second, third] = sending.meta.calls.filter((call) => call.body.includes('"one"'))
+    // 4^0 seconds, then 4^1.
+    expect(Number(second?.at) - Number(first?.at)).toBeGreaterThanOrEqual(990)
+    expect(Number(third?.at) - Number(second?.at)).toBeGreaterThanOrEqual(3_990)
+  })
+
+  test('a message that failed, or whose outcome is unknown, holds nobody back', async () => {
+    sending.meta.next(metaError(131047), (_, exchange) => exchange.cut())
+    sending.startWorker()
+    const ids: string[] = []
+    for (const text of ['refused', 'lost', 'third']) ids.push(await order(text))
+
+    await sending.hasStatus(ids[2] ?? '', 'accepted')
+
+    expect(textsSent()).toEqual(['refused', 'lost', 'third'])
+    expect((await sending.messages()).map((row) => row.status)).toEqual(['failed', 'unknown', 'accepted'])
+  })
+
+  /** What may have been sent is never sent again by itself, however often somebody rings and sweeps. */
+  test.each<[string, Behaviour, string | number]>([
+    ['the connection is cut after the request', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
+    ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
+    ['nobody answers', () => {}, 'timeout'],
+    ['HTTP 500 without a code', (_, exchange) => exchange.answer(500, 'oops'), 'http_500'],
+    ['HTTP 502 of a proxy', (_, exchange) => exchange.answer(502, '<html>'), 'http_502'],
+    ['code 131000', metaError(131000, { status: 500 }), 131000],
+    ['code 2', metaError(2, { status: 503 }), 2],
+    ['200 without an id', (_, exchange) => exchange.answer(200, {}), 'no_message_id'],
+  ])('%s: unknown, and never sent again by itself', async (_, behaviour, code) => {
+    sending.meta.next(behaviour)
+    sending.startWorker({ callTimeoutMs: 500 })
+    const id = await order('once')
+
+    const row = await sending.hasStatus(id, 'unknown')
+    expect(row.error?.[0]?.code).toBe(code)
+    await sending.producer.ring({ messageIds: [id] })
+    await sending.hasStatus(await order('next'), 'accepted')
+
+    expect(textsSent()).toEqual(['once', 'next'])
+    expect((await sending.message(id)).status).toBe('unknown')
+  })
+
+  test('a connection cut before anything was read: unknown, because nobody can tell', async () => {
+    sending.meta.cutConnections(true)
+    sending.startWorker()
+    const id = await order()
+
+    await sending.hasStatus(id, 'unknown')
+    sending.meta.cutConnections(false)
+    await sending.hasStatus(await order('next'), 'accepted')
+
+    expect(textsSent()).toEqual(['next'])
+  })
+
+  test('a refused connection: back to the queue, and sent once when the provider is back', async () => {
+    await sending.meta.refuse()
+    sending.startWorker()
+    const id = await order()
+
+    await eventually(async () => expect((await sending.message(id)).error?.[0]?.code).toBe('ECONNREFUSED'))
+    await sending.meta.listen()
+
+    await sending.hasStatus(id, 'accepted')
+    expect(sending.meta.sent()).toHaveLength(1)
+    expect(await readSendPauses(sending.db)).toEqual([])
+  })
+
+  test.each([130429, 131057])('code %i: the number waits, then everything is sent', async (code) => {
+    sending.meta.next(metaError(code))
+    sending.startWorker()
+    const id = await order()
+
+    await eventually(async () =>
+      expect(await readSendPauses(sending.db)).toMatchObject([{ error: { code } }]),
+    )
+    await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
+    await sending.hasStatus(id, 'accepted')
+
+    expect(textsSent()).toEqual(['Hello', 'Hello'])
+    expect(await readSendPauses(sending.db)).toEqual([])
+  })
+
+  test('a refused token: the sender stops, one message tries when the time is over, another token is tried at once', async () => {
+    sending.meta.always(metaError(190, { status: 401 }))
+    const close = sending.startWorker()
+    const ids = await Promise.all(Array.from({ length: 10 }, (_, i) => order(`text ${i}`, `1555123000${i}`)))
+    await eventually(async () => {
+      expect(await readSendPauses(sending.db)).toMatchObject([{ failures: 1, error: { code: 190 } }])
+      expect((await sending.messages()).map((row) => row.status)).toEqual(ids.map(() => 'queued'))
+    })
+
+    const before = sending.meta.sent().length
+    await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
+    await eventually(async () =>
+      expect(await readSendPauses(sending.db)).toMatchObject([{ failures: 2, error: { code: 190 } }]),
+    )
+    expect(sending.meta.sent()).toHaveLength(before + 1)
+
+    await close()
+    sending.meta.always((_, exchange) => exchange.succeed())
+    sending.startWorker({ accessToken: 'another-token' })
+    for (const id of ids) await sending.hasStatus(id, 'accepted')
+    expect(await readSendPauses(sending.db)).toEqual([])
+  })
+
+  test('a provider without credentials: the message waits, and says what is missing', async () => {
+    const close = sending.startWorker({ accessToken: undefined })
+    const id = await order()
+    await eventually(async () =>
+      expect((await sending.message(id)).error?.[0]?.message).toContain('META_ACCESS_TOKEN'),
+    )
+    expect((await sending.message(id)).status).toBe('queued')
+    await close()
+
+    sending.startWorker()
+
+    await sending.hasStatus(id, 'accepted')
+  })
+
+  test('a number sends no more than its rate in any second', async () => {
+    await sending.database.pool.query(
+      `INSERT INTO send_buckets (provider, business_number, rate_per_second, tokens, refilled_at)
+       VALUES ('meta', '106540352240001', 20, 100, now())`,
+    )
+    sending.startWorker()
+    sending.startWorker()
+    const ids = await Promise.all(
+      Array.from({ length: 60 }, (_, i) => order(`text ${i}`, `155512300${String(i).padStart(2, '0')}`)),
+    )
+    for (const id of ids) await sending.hasStatus(id, 'accepted')
+
+    const times = sending.meta.calls.map((call) => call.at).sort((a, b) => a - b)
+    const busiest = Math.max(
+      ...times.map((from) => times.filter((at) => at >= from && at < from + 1_000).length),
+    )
+    expect(times).toHaveLength(60)
+    // The calls of one moment reach the server with some delay.
+    expect(busiest).toBeLessThanOrEqual(24)
+  })
+
+  test('a message that nobody rang for is found by the sweep', async () => {
+    sending.startWorker()
+    const id = await orderText(sending.db)
+
+    await sending.hasStatus(id, 'accepted')
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
+
+  test('a message that waited for a day fails and says so', async () => {
+    const id = await orderText(sending.db)
+    await sending.database.pool.query(`UPDATE chat_messages SET created_at = now() - interval '25 hours'`)
+    sending.startWorker()
+
+    expect((await sending.hasStatus(id, 'failed')).error?.[0]?.code).toBe('expired')
+    expect(sending.meta.sent()).toEqual([])
+  })
+})
