@@ -125,7 +125,7 @@ export function contenderNamed(name: ContenderName): Contender {
 /** Each contender once, and each workload with whoever runs code of its own in it. */
 export function isInQuickRun({ name }: Contender, workload: WorkloadName): boolean {
   if (workload === 'single' || name === 'redis') return true
-  return name === 'direct' && ['batch10', 'mix', 'large-table'].includes(workload)
+  return name === 'direct' && ['mix', 'large-table'].includes(workload)
 }
 
 /** Whether the workload says anything about the contender: who has no database does not notice how it fares. */

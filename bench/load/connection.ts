@@ -26,7 +26,7 @@ export type ConnectionEvents = {
 export function openConnection(port: number, events: ConnectionEvents): Promise<Connection> {
   let text = ''
   let reason = 'closed by the receiver'
-  let isClosing = false
+  let isOpen = false
   const buffer = Buffer.allocUnsafe(READ_BUFFER_BYTES)
 
   const onRead = (bytes: number): boolean => {
@@ -47,17 +47,20 @@ export function openConnection(port: number, events: ConnectionEvents): Promise<
     onread: { buffer, callback: onRead },
   })
   const close = () => {
-    isClosing = true
+    isOpen = false
     socket.destroy()
   }
   return new Promise((resolve, reject) => {
-    socket.once('connect', () => resolve({ send: (request) => socket.write(request), close }))
+    socket.once('connect', () => {
+      isOpen = true
+      resolve({ send: (request) => socket.write(request), close })
+    })
     socket.on('error', (err) => {
       reason = err.message
       reject(err)
     })
     socket.once('close', () => {
-      if (!isClosing) events.onClose(reason)
+      if (isOpen) events.onClose(reason)
     })
   })
 }

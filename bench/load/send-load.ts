@@ -55,7 +55,7 @@ export async function sendLoad(
     }
     // A paced request waits for nobody.
     if (perSecond !== undefined && !isOpening && lines.size < MAX_CONNECTIONS && schedule.isDue(now)) {
-      void addLine()
+      addLine().catch(fail)
     }
     if (schedule.isOver(now) && tally.answered() >= schedule.taken()) end()
   }
@@ -79,7 +79,7 @@ export async function sendLoad(
       },
       onLost: (position, reason) => tally.refuse(position, reason),
       onGone: fail,
-    }).catch(fail)
+    })
     isOpening = false
   }
 
