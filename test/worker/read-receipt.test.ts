@@ -1,0 +1,76 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { writeBatch } from '../../src/db/batch-writer.ts'
+import { requestReadReceipt } from '../../src/db/outbound.ts'
+import { eventually } from '../support/eventually.ts'
+import { messageItem } from '../support/facts.ts'
+import { hasRedis } from '../support/redis.ts'
+import { type Sending, startSending } from '../support/sending.ts'
+
+describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+  let sending: Sending
+
+  beforeEach(async () => {
+    sending = await startSending(backend)
+  })
+
+  const receive = async (...ids: string[]) => {
+    await writeBatch(
+      sending.db,
+      ids.map((id) => messageItem(id)),
+    )
+    return sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
+  }
+  const request = async (conversationId: string, messageId: string) => {
+    const isNew = await requestReadReceipt(sending.db, conversationId, messageId)
+    await sending.producer.ring({ receiptsOf: isNew ? [conversationId] : [] })
+    return isNew
+  }
+
+  test('the provider hears of the newest message that was read, once', async () => {
+    sending.startWorker()
+    const rows = await receive('wamid.A', 'wamid.B', 'wamid.C')
+    const [conversationId, second] = [String(rows[0]?.conversation_id), String(rows[1]?.id)]
+
+    expect(await request(conversationId, second)).toBe(true)
+    await eventually(() => expect(sending.meta.read()).toEqual(['wamid.B']))
+    expect(await request(conversationId, second)).toBe(false)
+    expect(await request(conversationId, String(rows[0]?.id))).toBe(false)
+    expect(await request(conversationId, String(rows[2]?.id))).toBe(true)
+
+    await eventually(() => expect(sending.meta.read()).toEqual(['wamid.B', 'wamid.C']))
+    expect(sending.meta.sent()).toEqual([])
+  })
+
+  test('a receipt that did not get through is tried again, also when nobody rings', async () => {
+    await sending.meta.refuse()
+    sending.startWorker()
+    const [row] = await receive('wamid.A')
+    await request(String(row?.conversation_id), String(row?.id))
+    await eventually(async () =>
+      expect(await sending.db.selectFrom('read_receipts').select('attempts').execute()).toEqual([
+        { attempts: 1 },
+      ]),
+    )
+    await sending.meta.listen()
+
+    await sending.database.pool.query("UPDATE read_receipts SET not_before = now() - interval '5 seconds'")
+
+    await eventually(() => expect(sending.meta.read()).toEqual(['wamid.A']))
+    await eventually(async () => {
+      const [receipt] = await sending.db.selectFrom('read_receipts').selectAll().execute()
+      expect(receipt).toMatchObject({ settled_at: expect.any(Date), error: null })
+    })
+  })
+
+  test('nothing is to be told of what we sent, of an empty conversation, and of Twilio', async () => {
+    await writeBatch(sending.db, [
+      messageItem('wamid.A', { direction: 'outbound', source: 'echo' }),
+      messageItem(`SM${'1'.repeat(32)}`, { provider: 'twilio', business_number: '15550001234' }),
+    ])
+    const rows = await sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
+
+    for (const row of rows)
+      expect(await requestReadReceipt(sending.db, row.conversation_id, row.id)).toBe(false)
+    expect(await requestReadReceipt(sending.db, '999', '999')).toBe(false)
+  })
+})

@@ -1,0 +1,223 @@
+/** What becomes of a send whose outcome somebody else knows: statuses, echoes, the provider's list. */
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { InboundJob } from '../../src/core/event.ts'
+import { writeBatch } from '../../src/db/batch-writer.ts'
+import { createEventStore } from '../../src/db/event-store.ts'
+import { normalize } from '../../src/providers/index.ts'
+import { parseMetaWebhook } from '../../src/providers/meta/parse.ts'
+import { createSendLookup } from '../../src/worker/send-lookup.ts'
+import { eventually } from '../support/eventually.ts'
+import { metaEchoOf, metaError, metaStatusOf } from '../support/fake-meta.ts'
+import { holding } from '../support/fake-server.ts'
+import { META_CUSTOMER_PHONE, wamid } from '../support/meta-webhooks.ts'
+import { orderText } from '../support/outbound.ts'
+import { hasRedis } from '../support/redis.ts'
+import { type Sending, startSending } from '../support/sending.ts'
+
+const MINUTE = 60_000
+
+describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+  let sending: Sending
+
+  beforeEach(async () => {
+    sending = await startSending(backend)
+  })
+
+  const store = (jobs: readonly InboundJob[]) =>
+    writeBatch(
+      sending.db,
+      jobs.map((job) => ({ ...job, fact: normalize(job.event) })),
+    )
+  const deliver = (body: string) => store(parseMetaWebhook(Buffer.from(body), Date.now()))
+  const order = async (text = 'Hello', options: Parameters<typeof orderText>[2] = {}) => {
+    const id = await orderText(sending.db, text, options)
+    await sending.producer.ring({ messageIds: [id] })
+    return id
+  }
+  const rows = async () =>
+    (await sending.database.pool.query('SELECT id, wa_message_id, status FROM chat_messages ORDER BY id'))
+      .rows
+
+  test('statuses before the response: one row, its status is kept when the response comes', async () => {
+    const held = holding()
+    sending.meta.acceptAs('wamid.A')
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const id = await order()
+    await held.reached()
+    const { callback_id } = await sending.message(id)
+
+    await deliver(metaStatusOf('wamid.A', 'delivered', callback_id))
+    await deliver(metaStatusOf('wamid.A', 'sent', callback_id))
+    expect(await sending.message(id)).toMatchObject({ wa_message_id: 'wamid.A', status: 'delivered' })
+    held.release()
+
+    await eventually(() =>
+      expect(sending.reports).toMatchObject([{ result: 'accepted', settled: 'accepted' }]),
+    )
+    expect(await rows()).toEqual([{ id, wa_message_id: 'wamid.A', status: 'delivered' }])
+  })
+
+  test('an echo before the response: one row, ours, and the echo in quarantine', async () => {
+    const held = holding()
+    sending.meta.acceptAs('wamid.A')
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const id = await order()
+    await held.reached()
+
+    await deliver(metaEchoOf('wamid.A', META_CUSTOMER_PHONE, 'Hello'))
+    expect(await rows()).toHaveLength(2)
+    held.release()
+
+    await sending.hasStatus(id, 'sent')
+    expect(await rows()).toEqual([{ id, wa_message_id: 'wamid.A', status: 'sent' }])
+    const quarantined = await sending.db.selectFrom('chat_messages_duplicates').select('kept_id').execute()
+    expect(quarantined).toEqual([{ kept_id: id }])
+  })
+
+  test('an echo and statuses of a send whose response was lost: resolved, and never sent again', async () => {
+    sending.meta.acceptAs('wamid.A')
+    sending.meta.next((_, exchange) => exchange.cut())
+    sending.startWorker()
+    const id = await order()
+    const { callback_id } = await sending.hasStatus(id, 'unknown')
+
+    await deliver(metaEchoOf('wamid.A', META_CUSTOMER_PHONE, 'Hello'))
+    await deliver(metaStatusOf('wamid.A', 'read', callback_id))
+
+    expect(await rows()).toEqual([{ id, wa_message_id: 'wamid.A', status: 'read' }])
+    expect((await sending.message(id)).error).toBeNull()
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
+
+  test('a status for a message that Meta said it had not sent: it is not sent a second time', async () => {
+    sending.meta.next(metaError(131056))
+    sending.startWorker({ sweeps: false })
+    const id = await order()
+    await eventually(async () => expect((await sending.message(id)).error?.[0]?.code).toBe(131056))
+    const { callback_id } = await sending.message(id)
+
+    await deliver(metaStatusOf('wamid.A', 'delivered', callback_id))
+    await sending.database.pool.query('UPDATE chat_messages SET not_before = NULL')
+    await sending.producer.ring({ messageIds: [id] })
+    await sending.hasStatus(await order('next'), 'accepted')
+
+    expect(await sending.message(id)).toMatchObject({ wa_message_id: 'wamid.A', status: 'delivered' })
+    expect(sending.meta.sent()).toHaveLength(2)
+  })
+
+  test('the same id for two messages: the first has it, the second is unknown', async () => {
+    const id = wamid()
+    sending.meta.acceptAs(id)
+    sending.meta.acceptAs(id)
+    sending.startWorker()
+    const first = await order('one')
+    const second = await order('two')
+
+    await sending.hasStatus(first, 'accepted')
+    expect((await sending.hasStatus(second, 'unknown')).error?.[0]?.code).toBe('wa_message_id_taken')
+    expect(await rows()).toMatchObject([{ wa_message_id: id }, { wa_message_id: null }])
+    expect(sending.meta.sent()).toHaveLength(2)
+  })
+
+  test('a claim whose worker is gone: unknown after a minute, and what comes later still counts', async () => {
+    const held = holding()
+    sending.meta.acceptAs('wamid.A')
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const id = await order()
+    await held.reached()
+
+    await sending.age(id, MINUTE)
+    expect((await sending.hasStatus(id, 'unknown')).error?.[0]?.code).toBe('lost')
+    held.release()
+
+    await sending.hasStatus(id, 'accepted')
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
+
+  test('"not sent" for a claim that was given up: failed, not queued, because somebody may have sent it again', async () => {
+    const held = holding(metaError(131056))
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const id = await order()
+    await held.reached()
+    await sending.age(id, MINUTE)
+    await sending.hasStatus(id, 'unknown')
+
+    held.release()
+
+    expect((await sending.hasStatus(id, 'failed')).error?.[0]?.code).toBe(131056)
+    await sending.hasStatus(await order('next'), 'accepted')
+    expect(sending.meta.sent()).toHaveLength(2)
+  })
+
+  describe('a lost response of Twilio', () => {
+    const lookUp = async () => {
+      await sending.database.pool.query(
+        "UPDATE chat_messages SET sending_since = sending_since - interval '3 minutes', looked_up_at = NULL",
+      )
+      for (const message of sending.twilio.messages)
+        message.date_created = new Date(Date.parse(String(message.date_created)) - 3 * MINUTE).toUTCString()
+      const lookup = createSendLookup({
+        db: sending.db,
+        store: createEventStore({ db: sending.db }),
+        senders: sending.senders,
+      })
+      return lookup.runOnce(new AbortController().signal)
+    }
+    const loseAnswer = (text: string, { isTaken = true } = {}) => {
+      sending.twilio.next((call, exchange) => {
+        if (isTaken) sending.twilio.take(call)
+        exchange.cut()
+      })
+      return order(text, { provider: 'twilio' })
+    }
+
+    test('is found in its list of messages, with its status', async () => {
+      sending.startWorker()
+      await sending.hasStatus(await order('Hello', { provider: 'twilio' }), 'accepted')
+      const id = await loseAnswer('Hello')
+      await sending.hasStatus(id, 'unknown')
+      const [taken] = sending.twilio.messages
+      if (taken) taken.status = 'delivered'
+
+      expect(await lookUp()).toBe(1)
+
+      expect(await sending.message(id)).toMatchObject({ wa_message_id: taken?.sid, status: 'delivered' })
+      expect(sending.twilio.sent()).toHaveLength(2)
+    })
+
+    test('stays unknown when the list has nothing: that proves nothing', async () => {
+      sending.startWorker()
+      const id = await loseAnswer('Hello', { isTaken: false })
+      await sending.hasStatus(id, 'unknown')
+
+      expect(await lookUp()).toBe(0)
+      expect((await sending.message(id)).status).toBe('unknown')
+    })
+
+    test('stays unknown when the list has two that it could be', async () => {
+      sending.startWorker()
+      const id = await loseAnswer('Hello')
+      await sending.hasStatus(id, 'unknown')
+      const [taken] = sending.twilio.messages
+      if (taken) sending.twilio.messages.unshift({ ...taken, sid: `SM${'1'.repeat(32)}` })
+
+      expect(await lookUp()).toBe(0)
+      expect((await sending.message(id)).status).toBe('unknown')
+    })
+
+    test('stays unknown when two messages of ours could be the one in the list', async () => {
+      sending.startWorker()
+      const first = await loseAnswer('Hello', { isTaken: false })
+      await sending.hasStatus(first, 'unknown')
+      const second = await loseAnswer('Hello')
+      await sending.hasStatus(second, 'unknown')
+
+      expect(await lookUp()).toBe(0)
+      expect((await sending.messages()).map((row) => row.status)).toEqual(['unknown', 'unknown'])
+    })
+  })
+})
