@@ -22,6 +22,8 @@ export type TestService = {
   api: CapturedProcess
   workers: CapturedProcess[]
   startWorker(): Promise<CapturedProcess>
+  /** On the same port; for when the first one has ended. */
+  startApi(): Promise<CapturedProcess>
   /** Signs as Meta does. */
   deliver(body: string | Buffer): Promise<HttpResponse>
   count(table: string): Promise<number>
@@ -67,6 +69,11 @@ export async function startService({
     await worker.waitForOutput(/"msg":"ready"/)
     return worker
   }
+  const startApi = async () => {
+    const next = startCli(['api'], { env: variables })
+    await next.waitForOutput(/"msg":"ready"/)
+    return next
+  }
   await Promise.all([
     api.waitForOutput(/"msg":"ready"/),
     ...Array.from({ length: workers }, () => startWorker()),
@@ -80,6 +87,7 @@ export async function startService({
     api,
     workers: running,
     startWorker,
+    startApi,
     deliver: (body) =>
       send(`${url}/webhooks/meta`, { method: 'POST', headers: metaHeaders(body), body: body.toString() }),
     count: async (table) =>
