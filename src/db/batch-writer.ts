@@ -27,13 +27,22 @@ import {
 } from './store-item.ts'
 import { writeWebhookEvents } from './webhook-events.ts'
 
+export type WriteOptions = {
+  /** Whether the outcomes go into the totals; false for events that were counted when they came. */
+  isCounted?: boolean
+}
+
 /**
  * Stores a batch and returns each item's outcome, in order. All or nothing: when it throws, nothing of the batch is
  * stored, unless only a step after the commit failed, which is safe to repeat with the whole batch.
  * @throws the driver's error; `classifyWriteFailure` says what it means.
  */
-export async function writeBatch(db: Kysely<Database>, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
-  const outcomes = await db.transaction().execute((trx) => writeInTransaction(trx, items))
+export async function writeBatch(
+  db: Kysely<Database>,
+  items: readonly StoreItem[],
+  options: WriteOptions = {},
+): Promise<FinalOutcome[]> {
+  const outcomes = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
   await identifyByCallback(db, facts)
   await applyStatuses(
@@ -46,6 +55,7 @@ export async function writeBatch(db: Kysely<Database>, items: readonly StoreItem
 async function writeInTransaction(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
+  { isCounted = true }: WriteOptions,
 ): Promise<FinalOutcome[]> {
   const messages = items.filter(isMessageItem)
   const outcomes = new Map<StoreItem, FinalOutcome>()
@@ -54,7 +64,7 @@ async function writeInTransaction(
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
-  await addCounts(trx, countOutcomes(inOrder))
+  if (isCounted) await addCounts(trx, countOutcomes(inOrder))
   return inOrder
 }
 

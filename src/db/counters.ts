@@ -12,7 +12,7 @@ export async function addCounts(
   trx: Transaction<Database> | Kysely<Database>,
   counts: Partial<Record<Counter, number>>,
 ): Promise<void> {
-  const names = COUNTERS.filter((name) => (counts[name] ?? 0) > 0).sort()
+  const names = COUNTERS.filter((name) => (counts[name] ?? 0) !== 0).sort()
   if (names.length === 0) return
   const shard = Math.floor(Math.random() * SHARDS)
   await sql`

@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../core/batcher.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
-import { writeBatch } from './batch-writer.ts'
+import { type WriteOptions, writeBatch } from './batch-writer.ts'
 import type { Database } from './schema.ts'
 import { classifyWriteFailure, sqlStateOf } from './sql-state.ts'
 import { parkedItem, type StoreItem } from './store-item.ts'
@@ -27,7 +27,7 @@ export type EventStore = {
   drain(): Promise<void>
 }
 
-export type EventStoreOptions = {
+export type EventStoreOptions = WriteOptions & {
   db: Kysely<Database>
   /** Called after each write with the number of items and the time it took. */
   onBatch?: (items: number, durationMs: number) => void
@@ -41,10 +41,14 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024
 /** Deadlocks and vanished rows are rare and end by themselves; more tries than this mean something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
 
-export function createEventStore({ db, onBatch }: EventStoreOptions): EventStore {
+type Target = { db: Kysely<Database>; options: WriteOptions }
+
+export function createEventStore({ db, onBatch, ...options }: EventStoreOptions): EventStore {
+  const target = { db, options }
+
   async function run(items: StoreItem[]): Promise<StoreResult[]> {
     const startedAt = performance.now()
-    const results = await storeItems(db, items)
+    const results = await storeItems(target, items)
     onBatch?.(items.length, performance.now() - startedAt)
     return results
   }
@@ -65,25 +69,28 @@ export function createEventStore({ db, onBatch }: EventStoreOptions): EventStore
   }
 }
 
-async function storeItems(db: Kysely<Database>, items: readonly StoreItem[]): Promise<StoreResult[]> {
+async function storeItems(target: Target, items: readonly StoreItem[]): Promise<StoreResult[]> {
   try {
-    const outcomes = await writeWithConflictRetries(db, items)
+    const outcomes = await writeWithConflictRetries(target, items)
     return outcomes.map((outcome) => ({ outcome }))
   } catch (cause) {
     if (classifyWriteFailure(cause) !== 'data') return items.map(() => ({ outcome: 'retry', cause }))
     const [only] = items
-    if (items.length === 1 && only !== undefined) return [await storeRefused(db, only, cause)]
+    if (items.length === 1 && only !== undefined) return [await storeRefused(target, only, cause)]
     const half = Math.ceil(items.length / 2)
-    return [...(await storeItems(db, items.slice(0, half))), ...(await storeItems(db, items.slice(half)))]
+    return [
+      ...(await storeItems(target, items.slice(0, half))),
+      ...(await storeItems(target, items.slice(half))),
+    ]
   }
 }
 
 /** An item whose data PostgreSQL refused: first without jsonb, then as a parked event, which has bytes only. */
-async function storeRefused(db: Kysely<Database>, item: StoreItem, cause: unknown): Promise<StoreResult> {
+async function storeRefused(target: Target, item: StoreItem, cause: unknown): Promise<StoreResult> {
   if (item.withoutJsonb === true && item.fact.kind === 'parked') return { outcome: 'retry', cause }
   const bytesOnly = { ...item, withoutJsonb: true }
   const next = item.withoutJsonb === true ? parkedItem(bytesOnly, refusal(cause)) : bytesOnly
-  return (await storeItems(db, [next]))[0] as StoreResult
+  return (await storeItems(target, [next]))[0] as StoreResult
 }
 
 /** The message of a data error can quote the data, so only the SQLSTATE and the constraint are kept. */
@@ -97,12 +104,12 @@ function refusal(cause: unknown): string {
 }
 
 async function writeWithConflictRetries(
-  db: Kysely<Database>,
+  { db, options }: Target,
   items: readonly StoreItem[],
 ): Promise<FinalOutcome[]> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await writeBatch(db, items)
+      return await writeBatch(db, items, options)
     } catch (err) {
       if (classifyWriteFailure(err) !== 'conflict' || attempt > MAX_CONFLICT_RETRIES) throw err
       await delay(Math.random() * 20 * attempt)

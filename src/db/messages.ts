@@ -9,6 +9,7 @@ import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { keyText } from './contact-identifiers.ts'
+import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { Database } from './schema.ts'
 import type { MessageItem } from './store-item.ts'
@@ -22,25 +23,12 @@ type MessageRow = ReturnType<typeof messageRow>
 type ExistingRow = { wa_message_id: string; detail: number; provider: string; business_number: string }
 
 /** What a copy that knows more replaces. */
-const CONTENT_COLUMNS = {
+const REPLACED_COLUMNS = {
   source: 'text',
   detail: 'smallint',
-  message_type: 'text',
-  content: 'text',
   payload: 'jsonb',
   raw: 'bytea',
-  reply_to_wa_message_id: 'text',
-  target_wa_message_id: 'text',
-  forwarded: 'boolean',
-  frequently_forwarded: 'boolean',
-  referral: 'jsonb',
-  media_id: 'text',
-  media_url: 'text',
-  media_mime_type: 'text',
-  media_sha256: 'text',
-  media_filename: 'text',
-  media_voice: 'boolean',
-  media: 'jsonb',
+  ...CONTENT_COLUMNS,
 } as const
 
 const IDENTITY_COLUMNS = {
@@ -55,11 +43,10 @@ const IDENTITY_COLUMNS = {
   received_at: 'timestamptz',
 } as const
 
-const COLUMNS = { ...IDENTITY_COLUMNS, ...CONTENT_COLUMNS }
-const COLUMN_NAMES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[]
+const COLUMNS = { ...IDENTITY_COLUMNS, ...REPLACED_COLUMNS }
 
 /** `json_to_recordset` takes every row in one parameter, so the statement's text never changes. */
-const RECORD = COLUMN_NAMES.map((name) => `${name} ${recordType(COLUMNS[name])}`).join(', ')
+const RECORD = recordDefinition(COLUMNS)
 
 /** Stores each message once. Outcomes come in the order of `placed`. */
 export async function writeMessages(
@@ -102,8 +89,12 @@ const OTHER_NUMBER = 'wa_message_id is already stored for another business numbe
 async function insertMessages(trx: Transaction<Database>, rows: readonly MessageRow[]): Promise<Set<string>> {
   const result = await sql<{ wa_message_id: string }>`
     WITH inserted AS (
-      INSERT INTO chat_messages (${sql.raw(COLUMN_NAMES.join(', '))})
-      SELECT ${sql.raw(COLUMN_NAMES.map((name) => fromRecord(name)).join(', '))}
+      INSERT INTO chat_messages (${sql.raw(Object.keys(COLUMNS).join(', '))})
+      SELECT ${sql.raw(
+        Object.entries(COLUMNS)
+          .map(([name, type]) => fromRecord(name, type))
+          .join(', '),
+      )}
       FROM json_to_recordset(${JSON.stringify(rows)}::json) AS r(${sql.raw(RECORD)})
       ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> '' DO NOTHING
       RETURNING id, conversation_id, wa_message_id, least(sent_at, received_at) AS happened_at
@@ -174,10 +165,12 @@ async function lockExisting(
 }
 
 async function replaceContent(trx: Transaction<Database>, rows: readonly MessageRow[]): Promise<void> {
-  const names = Object.keys(CONTENT_COLUMNS) as (keyof typeof CONTENT_COLUMNS)[]
+  const replacements = Object.entries(REPLACED_COLUMNS).map(
+    ([name, type]) => `${name} = ${fromRecord(name, type)}`,
+  )
   await sql`
     WITH replaced AS (
-      UPDATE chat_messages m SET ${sql.raw(names.map((name) => `${name} = ${fromRecord(name)}`).join(', '))},
+      UPDATE chat_messages m SET ${sql.raw(replacements.join(', '))},
         sent_at = coalesce(r.sent_at, m.sent_at),
         status = coalesce(m.status, r.status),
         sender_contact_id = coalesce(r.sender_contact_id, m.sender_contact_id),
@@ -192,7 +185,6 @@ async function replaceContent(trx: Transaction<Database>, rows: readonly Message
 
 function messageRow({ item, conversation_id, sender_contact_id }: PlacedMessage) {
   const { fact, event } = item
-  const [media] = fact.media
   return {
     conversation_id,
     direction: fact.direction,
@@ -205,35 +197,11 @@ function messageRow({ item, conversation_id, sender_contact_id }: PlacedMessage)
     received_at: new Date(event.received_at),
     source: fact.source,
     detail: detailOf(fact.source, fact.is_placeholder),
-    message_type: textColumn(fact.message_type),
-    content: textColumn(fact.content),
     ...payloadColumns(item),
-    reply_to_wa_message_id: textColumn(fact.reply_to_wa_message_id),
-    target_wa_message_id: textColumn(fact.target_wa_message_id),
-    forwarded: fact.forwarded,
-    frequently_forwarded: fact.frequently_forwarded,
-    referral: jsonbColumn(item, fact.referral),
-    media_id: textColumn(media?.id),
-    media_url: textColumn(media?.url),
-    media_mime_type: textColumn(media?.mime_type),
-    media_sha256: textColumn(media?.sha256),
-    media_filename: textColumn(media?.filename),
-    media_voice: media?.voice ?? null,
-    media: fact.media.length > 1 ? jsonbColumn(item, JSON.stringify(fact.media)) : null,
+    ...contentColumns(item),
   }
 }
 
 function detail({ item }: PlacedMessage): number {
   return detailOf(item.fact.source, item.fact.is_placeholder)
-}
-
-/** jsonb and bytea travel as text inside the record. */
-function recordType(type: string): string {
-  return type === 'jsonb' || type === 'bytea' ? 'text' : type
-}
-
-function fromRecord(name: keyof typeof COLUMNS): string {
-  if (COLUMNS[name] === 'jsonb') return `r.${name}::jsonb`
-  if (COLUMNS[name] === 'bytea') return `decode(r.${name}, 'base64')`
-  return `r.${name}`
 }
