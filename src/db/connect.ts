@@ -2,6 +2,7 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import { Pool, type PoolConfig } from 'pg'
 import type { Database } from './schema.ts'
+import { giveUpSilentServer } from './silent-server.ts'
 
 /** A connection that the other side forgot is noticed after this long, and not after the two hours of the system. */
 const KEEP_ALIVE_DELAY_MS = 10_000
@@ -21,7 +22,7 @@ export type PoolOptions = {
   idleTimeoutMs?: number
   /** The server ends a statement after this long (SQLSTATE 57014). Behind PgBouncer use `queryTimeoutMs`. */
   statementTimeoutMs?: number
-  /** The client stops waiting after this long and closes the connection: also for a server that no longer answers. */
+  /** A server that says nothing for this long while it is asked is given up: see silent-server.ts. */
   queryTimeoutMs?: number
   /** The server ends a statement that waited this long for a lock (SQLSTATE 55P03). Not behind PgBouncer. */
   lockTimeoutMs?: number
@@ -40,6 +41,10 @@ export function createPool(options: PoolOptions): Pool {
   const pool = new Pool(poolConfig(options))
   // An 'error' event without listener would end the process, for a connection that nobody was using.
   pool.on('error', (err) => options.onError?.(err))
+  // The pool hears only idle connections. One that is lost between two statements of a transaction would end the process;
+  // whoever uses it learns of the loss from the next statement.
+  pool.on('connect', (client) => client.on('error', () => {}))
+  if (options.queryTimeoutMs !== undefined) giveUpSilentServer(pool, options.queryTimeoutMs)
   return pool
 }
 
@@ -58,7 +63,6 @@ function poolConfig(options: PoolOptions): PoolConfig {
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
     statement_timeout: options.statementTimeoutMs,
-    query_timeout: options.queryTimeoutMs,
     lock_timeout: options.lockTimeoutMs,
     idle_in_transaction_session_timeout: options.idleInTransactionTimeoutMs,
   }

@@ -42,10 +42,10 @@ export function workerSettings({ concurrency }: QueueWorkerOptions) {
   return {
     autorun: false,
     concurrency,
-    // A killed worker's jobs are picked up after about twice this. Shorter, and a busy event loop loses locks that it
-    // still needs; a job that then runs twice is caught by the database.
+    // A killed worker's jobs are picked up when their locks have run out and somebody looks: within the sum of the two.
+    // Shorter, and a busy event loop loses locks that it still needs; a job that then runs twice is caught by the database.
     lockDuration: 5_000,
-    stalledInterval: 5_000,
+    stalledInterval: 2_500,
     // Crashes that a job survives before it is failed, run alone and parked. Innocent jobs stall beside a poisonous one.
     maxStalledCount: 10,
     // How soon a worker that lost its backend tries again; BullMQ's 15 s would be most of an outage.

@@ -17,6 +17,8 @@ export type PostgresBackendOptions = {
 
 const CONNECT_TIMEOUT_MS = 2_000
 const PRODUCER_QUERY_TIMEOUT_MS = 1_200
+/** A connection whose other side is gone without a word is given up after this, and the query is tried on another one. */
+const QUERY_TIMEOUT_MS = 4_000
 const PRODUCER_CONNECTIONS = 4
 const WORKER_CONNECTIONS = 10
 /** Each running job takes a connection to end: more jobs than this only wait for one, and their locks with them. */
@@ -51,9 +53,10 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     ...extra,
   })
   const failFast = connection(PRODUCER_CONNECTIONS, { query_timeout: PRODUCER_QUERY_TIMEOUT_MS })
-  const patient = connection(DEFAULT_CONNECTIONS)
+  const patient = connection(DEFAULT_CONNECTIONS, { query_timeout: QUERY_TIMEOUT_MS })
   const working = connection(WORKER_CONNECTIONS, {
     connectionTimeoutMillis: WORKER_CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
     // What a worker takes and ends need not survive a crash of the server: the job is then run again, and the database
     // of messages knows it. What a producer adds must, and its connections wait for the disk.
     options: '-c synchronous_commit=off',

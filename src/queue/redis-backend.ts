@@ -27,8 +27,16 @@ export type RedisBackendOptions = {
 }
 
 const CONNECT_TIMEOUT_MS = 2_000
-/** A little more than the producer's own deadline, so that the deadline is what is seen and the socket is freed soon after. */
+/** A little more than the producer's own deadline, so that the deadline is what is seen and the command is freed soon after. */
 const COMMAND_TIMEOUT_MS = 1_200
+/**
+ * A connection that says nothing for so long while a command waits is closed and made anew: a time-out of the command alone
+ * leaves a connection whose other side is gone without a word in use, and a worker's commands have none.
+ */
+const PRODUCER_SILENCE_MS = 1_500
+const WORKER_SILENCE_MS = 4_000
+/** Longer than BullMQ waits for a job or an event to come: 10 s. */
+const WAITING_SILENCE_MS = 15_000
 const MAX_RECONNECT_DELAY_MS = 1_000
 
 /** Completed jobs are what the first net still recognises; Redis pays 1.8 kB of memory for each. */
@@ -46,8 +54,14 @@ const FAIL_FAST: ConnectionOptions = {
   enableOfflineQueue: false,
   maxRetriesPerRequest: 1,
   commandTimeout: COMMAND_TIMEOUT_MS,
+  socketTimeout: PRODUCER_SILENCE_MS,
 }
-const PATIENT: ConnectionOptions = { ...COMMON, maxRetriesPerRequest: null }
+const PATIENT: ConnectionOptions = {
+  ...COMMON,
+  maxRetriesPerRequest: null,
+  socketTimeout: WORKER_SILENCE_MS,
+}
+const WAITING: ConnectionOptions = { ...PATIENT, socketTimeout: WAITING_SILENCE_MS }
 
 export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
   const clients: (Redis | Cluster)[] = []
@@ -73,10 +87,10 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
           ...shared,
           ...workerSettings(options),
           removeOnComplete: KEEP_COMPLETED,
-          connection: connect(PATIENT),
+          connection: withWaitingCopies(connect(PATIENT)),
         }),
       ),
-    createQueueEvents: (name) => track(new QueueEvents(name, { ...shared, connection: connect(PATIENT) })),
+    createQueueEvents: (name) => track(new QueueEvents(name, { ...shared, connection: connect(WAITING) })),
     ping: async () => {
       await control.ping()
     },
@@ -90,6 +104,20 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
       for (const client of clients) client.disconnect()
     },
   }
+}
+
+/** BullMQ makes the connection on which a worker waits for jobs as a copy of the one that it is given. */
+function withWaitingCopies(client: Redis | Cluster): Redis | Cluster {
+  const waiting = { socketTimeout: WAITING_SILENCE_MS }
+  if (client instanceof Cluster) {
+    const duplicate = client.duplicate.bind(client)
+    client.duplicate = (nodes, options) =>
+      duplicate(nodes, { ...options, redisOptions: { ...options?.redisOptions, ...waiting } })
+  } else {
+    const duplicate = client.duplicate.bind(client)
+    client.duplicate = (options) => duplicate({ ...options, ...waiting })
+  }
+  return client
 }
 
 /** A single server, a cluster, or the primary that sentinels name; beside the last two the URL gives the credentials. */

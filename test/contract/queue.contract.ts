@@ -29,6 +29,8 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
     afterEach(async () => {
       proxy.thaw()
+      // What has died without a word would not be closed in order either.
+      proxy.cutSevered()
       await proxy.bringUp()
       await backend.close()
     })
@@ -186,6 +188,17 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
       await proxy.thaw()
       await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+    })
+
+    test('producer and worker go on after their connections have died without a word', async () => {
+      const { ran } = work(async () => 'stored')
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(ran).toEqual(['wamid.A']))
+
+      proxy.sever()
+
+      await eventually(() => producer.add([job('wamid.B')]), { timeoutMs: 10_000 })
+      await eventually(() => expect(ran).toContain('wamid.B'), { timeoutMs: 15_000 })
     })
 
     test('a worker goes on after the store was away', async () => {

@@ -16,6 +16,8 @@ export type TcpRelay = {
    * As when a firewall forgets its connections, or a machine loses its power.
    */
   sever(): void
+  /** Both sides of what was severed hear at last that it is over. */
+  cutSevered(): void
   /** From now on new connections go to this server. */
   redirect(targetUrl: string): void
   close(): Promise<void>
@@ -72,6 +74,12 @@ export async function openTcpRelay(targetUrl: string): Promise<TcpRelay> {
       for (const pair of pairs) {
         pair.isSevered = true
         hold(pair)
+      }
+    },
+    cutSevered: () => {
+      for (const pair of [...pairs].filter(({ isSevered }) => isSevered)) {
+        pairs.delete(pair)
+        destroy(pair)
       }
     },
     redirect: (newTargetUrl) => {

@@ -28,9 +28,15 @@ export type OpenStoresOptions = {
 }
 
 const POOL_CONNECTIONS = 10
-/** A write that takes longer than this is given up; its batch is retried. */
-const STATEMENT_TIMEOUT_MS = 30_000
-const QUERY_TIMEOUT_MS = 35_000
+/**
+ * A write that takes longer than this is given up; its batch is retried. Together with the pause before that, short enough
+ * to be at work again within 10 s of a connection's silent death.
+ */
+const STATEMENT_TIMEOUT_MS = 6_000
+/** Later than the server's own, so that nothing goes on there that was given up here. */
+const QUERY_TIMEOUT_MS = 7_000
+/** A process that stands still, or was cut off, in the middle of a transaction: others wait for its locks for this long. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 const QUEUE_CLOSE_TIMEOUT_MS = 1_000
 
 export async function openStores({ config, log, context, database }: OpenStoresOptions): Promise<Stores> {
@@ -43,6 +49,7 @@ export async function openStores({ config, log, context, database }: OpenStoresO
     max: POOL_CONNECTIONS,
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     queryTimeoutMs: QUERY_TIMEOUT_MS,
+    idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     onError: logConnectionErrors(log, 'database'),
   })
   const db = createDatabase(pool)
