@@ -35,6 +35,10 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'check that the unique index is valid and no message is stored twice',
     load: () => import('./verify.ts'),
   },
+  reprocess: {
+    summary: 'read stored messages and parked events again with this version',
+    load: () => import('./reprocess.ts'),
+  },
   simulate: {
     summary: 'send signed webhooks to a running service, then count what was stored',
     load: () => import('./simulate.ts'),
