@@ -2,7 +2,7 @@
  * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can be
  * had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
  */
-import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -12,7 +12,8 @@ import { findRedisServer } from './find-redis-server.ts'
 import { launchRedisServer, withRedis } from './redis-server.ts'
 import { createTemplateDatabase } from './template-database.ts'
 
-const PREFIX = 'wa-ingest-test-run-'
+/** Of a run, and of the process of one test file. */
+const TEMPORARY = /^wa-ingest-test-(?:run|file)-(\d+)-/
 
 type Server = { url: string; stop(): Promise<void> }
 
@@ -27,7 +28,7 @@ declare module 'vitest' {
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   removeLeftBehind()
-  const directory = mkdtempSync(path.join(tmpdir(), `${PREFIX}${process.pid}-`))
+  const directory = mkdtempSync(path.join(tmpdir(), `wa-ingest-test-run-${process.pid}-`))
   // The user that PostgreSQL runs as where we are root has to get in.
   chmodSync(directory, 0o755)
   // An interrupted run ends without its tear-down.
@@ -66,11 +67,14 @@ async function startRedis(directory: string): Promise<Server | undefined> {
   return undefined
 }
 
-/** The files of runs that were killed. */
+/** The files of runs that were killed; our own ones alone, because anybody may make a directory of such a name. */
 function removeLeftBehind(): void {
   for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(PREFIX) ? Number.parseInt(name.slice(PREFIX.length), 10) : 0
-    if (pid && !isAlive(pid)) removeRun(path.join(tmpdir(), name))
+    const pid = TEMPORARY.exec(name)?.[1]
+    if (!pid || isAlive(Number(pid))) continue
+    const directory = path.join(tmpdir(), name)
+    const stat = lstatSync(directory, { throwIfNoEntry: false })
+    if (stat?.isDirectory() && stat.uid === process.getuid?.()) removeRun(directory)
   }
 }
 
