@@ -4,6 +4,7 @@ import { isUnavailable } from '../db/unavailable.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { ApiRoute } from './api-route.ts'
 import { createChangeStreams } from './change-stream.ts'
+import { hasBody, isDeclaredJson, notJson } from './json-body.ts'
 import { describeApi } from './openapi.ts'
 import { ProblemError } from './problem.ts'
 import { changeRoutes } from './routes/changes.ts'
@@ -17,7 +18,7 @@ const MAX_BODY_BYTES = 1024 * 1024
 export function createApiRouter(deps: ApiDeps): Router {
   const routes = createApiRoutes(deps)
   const router = Router()
-  router.use(express.json({ limit: MAX_BODY_BYTES, type: isJson }))
+  router.use(express.json({ limit: MAX_BODY_BYTES, type: isDeclaredJson }))
   for (const { path, method, handler } of routes)
     router[method](path, refuseOtherBodies, whenAvailable(handler))
   for (const path of new Set(routes.map((route) => route.path)))
@@ -38,20 +39,9 @@ export function createApiRoutes(deps: ApiDeps): ApiRoute[] {
   return [...routes, document]
 }
 
-/** Also for `application/json; charset=…`, and nothing else: a form must never pass for JSON. */
-function isJson(req: { headers: { 'content-type'?: string | undefined } }): boolean {
-  const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
-  return mediaType.trim().toLowerCase() === 'application/json'
-}
-
 /** A body that was not read would pass for one that was not sent. */
 const refuseOtherBodies: RequestHandler = (req, _res, next) => {
-  const hasBody =
-    req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
-  if (!hasBody || isJson(req)) return next()
-  next(
-    new ProblemError({ status: 415, detail: 'Send the body as JSON, with Content-Type: application/json.' }),
-  )
+  next(hasBody(req) && !isDeclaredJson(req) ? notJson() : undefined)
 }
 
 function whenAvailable(handler: RequestHandler): RequestHandler {

@@ -15,6 +15,7 @@
  * A body has to be JSON in every case. Requests that read (GET, HEAD, OPTIONS) are free.
  */
 import type { Request, RequestHandler } from 'express'
+import { hasBody, isDeclaredJson, notJson } from './json-body.ts'
 import { ProblemError } from './problem.ts'
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
@@ -56,22 +57,6 @@ function isOurHost(origin: string, askedHost: string | undefined, publicHost: st
 function normalHost(protocol: string, host: string | undefined): string | undefined {
   const url = `${protocol}//${host}`
   return host !== undefined && URL.canParse(url) ? new URL(url).host : undefined
-}
-
-function hasBody(req: Request): boolean {
-  return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
-}
-
-function isDeclaredJson(req: Request): boolean {
-  const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
-  return mediaType.trim().toLowerCase() === 'application/json'
-}
-
-function notJson(): ProblemError {
-  return new ProblemError({
-    status: 415,
-    detail: 'Send the body as JSON, with Content-Type: application/json.',
-  })
 }
 
 function crossSite(): ProblemError {

@@ -1,0 +1,22 @@
+/** Bodies are JSON and say so: a form, which a page of any site can send, must never pass for it. */
+import type { IncomingMessage } from 'node:http'
+import { ProblemError } from './problem.ts'
+
+type WithHeaders = Pick<IncomingMessage, 'headers'>
+
+export function hasBody(req: WithHeaders): boolean {
+  return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
+}
+
+/** Also for `application/json; charset=…`. */
+export function isDeclaredJson(req: WithHeaders): boolean {
+  const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
+  return mediaType.trim().toLowerCase() === 'application/json'
+}
+
+export function notJson(): ProblemError {
+  return new ProblemError({
+    status: 415,
+    detail: 'Send the body as JSON, with Content-Type: application/json.',
+  })
+}
