@@ -1,5 +1,7 @@
 /** `npm run chaos`: breaks things around a real service, and counts what it kept. */
 import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { numberOption, type OptionValues, UsageError } from '../src/cli/command.ts'
 import { createProgress } from '../src/cli/progress.ts'
@@ -25,7 +27,7 @@ Usage: npm run chaos -- [options]
   --minutes M        of load in each scenario (its own length, 10 to 30 s)
   --short            a few scenarios, quickly, with patience for a busy machine: for CI
   --json FILE        the result as a JSON document
-  --logs DIR         keeps the logs of what broke its promise (chaos-logs)
+  --logs DIR         keeps the logs of what broke its promise (in the directory for temporary files)
   --list             what there is, with what is promised
   -h, --help         this text
 
@@ -130,7 +132,7 @@ function readSettings(values: OptionValues): Settings {
     seconds: minutes === undefined ? (isShort ? SHORT_SECONDS : undefined) : minutes * 60,
     patience: isShort ? SHORT_PATIENCE : 1,
     jsonFile: typeof values.json === 'string' ? values.json : undefined,
-    logDirectory: typeof values.logs === 'string' ? values.logs : 'chaos-logs',
+    logDirectory: typeof values.logs === 'string' ? values.logs : path.join(tmpdir(), 'wa-ingest-chaos-logs'),
   }
 }
 

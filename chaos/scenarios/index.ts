@@ -21,4 +21,4 @@ export const SCENARIOS: readonly Scenario[] = [
 ]
 
 /** What CI runs: quick ones, of every kind. */
-export const SHORT: readonly string[] = ['kill-api', 'redis-kill', 'postgres-terminations', 'status-race']
+export const SHORT: readonly string[] = ['kill-api', 'redis-kill', 'status-race']

@@ -1,6 +1,7 @@
 /** A Redis that dies, hangs, fills up, is emptied, or is set up wrong. */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
+import { openTcpRelay, type TcpRelay } from '../../test/support/tcp-relay.ts'
 import { readReadiness } from '../readiness.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { type RedisStore, startRedisStore } from '../world/redis-store.ts'
@@ -193,15 +194,14 @@ export const redisFailover: Scenario = {
   limits: { loss: 'measured' },
   async run(ctx) {
     const primary = redisOf(ctx)
-    const replica = await startReplica(ctx, primary)
+    const { replica, link } = await startReplica(ctx, primary)
     await ctx.pause(1 * SECOND)
     for (const worker of ctx.world.workers) worker.freeze()
-    replica.freeze()
+    link.freeze()
     await ctx.pause(1 * SECOND)
     const mayBeLost = await ctx.auditor.countMissing()
     await primary.end()
     await ctx.world.redisRelay?.takeDown()
-    replica.thaw()
     await replica.use((redis) => redis.call('REPLICAOF', 'NO', 'ONE'))
     ctx.world.redisRelay?.redirect(replica.url)
     await ctx.world.redisRelay?.bringUp()
@@ -253,14 +253,20 @@ async function reports(ctx: ScenarioContext, ...findings: RegExp[]): Promise<voi
   }
 }
 
-async function startReplica(ctx: ScenarioContext, primary: RedisStore): Promise<RedisStore> {
+/** Follows the primary through a relay, so that it can be cut off. */
+async function startReplica(
+  ctx: ScenarioContext,
+  primary: RedisStore,
+): Promise<{ replica: RedisStore; link: TcpRelay }> {
+  const link = await openTcpRelay(primary.url)
+  ctx.releases.add('link of the replica', () => link.close())
   const directory = path.join(ctx.world.directory, 'replica')
   mkdirSync(directory, { recursive: true })
-  const { port } = new URL(primary.url)
+  const { port } = new URL(link.url)
   const replica = await startRedisStore({ directory, args: ['--replicaof', '127.0.0.1', port] })
   ctx.releases.add('replica', () => replica.close())
   await ctx.until('the replica follows the primary', 20 * SECOND, () =>
     replica.use(async (redis) => /master_link_status:up/.test(await redis.info('replication'))),
   )
-  return replica
+  return { replica, link }
 }
