@@ -5,6 +5,8 @@ import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { BACKENDS } from '../world/world.ts'
 
 const SECOND = 1_000
+/** A process that swept and has ended holds the lease for a minute; then a failed job has rested, and is swept. */
+const LONGEST_SWEEP_MS = 90 * SECOND
 
 export const statusRace: Scenario = {
   name: 'status-race',
@@ -72,7 +74,7 @@ export const failedJob: Scenario = {
     ctx.check('jobs have failed', failed > 0)
     await ctx.load.redeliverAll()
     for (const worker of ctx.world.workers) await worker.start()
-    await ctx.until('failed jobs are run again by themselves', 60 * SECOND, async () => {
+    await ctx.until('failed jobs are run again by themselves', LONGEST_SWEEP_MS, async () => {
       return (await ctx.auditor.countMissing()) === 0
     })
   },
