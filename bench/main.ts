@@ -5,36 +5,61 @@ import { HELP, type Options, parseOptions } from './options.ts'
 import { drawChart } from './report/chart.ts'
 import { checkLoader } from './report/loader-check.ts'
 import { describeMachine } from './report/machine.ts'
+import { formatMarkdown } from './report/markdown.ts'
 import { formatProfiles } from './report/profiles.ts'
-import { summarise } from './report/results.ts'
+import { type Result, summarise } from './report/results.ts'
 import { formatResults } from './report/results-table.ts'
 import { createScreen } from './report/screen.ts'
 import { formatTargets } from './report/targets.ts'
-import { runBench } from './run-bench.ts'
+import { type BenchRun, runBench } from './run-bench.ts'
 
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 const EXIT_INTERRUPTED = 130
 
+/** One Ctrl-C arrives twice under npm: from the terminal, and forwarded. */
+const SECOND_SIGNAL_AFTER_MS = 500
+
+const ARGS = process.argv.slice(2)
 const QUICK_NOTE = 'A quick run: it shows whether everything works, and the numbers mean nothing.'
 
 async function main(): Promise<number> {
-  const options = parseOptions(process.argv.slice(2), process.env)
+  const options = parseOptions(ARGS, process.env)
   if (options === undefined) {
     print(HELP)
     return 0
   }
-  const interrupted = new AbortController()
-  // A second one ends us at once; whatever we have started ends with us.
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
-  const run = await runBench(options.settings, createScreen(process.stderr), interrupted.signal)
-  report(options, run)
-  if (interrupted.signal.aborted) return EXIT_INTERRUPTED
-  return run.failures.length > 0 ? EXIT_FAILURE : 0
+  const interrupted = signalFromTerminal()
+  const run = await runBench(options.settings, createScreen(process.stderr), interrupted)
+  const results = summarise(run.measurements)
+  report(options, run, results)
+  if (interrupted.aborted) return EXIT_INTERRUPTED
+  return run.failures.length > 0 || results.some(isBrokenPromise) ? EXIT_FAILURE : 0
 }
 
-function report({ settings, jsonFile, svgFile }: Options, run: Awaited<ReturnType<typeof runBench>>): void {
-  const results = summarise(run.measurements)
+/** Aborts at the first signal; a second one ends us at once, and whatever we have started ends with us. */
+function signalFromTerminal(): AbortSignal {
+  const controller = new AbortController()
+  let firstAt: number | undefined
+  const onSignal = () => {
+    firstAt ??= performance.now()
+    controller.abort()
+    if (performance.now() - firstAt > SECOND_SIGNAL_AFTER_MS) process.exit(EXIT_INTERRUPTED)
+  }
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, onSignal)
+  return controller.signal
+}
+
+/** What wa-ingest acknowledges is stored, and once; what the others do with theirs is their business. */
+function isBrokenPromise({ contender, lost, doubled }: Result): boolean {
+  return (contender === 'redis' || contender === 'postgres') && lost + doubled > 0
+}
+
+function report(
+  { settings, jsonFile, svgFile, markdownFile }: Options,
+  run: BenchRun,
+  results: readonly Result[],
+): void {
   const machine = describeMachine(run)
   const { profileDir } = settings
   const sections = [
@@ -50,6 +75,10 @@ function report({ settings, jsonFile, svgFile }: Options, run: Awaited<ReturnTyp
     writeFileSync(jsonFile, `${JSON.stringify({ results, machine, settings: numbers }, null, 2)}\n`)
   }
   if (svgFile !== undefined) writeFileSync(svgFile, drawChart(results))
+  if (markdownFile !== undefined) {
+    const command = ['npm run bench', ...(ARGS.length > 0 ? ['--', ...ARGS] : [])].join(' ')
+    writeFileSync(markdownFile, formatMarkdown({ results, machine, command, date: new Date() }))
+  }
 }
 
 function print(text: string): void {

@@ -11,6 +11,7 @@ export type Options = {
   settings: Settings
   jsonFile: string | undefined
   svgFile: string | undefined
+  markdownFile: string | undefined
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -32,6 +33,7 @@ const DEFINITIONS = {
   'data-dir': { type: 'string' },
   json: { type: 'string' },
   svg: { type: 'string' },
+  markdown: { type: 'string' },
 } as const
 
 const FULL = {
@@ -88,6 +90,7 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): O
     },
     jsonFile: resolved(values, 'json'),
     svgFile: resolved(values, 'svg'),
+    markdownFile: resolved(values, 'markdown'),
   }
 }
 
@@ -167,6 +170,7 @@ Options:
   --data-dir DIR    where PostgreSQL and Redis keep their data meanwhile; on a disk, not in memory (.data)
   --json FILE       write the results
   --svg FILE        draw a chart of them
+  --markdown FILE   write them as tables for the docs
   --quick           tiny numbers: shows only that everything works (under a minute)
   -h, --help        this text
 

@@ -58,6 +58,6 @@ export function number(value: number | null | undefined, digits: number): string
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
 
-function ratio(value: number | null, base: number | null | undefined): string {
+export function ratio(value: number | null, base: number | null | undefined): string {
   return value === null || !base ? '-' : (value / base).toFixed(2)
 }

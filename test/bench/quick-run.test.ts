@@ -17,8 +17,10 @@ describe.skipIf(!hasRedis)('npm run bench -- --quick', () => {
     'measures every contender and every workload, and finds everything stored once',
     async () => {
       const directory = createTempDirectory()
-      const [json, svg] = [path.join(directory, 'results.json'), path.join(directory, 'chart.svg')]
-      const args = ['--quick', '--json', json, '--svg', svg, '--data-dir', directory]
+      const [json = '', svg = '', markdown = ''] = ['json', 'svg', 'md'].map((end) =>
+        path.join(directory, `run.${end}`),
+      )
+      const args = ['--quick', '--json', json, '--svg', svg, '--markdown', markdown, '--data-dir', directory]
 
       const bench = startProcess(process.execPath, [path.join(PROJECT, 'bench/main.ts'), ...args], {
         cwd: PROJECT,
@@ -31,6 +33,7 @@ describe.skipIf(!hasRedis)('npm run bench -- --quick', () => {
       for (const result of results)
         expect(result, bench.output).toMatchObject({ lost: 0, doubled: 0, refused: 0 })
       expect(readFileSync(svg, 'utf8')).toContain('graphile-worker')
+      expect(readFileSync(markdown, 'utf8')).toContain('### large-table')
     },
     TIMEOUT_MS,
   )
