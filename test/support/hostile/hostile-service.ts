@@ -132,7 +132,7 @@ async function findMarks(service: TestService, since: Seen): Promise<{ findings:
   for (const table of Object.keys(since) as (keyof Seen)[]) {
     for (const { id, text, is_body } of await rowsSince(service, table, since[table])) {
       seen[table] = Number(id)
-      for (const mark of marksIn(text)) {
+      for (const mark of marksIn(text).keys()) {
         const { rows, bodies } = findings.get(mark) ?? { rows: 0, bodies: 0 }
         findings.set(mark, is_body ? { rows, bodies: bodies + 1 } : { rows: rows + 1, bodies })
       }

@@ -19,8 +19,10 @@ export function createMarker(): Marker {
   return { mark: () => `mk${next()}x`, unique: () => `q${next()}` }
 }
 
-/** Every mark in these bytes, once. */
-export function marksIn(bytes: Buffer | string): string[] {
+/** Every mark in these bytes, and in how many places it is. */
+export function marksIn(bytes: Buffer | string): Map<string, number> {
   const text = typeof bytes === 'string' ? bytes : bytes.toString('latin1')
-  return [...new Set(text.match(MARK) ?? [])]
+  const marks = new Map<string, number>()
+  for (const mark of text.match(MARK) ?? []) marks.set(mark, (marks.get(mark) ?? 0) + 1)
+  return marks
 }

@@ -1,0 +1,190 @@
+/**
+ * Signed and hostile: whatever stands in a signed body, the answer is 200, the service stays up, and every item is stored
+ * or parked exactly once. Real processes, on both queue backends.
+ *
+ * A failure prints fast-check's seed and path. More of it: WA_FUZZ_RUNS=2000 (60 unless given; up to 8 bodies each). The
+ * same again: WA_FUZZ_SEED=<seed>.
+ */
+import fc from 'fast-check'
+import { beforeAll, describe, expect, test } from 'vitest'
+import {
+  type HostileService,
+  type SignedBody,
+  startHostileService,
+} from '../support/hostile/hostile-service.ts'
+import { RESERVED_IDS } from '../support/hostile/hostile-texts.ts'
+import { createMarker, marksIn } from '../support/hostile/marks.ts'
+import { anyCase, type HostileBody, hostileBody } from '../support/hostile/mutations.ts'
+import { metaChange, metaMessage, metaStatus, metaWebhook } from '../support/meta-webhooks.ts'
+import { hasRedis } from '../support/redis.ts'
+import {
+  encodeTwilioForm,
+  type TwilioForm,
+  twilioMessage,
+  twilioSid,
+  twilioStatus,
+} from '../support/twilio-webhooks.ts'
+
+const SECOND = 1000
+const HOUR = 3600 * SECOND
+const FUZZ_RUNS = Number(process.env.WA_FUZZ_RUNS ?? 60)
+const FUZZ_SEED = process.env.WA_FUZZ_SEED
+const BODIES_PER_RUN = 8
+/** For each backend, unless the number of runs is given: on a slow machine there are fewer of them. */
+const FUZZ_TIME_MS = 10 * SECOND
+
+const BAD_ITEMS = [
+  null,
+  7,
+  'x',
+  [],
+  {},
+  true,
+  { id: 5 },
+  { id: '' },
+  { id: 'x'.repeat(600) },
+  { id: 'a\u0000' },
+]
+
+const marker = createMarker()
+
+describe.skipIf(!hasRedis)('with the queue on Redis', () => describeHostility('redis'))
+describe('with the queue on PostgreSQL', () => describeHostility('postgres'))
+
+function describeHostility(backend: 'redis' | 'postgres'): void {
+  let service: HostileService
+
+  beforeAll(async () => {
+    service = await startHostileService(backend)
+  })
+
+  const added = async (bodies: readonly SignedBody[]) => {
+    const before = await service.takeStock()
+    await expectAccountedFor(service, bodies, new Set())
+    const after = await service.takeStock()
+    return {
+      messages: after.chat_messages - before.chat_messages,
+      statuses: after.message_statuses - before.message_statuses,
+      events: after.webhook_events - before.webhook_events,
+    }
+  }
+
+  test('a thousand items, ten of them bad: 990 messages, ten parked, once', async () => {
+    const items = Array.from({ length: 1_000 }, (_, i) =>
+      i % 100 === 50 ? BAD_ITEMS[(i - 50) / 100] : metaMessage(),
+    )
+
+    expect(await added([metaBody({ messages: items })])).toEqual({ messages: 990, statuses: 0, events: 10 })
+  })
+
+  test('the same items many times in a body, and the body many times at once: each of them once', async () => {
+    const items = { messages: [metaMessage(), metaMessage()], statuses: [metaStatus(), null, { a: 1 }] }
+    const repeated = Object.fromEntries(
+      Object.entries(items).map(([name, list]) => [name, Array(50).fill(list).flat()]),
+    )
+
+    expect(await added(Array(20).fill(metaBody(repeated)))).toEqual({ messages: 2, statuses: 1, events: 2 })
+  })
+
+  test('more items than the receiver holds for a slow store: taken', async () => {
+    const items = Array.from({ length: 20_001 }, () => 'the same')
+
+    // The same content is the same event.
+    expect(await added([metaBody({ messages: items })])).toEqual({ messages: 0, statuses: 0, events: 1 })
+  })
+
+  test('ids that are keys of the queue or names of JavaScript: messages like others, and the queue lives on', async () => {
+    const count = RESERVED_IDS.length
+    const bodies = [
+      metaBody({ messages: RESERVED_IDS.map((id) => metaMessage({ id })) }),
+      metaBody({ statuses: RESERVED_IDS.map((id) => metaStatus({ id })) }),
+      metaBody({ statuses: RESERVED_IDS.map((status) => metaStatus({ id: 'wamid.words', status })) }),
+      ...RESERVED_IDS.map((id) => twilioForm(twilioStatus('sent', { MessageSid: `${id} of Twilio` }))),
+      twilioForm(twilioMessage({ MessageSid: twilioSid(4_711) })),
+    ]
+
+    expect(await added(bodies)).toEqual({ messages: count + 1, statuses: 3 * count, events: 0 })
+  })
+
+  test('ids that differ only in what PostgreSQL cannot store: parked, each by itself', async () => {
+    const ids = ['\u0000', '\ud800', '\ud801', '\udc00'].map((character) => `wamid.${character}`)
+    const messages = ids.map((id) => metaMessage({ id }))
+
+    expect(await added([metaBody({ messages })])).toEqual({ messages: 0, statuses: 0, events: ids.length })
+  })
+
+  test(
+    'mutated webhooks: every item in one row, and a second pass adds nothing',
+    async () => {
+      const knownIds = new Set<string>()
+      await fc.assert(
+        fc.asyncProperty(fc.array(anyCase, { minLength: 1, maxLength: BODIES_PER_RUN }), async (cases) => {
+          const bodies = cases.map((testCase) => hostileBody(testCase, marker))
+          await expectAccountedFor(service, bodies, knownIds)
+        }),
+        {
+          numRuns: FUZZ_RUNS,
+          ...(FUZZ_SEED === undefined ? {} : { seed: Number(FUZZ_SEED) }),
+          ...(process.env.WA_FUZZ_RUNS === undefined ? { interruptAfterTimeLimit: FUZZ_TIME_MS } : {}),
+        },
+      )
+    },
+    HOUR,
+  )
+
+  test('after all of it both processes run, nothing was logged as an error, and no job is left', async () => {
+    await service.settle()
+    await service.expectUnharmed()
+  })
+}
+
+/** `knownIds`: JSON texts of the ids that other bodies have had; those of these are added. */
+async function expectAccountedFor(
+  service: HostileService,
+  bodies: readonly (SignedBody & Partial<HostileBody>)[],
+  knownIds: Set<string>,
+): Promise<void> {
+  const ok = bodies.map(() => 200)
+  expect(await service.sendAll(bodies)).toEqual(ok)
+  await service.settle()
+  await expectEveryMarkOnce(service, bodies, knownIds)
+
+  await service.forgetCompletedJobs()
+  const before = await service.takeStock()
+  expect(await service.sendAll(bodies)).toEqual(ok)
+  await service.settle()
+  expect(await service.takeStock()).toEqual(before)
+}
+
+async function expectEveryMarkOnce(
+  service: HostileService,
+  bodies: readonly (SignedBody & Partial<HostileBody>)[],
+  knownIds: Set<string>,
+): Promise<void> {
+  const findings = await service.findMarks()
+  for (const { bytes, ids } of bodies) {
+    for (const [mark, places] of marksIn(bytes)) {
+      const own = ids?.get(mark) ?? []
+      const { rows, bodies: kept } = findings.get(mark) ?? { rows: 0, bodies: 0 }
+      // A second message under a known id is a duplicate, whatever else it says.
+      const isDuplicate = own.some((id) => knownIds.has(id))
+      const isLost = rows + kept === 0 && !isDuplicate
+      const isDoubled = rows > places || kept > 1
+      if (isLost || isDoubled)
+        throw new Error(`${mark} is in ${rows} rows and ${kept} bodies: ${excerpt(bytes)}`)
+      for (const id of own) knownIds.add(id)
+    }
+  }
+}
+
+function excerpt(bytes: Buffer): string {
+  return bytes.toString().slice(0, 3_000)
+}
+
+function metaBody(value: Record<string, unknown>): SignedBody {
+  return { format: 'meta', bytes: Buffer.from(JSON.stringify(metaWebhook([metaChange(value)]))) }
+}
+
+function twilioForm(form: TwilioForm): SignedBody {
+  return { format: 'twilio-form', bytes: encodeTwilioForm(form) }
+}
