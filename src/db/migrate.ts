@@ -7,8 +7,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
-import { Migrator } from 'kysely/migration'
+import { type Migration, Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
+import { type Adoption, type AdoptOptions, adoptOldTables, findAdoptable } from './adopt.ts'
 import type { Database } from './schema.ts'
 
 /** Names of their own: the database may belong to an application that uses Kysely's migrator too. */
@@ -21,6 +22,8 @@ const LOCK_RETRY_MS = 200
 
 export type MigrateOptions = {
   signal?: AbortSignal
+  /** How tables of another system are taken over. Absent: they are refused, so that only a person decides it. */
+  adopt?: AdoptOptions
   /** Called once if another process is migrating this database. */
   onWait?: () => void
 }
@@ -28,6 +31,8 @@ export type MigrateOptions = {
 export type MigrateResult = {
   /** Names of the migrations that this call ran; empty: the database was current. */
   applied: string[]
+  /** What was taken over. */
+  adopted?: Adoption
 }
 
 /** A database that this version cannot work with as it is; the message says what to do. */
@@ -47,7 +52,7 @@ export async function migrateToLatest(
   return db.connection().execute(async (connection) => {
     await takeLock(connection, options)
     try {
-      return await runMigrations(connection)
+      return await runMigrations(connection, options)
     } finally {
       await sql`SELECT pg_advisory_unlock(${LOCK_ID})`.execute(connection)
     }
@@ -102,17 +107,44 @@ async function takeLock(db: Kysely<Database>, { signal, onWait }: MigrateOptions
   }
 }
 
-async function runMigrations(db: Kysely<Database>): Promise<MigrateResult> {
-  assertNoUnknownMigration(await findAppliedMigrations(db))
+async function runMigrations(
+  db: Kysely<Database>,
+  { adopt, signal }: MigrateOptions,
+): Promise<MigrateResult> {
+  const applied = await findAppliedMigrations(db)
+  assertNoUnknownMigration(applied)
+  const schema = await currentSchema(db)
+  const { present, old } = applied.length > 0 ? NOTHING_THERE : await findAdoptable(db, schema)
+  if (present.length === 0) return { applied: await migrate(db, schema, migrations) }
+  if (old.length > 0 && adopt === undefined) {
+    throw new SchemaError(
+      `the database has tables of another system (${old.join(', ')}); to take them over run: npx wa-ingest migrate`,
+    )
+  }
+  const adopted = await adoptOldTables(db, schema, adopt ?? {}, signal)
+  if (adopt?.isDryRun === true) return { applied: [], adopted }
+  // The tables are what all migrations make; what is left to do is to say so.
+  const names = Object.keys(migrations)
+  const nothing = Object.fromEntries(names.map((name) => [name, { up: async () => {} }]))
+  return { applied: await migrate(db, schema, nothing), adopted }
+}
+
+const NOTHING_THERE = { present: [], old: [] }
+
+async function migrate(
+  db: Kysely<Database>,
+  schema: string,
+  wanted: Record<string, Migration>,
+): Promise<string[]> {
   const migrator = new Migrator({
     db,
-    provider: { getMigrations: async () => migrations },
+    provider: { getMigrations: async () => wanted },
     migrationTableName: MIGRATION_TABLE,
     migrationLockTableName: MIGRATION_LOCK_TABLE,
-    migrationTableSchema: await currentSchema(db),
+    migrationTableSchema: schema,
   })
   const { error, results = [] } = await migrator.migrateToLatest()
-  if (error === undefined) return { applied: results.map(({ migrationName }) => migrationName) }
+  if (error === undefined) return results.map(({ migrationName }) => migrationName)
   const failed = results.find(({ status }) => status === 'Error')?.migrationName
   const reason = error instanceof Error ? error.message : String(error)
   throw new SchemaError(failed === undefined ? reason : `migration ${failed} failed: ${reason}`, {

@@ -1,5 +1,5 @@
 /** Running SQL whose text depends on somebody else's table, on a connection of either driver. */
-import { CompiledQuery, type Kysely } from 'kysely'
+import { CompiledQuery, type QueryResult as KyselyResult } from 'kysely'
 import type { ClientBase, QueryResultRow } from 'pg'
 
 export type QueryResult<Row> = {
@@ -21,7 +21,10 @@ export function queryWithClient(client: Pick<ClientBase, 'query'>): Query {
   }
 }
 
-export function queryWithKysely<Tables>(db: Kysely<Tables>): Query {
+/** Kysely, or a transaction of it, whatever tables it knows. */
+type Executor = { executeQuery<Row>(query: CompiledQuery<Row>): Promise<KyselyResult<Row>> }
+
+export function queryWithKysely(db: Executor): Query {
   return async <Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) => {
     const { rows, numAffectedRows } = await db.executeQuery<Row>(CompiledQuery.raw(text, [...values]))
     return { rows, count: Number(numAffectedRows ?? rows.length) }

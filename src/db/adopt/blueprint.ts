@@ -1,0 +1,88 @@
+/**
+ * The tables as the migrations make them.
+ *
+ * The migrations are the only place that says what the tables are. So they are run in a schema of their own, to be read
+ * there and rolled back; or, for tables that a database lacks, to be moved from there to where they belong.
+ */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import { migrations } from '../../../migrations/index.ts'
+import { quoteName } from '../dedupe/identifier.ts'
+import { type Query, queryWithKysely } from '../dedupe/query.ts'
+import type { Database } from '../schema.ts'
+import { sqlStateOf } from '../sql-state.ts'
+import { AdoptionError } from './adoption-error.ts'
+import { readShapes, type TableShape } from './shape.ts'
+
+const SCHEMA = 'wa_ingest_blueprint'
+const INSUFFICIENT_PRIVILEGE = '42501'
+
+/** Every table of the newest schema, by name. Changes nothing. */
+export async function readBlueprint(db: Kysely<Database>): Promise<Map<string, TableShape>> {
+  const undo = new Error('undo')
+  let shapes = new Map<string, TableShape>()
+  try {
+    await db.transaction().execute(async (trx) => {
+      await runMigrations(trx)
+      shapes = await readShapes(queryWithKysely(trx), SCHEMA)
+      throw undo
+    })
+  } catch (err) {
+    if (sqlStateOf(err) === INSUFFICIENT_PRIVILEGE) throw mayNotMakeSchemas(err)
+    if (err !== undo) throw err
+  }
+  return shapes
+}
+
+/**
+ * Makes the tables that are missing in `schema`, with everything that belongs to them, and the functions. Foreign keys of
+ * theirs to tables that are there already are to be added afterwards: those may not have their key yet.
+ */
+export async function createMissingTables(
+  db: Kysely<Database>,
+  schema: string,
+  isMissing: (table: string) => boolean,
+): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await runMigrations(trx)
+    const query = queryWithKysely(trx)
+    const shapes = await readShapes(query, SCHEMA)
+    for (const { name, constraints } of shapes.values()) {
+      if (!isMissing(name)) continue
+      for (const { kind, name: constraint, target } of constraints) {
+        if (kind === 'f' && target !== null && !isMissing(target))
+          await query(`ALTER TABLE ${SCHEMA}.${quoteName(name)} DROP CONSTRAINT ${quoteName(constraint)}`)
+      }
+      await query(`ALTER TABLE ${SCHEMA}.${quoteName(name)} SET SCHEMA ${quoteName(schema)}`)
+    }
+    await moveFunctions(query, schema)
+    await query(`DROP SCHEMA ${SCHEMA} CASCADE`)
+  })
+}
+
+function mayNotMakeSchemas(cause: unknown): AdoptionError {
+  return new AdoptionError(
+    [
+      'this role may not make schemas in this database; as its owner run: GRANT CREATE ON DATABASE <database> TO <role>',
+    ],
+    { cause },
+  )
+}
+
+async function runMigrations(trx: Transaction<Database>): Promise<void> {
+  await sql.raw(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`).execute(trx)
+  await sql.raw(`CREATE SCHEMA ${SCHEMA}`).execute(trx)
+  await sql.raw(`SET LOCAL search_path = ${SCHEMA}`).execute(trx)
+  for (const name of Object.keys(migrations).sort()) await migrations[name]?.up(trx)
+}
+
+async function moveFunctions(query: Query, schema: string): Promise<void> {
+  const { rows } = await query<{ name: string }>(
+    `SELECT format('%I(%s)', proname, pg_get_function_identity_arguments(oid)) AS name
+     FROM pg_proc WHERE pronamespace = to_regnamespace($1)`,
+    [SCHEMA],
+  )
+  for (const { name } of rows) {
+    await query(`DROP FUNCTION IF EXISTS ${quoteName(schema)}.${name}`)
+    await query(`ALTER FUNCTION ${SCHEMA}.${name} SET SCHEMA ${quoteName(schema)}`)
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * What an old chat system knows of its messages under names of its own: who wrote them, and to whom they went.
+ *
+ * Found by the names that people give. Where nothing fits, nothing is guessed: a message counts as received, and a
+ * conversation has a contact without a number.
+ */
+import { quoteName, quoteText } from '../dedupe/identifier.ts'
+import type { Query } from '../dedupe/query.ts'
+import type { Shapes } from './old-schema.ts'
+import { columnOf, type TableShape } from './shape.ts'
+
+/** Compared without case and underscores. */
+const PHONE_NAMES = [
+  'phone',
+  'phonenumber',
+  'waid',
+  'whatsappid',
+  'whatsappnumber',
+  'whatsappphone',
+  'mobile',
+  'msisdn',
+  'customerphone',
+  'customerphonenumber',
+  'customernumber',
+  'contactphone',
+  'contactnumber',
+  'contactwaid',
+  'clientphone',
+  'userphone',
+  'fromnumber',
+  'fromphone',
+  'remotejid',
+  'participantphone',
+]
+const NAME_NAMES = [
+  'name',
+  'displayname',
+  'fullname',
+  'contactname',
+  'customername',
+  'profilename',
+  'pushname',
+]
+
+const OUTBOUND_FLAGS = [
+  'fromme',
+  'isfromme',
+  'isoutgoing',
+  'outgoing',
+  'isoutbound',
+  'outbound',
+  'sentbyus',
+  'frombusiness',
+]
+const INBOUND_FLAGS = [
+  'isincoming',
+  'incoming',
+  'isinbound',
+  'inbound',
+  'fromcustomer',
+  'isfromcustomer',
+  'fromuser',
+]
+
+const SENDER_NAMES = [
+  'olddirection',
+  'sender',
+  'sendertype',
+  'senderrole',
+  'role',
+  'author',
+  'authortype',
+  'sentby',
+]
+const OUTBOUND_WORDS = [
+  'out',
+  'outgoing',
+  'outbound',
+  'sent',
+  'agent',
+  'bot',
+  'business',
+  'operator',
+  'assistant',
+  'admin',
+  'staff',
+  'system',
+  'company',
+  'me',
+]
+const INBOUND_WORDS = [
+  'in',
+  'incoming',
+  'inbound',
+  'received',
+  'user',
+  'customer',
+  'client',
+  'contact',
+  'guest',
+  'lead',
+]
+/** A column with more different words than this is no side of a conversation. */
+const MAX_WORDS = 10
+
+export type PeerColumn = {
+  /** SQL that reads it from row `v` of the table it was looked for in. */
+  sql: string
+  /** For people: table.column. */
+  label: string
+}
+
+export type OutboundRule = {
+  /** SQL over a row of chat_messages: true where we sent it. */
+  sql: string
+  /** The column that says so, for people. */
+  label: string
+}
+
+/**
+ * How a row tells that it was sent by the business. Undefined: nothing says so. `renamed` is the table as it will be; its
+ * content is read under the names that it has.
+ * @returns `unclear` with the words where a column looks as if it did and has words that are not known.
+ */
+export async function findOutboundRule(
+  query: Query,
+  current: TableShape,
+  renamed: TableShape,
+): Promise<OutboundRule | { unclear: string } | undefined> {
+  for (const { name, type } of renamed.columns) {
+    const label = `chat_messages.${name}`
+    if (type === 'boolean' && OUTBOUND_FLAGS.includes(plain(name))) return { sql: quoteName(name), label }
+    if (type === 'boolean' && INBOUND_FLAGS.includes(plain(name)))
+      return { sql: `NOT ${quoteName(name)}`, label }
+  }
+  const place = renamed.columns.findIndex(({ name }) => SENDER_NAMES.includes(plain(name)))
+  const [now, then] = [current.columns[place], renamed.columns[place]]
+  if (!now || !then) return undefined
+  const { rows } = await query<{ word: string }>(
+    `SELECT DISTINCT lower(${quoteName(now.name)}::text) AS word FROM chat_messages
+     WHERE ${quoteName(now.name)} IS NOT NULL LIMIT ${MAX_WORDS + 1}`,
+  )
+  const words = rows.map(({ word }) => word)
+  const unknown = words.filter((word) => !OUTBOUND_WORDS.includes(word) && !INBOUND_WORDS.includes(word))
+  const label = `chat_messages.${then.name}`
+  if (unknown.length > 0 && plain(then.name) === 'olddirection')
+    return { unclear: `chat_messages.${now.name} (${unknown.join(', ')})` }
+  if (unknown.length > 0 || words.length === 0) return undefined
+  const list = OUTBOUND_WORDS.map(quoteText).join(', ')
+  return { sql: `lower(${quoteName(then.name)}::text) IN (${list})`, label }
+}
+
+/** A column with the phone, or the name, of the other side: in the table itself, or one foreign key away. */
+export function findPeerColumn(
+  shapes: Shapes,
+  table: TableShape | undefined,
+  what: 'phone' | 'name',
+): PeerColumn | undefined {
+  if (!table) return undefined
+  const names = what === 'phone' ? PHONE_NAMES : NAME_NAMES
+  const own = table.columns.find(({ name }) => names.includes(plain(name)))
+  if (own) return { sql: `v.${quoteName(own.name)}`, label: `${table.name}.${own.name}` }
+  for (const { kind, columns, target, definition } of table.constraints) {
+    const other = kind === 'f' && target !== null && target !== table.name ? shapes.get(target) : undefined
+    const [column, referenced] = [columns[0], /REFERENCES [^(]+\(("?[^",)]+"?)\)/.exec(definition)?.[1]]
+    const found = other?.columns.find(({ name }) => names.includes(plain(name)))
+    if (!other || !found || column === undefined || columns.length !== 1 || referenced === undefined) continue
+    return {
+      sql: `(SELECT o.${quoteName(found.name)} FROM ${quoteName(other.name)} o WHERE o.${referenced} = v.${quoteName(column)})`,
+      label: `${other.name}.${found.name}`,
+    }
+  }
+  return undefined
+}
+
+/** The column of that name, as a PeerColumn. Undefined: there is none. */
+export function givenPeerColumn(table: TableShape | undefined, column: string): PeerColumn | undefined {
+  const found = columnOf(table, column)
+  return found && table
+    ? { sql: `v.${quoteName(found.name)}`, label: `${table.name}.${found.name}` }
+    : undefined
+}
+
+/** Twilio's message SIDs; everything else is taken for Meta's. */
+export const TWILIO_ID = '^(SM|MM)[0-9a-fA-F]{32}$'
+
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll('_', '')
+}

@@ -1,0 +1,61 @@
+/** The last check of an adoption: rows as the service writes them, in a transaction that is rolled back. */
+import type { Query } from '../dedupe/query.ts'
+
+const CONFLICT = `ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> ''`
+
+/**
+ * A new person writes twice, the second message comes again, and a reply without an id is queued and sent.
+ * @throws Error that says which of it the database refuses.
+ */
+export async function tryService(query: Query): Promise<void> {
+  await query('BEGIN')
+  try {
+    const contact = await idOf(query, `INSERT INTO contacts (name) VALUES ('wa-ingest') RETURNING id`)
+    const conversation = await idOf(
+      query,
+      `INSERT INTO conversations (provider, business_number, contact_id) VALUES ('meta', 'wa-ingest probe', $1) RETURNING id`,
+      [contact],
+    )
+    for (const id of ['one', 'two', 'two']) {
+      await query(
+        `INSERT INTO chat_messages (conversation_id, direction, provider, wa_message_id, source, detail, message_type)
+         VALUES ($1, 'inbound', 'meta', 'wa-ingest probe ' || $2, 'webhook', 14, 'sticker') ${CONFLICT} DO NOTHING`,
+        [conversation, id],
+      )
+    }
+    const reply = await idOf(
+      query,
+      `INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail, message_type, status)
+       VALUES ($1, 'outbound', 'meta', 'wa-ingest probe', gen_random_uuid(), 'api', 15, 'text', 'queued') RETURNING id`,
+      [conversation],
+    )
+    await query(
+      `UPDATE chat_messages SET wa_message_id = 'wa-ingest probe reply', status = 'sent' WHERE id = $1`,
+      [reply],
+    )
+    const { rows } = await query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM chat_messages WHERE conversation_id = $1 AND wa_message_id LIKE 'wa-ingest probe %'`,
+      [conversation],
+    )
+    if (rows[0]?.count !== 3)
+      throw new Error(
+        `of 3 messages ${rows[0]?.count} are in the table; a trigger or rule of it changes what is written`,
+      )
+  } catch (err) {
+    const reason = err instanceof Error ? err.message : String(err)
+    throw new Error(
+      `the adopted tables refuse what the service writes: ${reason}; remove what stands against it, then run: npx wa-ingest migrate`,
+      { cause: err },
+    )
+  } finally {
+    await query('ROLLBACK')
+  }
+}
+
+async function idOf(query: Query, text: string, values: unknown[] = []): Promise<string> {
+  const { rows } = await query<{ id: string }>(text, values)
+  const id = rows[0]?.id
+  if (id === undefined)
+    throw new Error('a row that was written was not returned; a trigger or rule swallows it')
+  return id
+}

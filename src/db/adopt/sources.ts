@@ -1,0 +1,213 @@
+/** Where the content of our columns comes from in an old schema, and what is taken for granted where it says nothing. */
+import type { AdoptProgress } from '../adopt.ts'
+import { parseName, spellingsOf } from '../dedupe/identifier.ts'
+import type { Query } from '../dedupe/query.ts'
+import { findOutboundRule, findPeerColumn, givenPeerColumn, type PeerColumn, TWILIO_ID } from './evidence.ts'
+import type { ConversationSources } from './fill-conversations.ts'
+import type { MessageSources } from './fill-messages.ts'
+import { type Conflict, isInteger, type Shapes } from './old-schema.ts'
+import { type ColumnShape, type ConstraintShape, columnOf, type TableShape } from './shape.ts'
+
+export type SourceOptions = {
+  /** SQL over a row of chat_messages: true where the business sent it. */
+  outboundWhen?: string
+  /** `table.column` with the phone of the other side. */
+  phoneColumn?: string
+  /** Of messages whose id does not tell. */
+  provider?: 'meta' | 'twilio'
+  /** The business's own number by provider (Meta: phone number id; Twilio: digits); '' or absent: not known. */
+  numbers?: Partial<Record<'meta' | 'twilio', string>>
+  onProgress?: (progress: AdoptProgress) => void
+}
+
+export type Sources = {
+  conversations: ConversationSources
+  messages: MessageSources
+  /** By table and column: for columns that are added. */
+  defaults: Record<string, Record<string, string>>
+  notes: string[]
+  obstacles: string[]
+  report: (progress: AdoptProgress) => void
+}
+
+export async function findSources(
+  query: Query,
+  current: Shapes,
+  conflicts: readonly Conflict[],
+  options: SourceOptions,
+): Promise<Sources> {
+  const shapes = afterRenaming(current, conflicts)
+  const messages = current.get('chat_messages')?.kind === 'r' ? shapes.get('chat_messages') : undefined
+  const notes: string[] = []
+  const obstacles: string[] = []
+  const provider = options.provider ?? (await findProvider(query, messages, options))
+  const outbound = await findOutbound(query, current.get('chat_messages'), messages, options, {
+    notes,
+    obstacles,
+  })
+  const isAside = columnOf(messages, 'old_conversation_id') !== undefined
+  const hasConversationIds = !isAside && isInteger(columnOf(messages, 'conversation_id')?.type)
+  const group = isAside ? 'old_conversation_id' : hasConversationIds ? 'conversation_id' : undefined
+  const phone = findPhone(shapes, messages, options, obstacles)
+  const numbers = { meta: options.numbers?.meta ?? '', twilio: options.numbers?.twilio ?? '' }
+  if (messages) notes.push(...describe({ phone, group, numbers, provider }))
+  return {
+    conversations: {
+      group,
+      hasConversationIds,
+      provider,
+      numbers,
+      outbound,
+      ofConversation: {
+        phone: phone?.table === 'conversations' ? phone : undefined,
+        name: findPeerColumn(shapes, shapes.get('conversations'), 'name'),
+      },
+      ofMessage: {
+        phone: phone?.table === 'chat_messages' ? phone : undefined,
+        name: findPeerColumn(shapes, messages, 'name'),
+      },
+    },
+    messages: { group, outbound },
+    defaults: {
+      chat_messages: { provider },
+      conversations: { provider, business_number: numbers[provider] },
+    },
+    notes,
+    obstacles,
+    report: options.onProgress ?? (() => {}),
+  }
+}
+
+/** The old tables as they will be called: their columns are looked up by the names that they have then. */
+function afterRenaming(shapes: Shapes, conflicts: readonly Conflict[]): Shapes {
+  const isAside = (table: string, column?: string) =>
+    conflicts.some((conflict) => conflict.table === table && conflict.column === column)
+  const nameOf = (table: string) => (isAside(table) ? `old_${table}` : table)
+  const columnName = (table: string, column: string) => (isAside(table, column) ? `old_${column}` : column)
+  return new Map(
+    [...shapes.values()].map((shape) => {
+      const renamed: TableShape = {
+        ...shape,
+        name: nameOf(shape.name),
+        columns: shape.columns.map(
+          (column): ColumnShape => ({ ...column, name: columnName(shape.name, column.name) }),
+        ),
+        constraints: shape.constraints.map(
+          (constraint): ConstraintShape => ({
+            ...constraint,
+            columns: constraint.columns.map((column) => columnName(shape.name, column)),
+            target: constraint.target === null ? null : nameOf(constraint.target),
+          }),
+        ),
+      }
+      return [renamed.name, renamed]
+    }),
+  )
+}
+
+async function findProvider(
+  query: Query,
+  messages: TableShape | undefined,
+  { numbers }: SourceOptions,
+): Promise<'meta' | 'twilio'> {
+  const isConfigured = numbers?.twilio && !numbers.meta ? 'twilio' : 'meta'
+  if (columnOf(messages, 'wa_message_id') === undefined) return isConfigured
+  const { rows } = await query<{ twilio: string; meta: string }>(
+    `SELECT count(*) FILTER (WHERE wa_message_id::text ~ '${TWILIO_ID}') AS twilio,
+       count(*) FILTER (WHERE wa_message_id::text LIKE 'wamid.%') AS meta FROM chat_messages`,
+  )
+  const [twilio, meta] = [Number(rows[0]?.twilio ?? 0), Number(rows[0]?.meta ?? 0)]
+  if (twilio === 0 && meta === 0) return isConfigured
+  return twilio > meta ? 'twilio' : 'meta'
+}
+
+async function findOutbound(
+  query: Query,
+  current: TableShape | undefined,
+  renamed: TableShape | undefined,
+  { outboundWhen }: SourceOptions,
+  { notes, obstacles }: { notes: string[]; obstacles: string[] },
+): Promise<string | undefined> {
+  if (!current || !renamed) return undefined
+  if (outboundWhen !== undefined) {
+    const refusal = await tryCondition(query, outboundWhen)
+    if (refusal !== undefined)
+      obstacles.push(`--outbound-when is no condition on a row of chat_messages: ${refusal}`)
+    return outboundWhen
+  }
+  if (columnOf(renamed, 'direction') !== undefined) return undefined
+  const rule = await findOutboundRule(query, current, renamed)
+  if (rule === undefined) {
+    notes.push(
+      'Nothing says which messages the business sent, so all count as received; if something does, give it: --outbound-when "<condition on chat_messages>".',
+    )
+    return undefined
+  }
+  if ('unclear' in rule) {
+    obstacles.push(
+      `${rule.unclear} says who sent a message in words that are not known; run: npx wa-ingest migrate --rename-old --outbound-when "<condition on chat_messages, true where the business sent it>"`,
+    )
+    return undefined
+  }
+  notes.push(`Which messages the business sent is taken from ${rule.label}.`)
+  return rule.sql
+}
+
+async function tryCondition(query: Query, condition: string): Promise<string | undefined> {
+  try {
+    await query(`SELECT FROM chat_messages WHERE (${condition}) LIMIT 0`)
+    return undefined
+  } catch (err) {
+    return err instanceof Error ? err.message : String(err)
+  }
+}
+
+type Phone = PeerColumn & { table: 'conversations' | 'chat_messages' }
+
+function findPhone(
+  shapes: Shapes,
+  messages: TableShape | undefined,
+  { phoneColumn }: SourceOptions,
+  obstacles: string[],
+): Phone | undefined {
+  if (phoneColumn === undefined) {
+    const ofConversation = findPeerColumn(shapes, shapes.get('conversations'), 'phone')
+    if (ofConversation) return { ...ofConversation, table: 'conversations' }
+    const ofMessage = findPeerColumn(shapes, messages, 'phone')
+    return ofMessage && { ...ofMessage, table: 'chat_messages' }
+  }
+  const [table, column] = parseName(phoneColumn).map((part) => spellingsOf(part)[0] ?? '')
+  if (table === 'conversations' || table === 'chat_messages') {
+    const given = givenPeerColumn(shapes.get(table), column ?? '')
+    if (given) return { ...given, table }
+  }
+  obstacles.push(
+    `--phone-column ${phoneColumn}: there is no such column; give conversations.<column> or chat_messages.<column>`,
+  )
+  return undefined
+}
+
+function describe({
+  phone,
+  group,
+  numbers,
+  provider,
+}: {
+  phone: Phone | undefined
+  group: string | undefined
+  numbers: Record<'meta' | 'twilio', string>
+  provider: 'meta' | 'twilio'
+}): string[] {
+  const notes: string[] = []
+  notes.push(
+    phone === undefined
+      ? 'No column has the phone of the other side, so new messages of these people begin new conversations; if one does, give it: --phone-column conversations.<column>.'
+      : `The phone of the other side is taken from ${phone.label}.`,
+  )
+  if (group === undefined) notes.push('Nothing tells conversations apart: all messages are in one.')
+  if (numbers[provider] === '')
+    notes.push(
+      `The business's own number is not known, so new messages begin new conversations; set ${provider === 'meta' ? 'META_PHONE_NUMBER_ID' : 'TWILIO_FROM'} before, or give --business-number.`,
+    )
+  return notes
+}
