@@ -126,7 +126,8 @@ async function openBench(
 async function takeStep(bench: Bench, step: Step, run: BenchRun): Promise<void> {
   const { settings, observer, directory, prefix } = bench
   const { contender, workload, number } = step
-  const rate = settings.rate ?? rateOfDirect(run.measurements)
+  const fallback = workload.load === 'stall' ? DEFAULT_RATE : undefined
+  const rate = settings.rate ?? rateOfDirect(run.measurements) ?? fallback
   const stepDirectory = path.join(directory, `step-${number}`)
   mkdirSync(stepDirectory)
   try {
