@@ -18,3 +18,11 @@ export async function holdLease(
     RETURNING name`.execute(db)
   return rows.length > 0
 }
+
+/** Gives a lease back before its time, so that another process need not wait for its end. */
+export async function releaseLease(
+  db: Kysely<Database>,
+  { name, holder }: { name: string; holder: string },
+): Promise<void> {
+  await db.deleteFrom('leases').where('name', '=', name).where('holder', '=', holder).execute()
+}

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { beforeEach, expect, test } from 'vitest'
-import { holdLease } from '../../src/db/leases.ts'
+import { holdLease, releaseLease } from '../../src/db/leases.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 
 let database: TestDatabase
@@ -27,4 +27,14 @@ test('a lease that was not renewed in time goes to whoever asks next', async () 
 
   expect(await take(second)).toBe(true)
   expect(await take(first)).toBe(false)
+})
+
+test('a lease that was given back is free at once, and nobody gives back that of another', async () => {
+  const [first, second] = [randomUUID(), randomUUID()]
+  await take(first)
+
+  await releaseLease(database.db, { name: 'sweep', holder: second })
+  expect(await take(second)).toBe(false)
+  await releaseLease(database.db, { name: 'sweep', holder: first })
+  expect(await take(second)).toBe(true)
 })

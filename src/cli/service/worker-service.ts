@@ -4,7 +4,7 @@ import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
 import { createEventStore } from '../../db/event-store.ts'
-import { holdLease } from '../../db/leases.ts'
+import { holdLease, releaseLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger.ts'
 import { normalize } from '../../providers/index.ts'
@@ -33,7 +33,7 @@ export type WorkerService = {
   close(deadlines: { inboundMs: number; sendsMs: number }): Promise<void>
 }
 
-/** Longer than a statement may take, so that a sweep that is still at work is not joined by a second one. */
+/** How long a sweep that was killed keeps the others waiting; one that ends gives its lease back. */
 const SWEEP_LEASE_MS = 60_000
 
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
@@ -54,10 +54,15 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   return {
     sends,
     sweepFailedJobs: async () => {
-      if (!(await holdLease(db, { name: 'failed-job-sweep', holder, durationMs: SWEEP_LEASE_MS }))) return
-      const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
-      const total = report.retried + report.ranAlone + report.parked
-      if (total > 0) log.info({ ...report }, 'failed jobs run again')
+      const lease = { name: 'failed-job-sweep', holder }
+      if (!(await holdLease(db, { ...lease, durationMs: SWEEP_LEASE_MS }))) return
+      try {
+        const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
+        const total = report.retried + report.ranAlone + report.parked
+        if (total > 0) log.info({ ...report }, 'failed jobs run again')
+      } finally {
+        await releaseLease(db, lease)
+      }
     },
     close: async ({ inboundMs, sendsMs }) => {
       // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
