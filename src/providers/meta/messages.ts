@@ -16,6 +16,9 @@ import { identityChange, newIdentity, oldIdentity } from './system-identity.ts'
 /** Stands in for media of the history, which comes later in a webhook of its own, under the same id. */
 const PLACEHOLDER = 'media_placeholder'
 
+/** How far behind our own clock may be. */
+const MAX_CLOCK_DIFFERENCE_MS = 5 * 60_000
+
 const SOURCES = { message: 'webhook', echo: 'echo', history: 'history' } as const
 
 /** `history_context.status` of what the business sent; `PENDING` has not left the phone app's side yet. */
@@ -62,12 +65,17 @@ export function messageFact(
     status: parties.direction === 'outbound' ? outboundStatus(event, message) : undefined,
     error: jsonText(message.errors),
     sent_at,
-    identity: identityChange(
-      message,
-      parties.sender ?? parties.contact,
-      sent_at ?? new Date(event.received_at),
-    ),
+    identity: identityChange(message, parties.sender ?? parties.contact, changeTime(sent_at, event)),
   })
+}
+
+/**
+ * When a change of identity happened, if Meta tells a time that can be true. The time of receipt will not do: each
+ * redelivery would be another change, and take the number from whoever has it by then.
+ */
+function changeTime(sent_at: Date | undefined, { received_at }: WebhookEvent): Date | undefined {
+  const isTold = sent_at !== undefined && sent_at.getTime() <= received_at + MAX_CLOCK_DIFFERENCE_MS
+  return isTold ? sent_at : undefined
 }
 
 /** A change of identity is a message of the conversation that the person had until then. */

@@ -28,15 +28,15 @@ export function oldIdentity(message: JsonObject, sender: ContactRef): ContactRef
   return withoutShared({ ...named, ...sender }, to) ?? oldIdentityInText(body, to) ?? sender
 }
 
-/** `sender`: who the message is from. Nothing where old or new is missing, or where both are the same. */
+/** `sender`: who the message is from. Nothing where old, new or the time is missing, or where both are the same. */
 export function identityChange(
   message: JsonObject,
   sender: ContactRef,
-  changed_at: Date,
+  changed_at: Date | undefined,
 ): IdentityChange | undefined {
   const to = newIdentity(message)
   const from = to && withoutShared(oldIdentity(message, sender), to)
-  return to && from ? { from, to, changed_at } : undefined
+  return to && from && changed_at ? { from, to, changed_at } : undefined
 }
 
 function oldIdentityInText(body: unknown, to: ContactRef): ContactRef | undefined {

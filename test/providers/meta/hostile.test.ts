@@ -8,7 +8,7 @@ import {
   metaStatus,
   metaWebhook,
 } from '../../support/meta-webhooks.ts'
-import { eventsOf, factsOf, jobsOf } from './meta-facts.ts'
+import { eventsOf, factsOf, jobsOf, RECEIVED_AT } from './meta-facts.ts'
 
 const textOf = (body: unknown) => JSON.stringify(body)
 const bytesOf = (payload: string) => Buffer.from(payload, 'base64').toString()
@@ -103,6 +103,28 @@ test('events that differ in a lone surrogate of their account only are two', () 
   )
 
   expect(ids[0]).not.toBe(ids[1])
+})
+
+describe('a change of number', () => {
+  const changeAt = (timestamp: unknown) => {
+    const system = { type: 'user_changed_number', wa_id: '15551230002', body: 'x' }
+    const message = metaMessage({ id: 'wamid.A', type: 'system', from: '15551230001', system, timestamp })
+    const [fact] = factsOf(metaMessagesWebhook([message]))
+    return fact?.kind === 'message' ? fact.identity?.changed_at.getTime() : 'no message'
+  }
+  const seconds = (ms: number) => String(Math.floor(ms / 1000))
+
+  test('happened at the time that Meta tells, also where our clock is a little behind', () => {
+    expect(changeAt('1760000000')).toBe(1_760_000_000_000)
+    expect(changeAt(seconds(RECEIVED_AT + 60_000))).toBe(RECEIVED_AT + 60_000)
+  })
+
+  test.each([undefined, 'yesterday', '', seconds(RECEIVED_AT + 86_400_000), '99999999999'])(
+    'without a time that can be true (%j) is a message only: each redelivery would be another change',
+    (timestamp) => {
+      expect(changeAt(timestamp)).toBeUndefined()
+    },
+  )
 })
 
 test('an interactive message without type reads the same in the order of keys that jsonb keeps', () => {

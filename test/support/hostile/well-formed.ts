@@ -32,6 +32,13 @@ const messages: Build[] = MESSAGE_FIXTURES.map(({ message: fixture }) => (marker
   return webhook(marker, [change(marker, { contacts, messages: [message(marker, fixture)] })])
 })
 
+/** Of a number that nobody else has: what a change adds, its redelivery must not add again. */
+const numberChange: Build = (marker) => {
+  const [from, to] = [marker.unique(), marker.unique()].map((unique) => `1555${unique.slice(1)}`)
+  const system = { type: 'user_changed_number', wa_id: to, body: `User Ada changed from ${from} to ${to}` }
+  return webhook(marker, [change(marker, { messages: [message(marker, { type: 'system', from, system })] })])
+}
+
 const history: Build = (marker) => {
   const thread = {
     id: META_CUSTOMER_PHONE,
@@ -111,6 +118,8 @@ const mixed: Build = (marker) =>
 export const META_WEBHOOKS: readonly Build[] = [
   ...messages,
   mixed,
+  numberChange,
+  numberChange,
   history,
   (marker) =>
     webhook(marker, [
