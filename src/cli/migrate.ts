@@ -1,36 +1,153 @@
-/** `wa-ingest migrate`: brings the database to the schema of this version. */
+/** `wa-ingest migrate`: brings the database to the schema of this version, and takes over tables of an old system. */
+import { type Config, loadConfig } from '../config.ts'
+import { phoneDigits } from '../core/phone.ts'
+import type { Adoption, AdoptOptions } from '../db/adopt.ts'
 import { createDatabase } from '../db/connect.ts'
-import { migrateToLatest } from '../db/migrate.ts'
-import { type Command, type CommandContext, writeJson, writeLine } from './command.ts'
+import { type MigrateResult, migrateToLatest } from '../db/migrate.ts'
+import {
+  type Command,
+  type CommandContext,
+  flagOption,
+  textOption,
+  UsageError,
+  writeJson,
+  writeLine,
+} from './command.ts'
 import { openCommandDatabase } from './command-database.ts'
+import { commandProgress, formatCount, type Progress } from './progress.ts'
 
 export const command: Command = {
   name: 'migrate',
-  summary: 'bring the database to the schema of this version',
-  usage: 'x',
-  options: { 'database-url': { type: 'string' }, json: { type: 'boolean' } },
+  summary: 'bring the database to the schema of this version; take over an old chat_messages',
+  usage: `
+wa-ingest migrate brings the database to the schema of this version. Several may run at once.
+
+A database that has chat_messages from another system is taken over: what is missing is added, ids,
+data and extra columns stay. What cannot be taken over is refused, each reason with the next
+command, before anything is changed (docs/adopting.md).
+
+Usage: npx wa-ingest migrate [options]
+
+  --database-url URL       database (DATABASE_DIRECT_URL, DATABASE_URL, or the embedded one in DATA_DIR)
+  --json                   the result as one JSON document
+  --quiet                  no progress
+  -h, --help               this text
+
+Taking over another system's tables:
+  --dry-run                only say whether it can be done, and what is taken for granted
+  --rename-old             rename what is in the way to old_…, with everything in it
+  --rewrite                rewrite a large table where column types need it; nobody can use it meanwhile
+  --outbound-when SQL      true for messages that the business sent, e.g. "sender = 'agent'"
+  --phone-column NAME      the other side's phone: conversations.<column> or chat_messages.<column>
+  --provider NAME          meta or twilio, for messages whose id does not tell
+  --business-number TEXT   the business's own number with that provider: Meta's phone number id, or
+                           Twilio's number (META_PHONE_NUMBER_ID, TWILIO_FROM)`,
+  options: {
+    'database-url': { type: 'string' },
+    'dry-run': { type: 'boolean' },
+    'rename-old': { type: 'boolean' },
+    rewrite: { type: 'boolean' },
+    'outbound-when': { type: 'string' },
+    'phone-column': { type: 'string' },
+    provider: { type: 'string' },
+    'business-number': { type: 'string' },
+    json: { type: 'boolean' },
+    quiet: { type: 'boolean' },
+  },
   run: migrate,
 }
 
 async function migrate(ctx: CommandContext): Promise<number> {
+  const options = readAdoptOptions(ctx, loadConfig(ctx.env, { needsSecrets: false }))
   const database = await openCommandDatabase(ctx, {
     applicationName: 'wa-ingest migrate',
-    max: 3,
+    max: 1,
     createsData: true,
   })
+  const steps = createStepLine(ctx)
+  let result: MigrateResult
   try {
-    const result = await migrateToLatest(createDatabase(database.pool), {
+    result = await migrateToLatest(createDatabase(database.pool), {
       signal: ctx.signal,
+      adopt: { ...options, onProgress: steps.update },
       onWait: () => writeLine(ctx.stderr, 'waiting for another process that migrates this database'),
     })
-    if (ctx.values.json === true) writeJson(ctx.stdout, result)
-    else
-      writeLine(
-        ctx.stdout,
-        result.applied.length > 0 ? `Applied ${result.applied.join(', ')}.` : 'The database is current.',
-      )
-    return 0
   } finally {
+    steps.finish()
     await database.close()
   }
+  if (ctx.values.json === true) writeJson(ctx.stdout, result)
+  else writeLine(ctx.stdout, format(result, options.isDryRun === true))
+  return 0
+}
+
+function readAdoptOptions({ values }: CommandContext, config: Config): AdoptOptions {
+  const provider = textOption(values, 'provider')
+  if (provider !== undefined && provider !== 'meta' && provider !== 'twilio')
+    throw new UsageError(`--provider is meta or twilio, not "${provider}"`)
+  const businessNumber = textOption(values, 'business-number')
+  const outboundWhen = textOption(values, 'outbound-when')
+  const phoneColumn = textOption(values, 'phone-column')
+  const { from } = config.twilio
+  const numbers = {
+    meta: config.meta.phoneNumberId ?? '',
+    twilio: from === undefined ? '' : (phoneDigits(from) ?? ''),
+  }
+  if (businessNumber !== undefined)
+    numbers[provider ?? 'meta'] = phoneDigits(businessNumber) ?? businessNumber
+  return {
+    isDryRun: flagOption(values, 'dry-run'),
+    renameOld: flagOption(values, 'rename-old'),
+    canRewrite: flagOption(values, 'rewrite'),
+    numbers,
+    ...(provider === undefined ? {} : { provider }),
+    ...(outboundWhen === undefined ? {} : { outboundWhen }),
+    ...(phoneColumn === undefined ? {} : { phoneColumn }),
+  }
+}
+
+/** One progress for each step. */
+function createStepLine(ctx: CommandContext) {
+  let current: { step: string; progress: Progress } | undefined
+  const finish = () => {
+    current?.progress.finish()
+    current = undefined
+  }
+  return {
+    finish,
+    update({ step, done, total, details }: { step: string; done: number; total: number; details?: string }) {
+      if (current?.step !== step) {
+        finish()
+        current = { step, progress: commandProgress(ctx, step, total > 0 ? total : undefined) }
+      }
+      current.progress.update(done, details)
+    },
+  }
+}
+
+function format({ applied, adopted }: MigrateResult, isDryRun: boolean): string {
+  if (adopted === undefined)
+    return applied.length > 0 ? `Applied ${applied.join(', ')}.` : 'The database is current.'
+  const lines = isDryRun ? formatDryRun(adopted) : formatAdoption(adopted)
+  return [...lines, ...adopted.notes.map((note) => `! ${note}`)].join('\n')
+}
+
+function formatDryRun({ tables, renamed, messages }: Adoption): string[] {
+  return [
+    `Nothing was changed. ${list(tables)} can be taken over, with ${formatCount(messages)} messages.`,
+    ...(renamed.length > 0 ? [`To be renamed to old_…: ${renamed.join(', ')}.`] : []),
+  ]
+}
+
+function formatAdoption(adopted: Adoption): string[] {
+  const { tables, renamed, messages, conversations, conversations_with_phone } = adopted
+  if (tables.length === 0 && renamed.length === 0) return ['The tables that were missing are made.']
+  return [
+    `Took over ${list(tables)}: ${formatCount(messages)} messages in ${formatCount(conversations)} conversations, ${formatCount(conversations_with_phone)} of them with a phone.`,
+    ...(renamed.length > 0 ? [`Renamed to old_…: ${renamed.join(', ')}.`] : []),
+  ]
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? 'Nothing' : names.join(', ')
 }

@@ -132,8 +132,10 @@ async function compare(
     // The row that refused ours is gone again: whoever removed it is at work, so the batch runs once more.
     if (there === undefined) throw new RowVanishedError()
     const fact = best.get(row.wa_message_id)?.item.fact
+    // '': rows taken over from another system, which did not know our number.
     const isSameNumber =
-      there.provider === row.provider && there.business_number === keyText(fact?.business_number ?? '')
+      there.provider === row.provider &&
+      (there.business_number === '' || there.business_number === keyText(fact?.business_number ?? ''))
     if (!isSameNumber) outcomes.set(row.wa_message_id, { outcome: 'parked', reason: OTHER_NUMBER })
     else if (there.detail >= row.detail) outcomes.set(row.wa_message_id, { outcome: 'duplicate' })
     else {

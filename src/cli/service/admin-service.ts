@@ -14,6 +14,7 @@ import { createDashboard } from '../../dashboard/dashboard.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import { readStats } from '../../db/stats.ts'
+import { verifyDatabase } from '../../db/verify.ts'
 import type { RunContext } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
@@ -116,6 +117,15 @@ export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {
       },
     },
     {
+      name: 'index',
+      // A database that does not answer is what the check above reports.
+      check: () =>
+        verifyDatabase(db).then(
+          ({ ok, problems }) => ({ ok, findings: problems }),
+          () => ({ ok: true }),
+        ),
+    },
+    {
       name: 'settings',
       check: async () => ({
         ok: true,
@@ -134,7 +144,8 @@ export async function findUnsafeSettings({
   return found.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
 }
 
-/** The receiver acknowledges as long as one of its two stores does. */
+/** The receiver acknowledges as long as one of its two stores does; without its index the database stores nothing. */
 function isReceiverReady(reports: readonly CheckReport[]): boolean {
-  return reports.some((report) => report.ok && (report.name === 'database' || report.name === 'queue'))
+  const isOk = (name: string) => reports.some((report) => report.ok && report.name === name)
+  return isOk('index') && (isOk('database') || isOk('queue'))
 }

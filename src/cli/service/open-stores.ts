@@ -6,6 +6,7 @@ import { createDatabase, createPool } from '../../db/connect.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'
 import type { Database } from '../../db/schema.ts'
 import { sqlStateOf } from '../../db/sql-state.ts'
+import { verifyDatabase } from '../../db/verify.ts'
 import type { RunContext } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
@@ -71,6 +72,7 @@ async function migrate(url: string, signal: AbortSignal): Promise<void> {
   const db = createDatabase(createPool({ url, applicationName: 'wa-ingest migrate', max: 1 }))
   try {
     await migrateToLatest(db, { signal })
+    await assertIndexIsRight(db)
   } catch (err) {
     throw describeConnectionError(err)
   } finally {
@@ -81,11 +83,18 @@ async function migrate(url: string, signal: AbortSignal): Promise<void> {
 async function checkSchema(db: Kysely<Database>, config: Config, log: Logger): Promise<void> {
   try {
     await assertSchemaIsCurrent(db)
+    await assertIndexIsRight(db)
   } catch (err) {
     // With the queue on PostgreSQL nothing works without it; with Redis the queue holds what comes in meanwhile.
     if (config.redis === undefined || !isAway(err)) throw describeConnectionError(err)
     log.warn({ err }, 'database is away, waiting for it')
   }
+}
+
+/** Without it nothing can be stored: every write names it. */
+async function assertIndexIsRight(db: Kysely<Database>): Promise<void> {
+  const { problems } = await verifyDatabase(db)
+  if (problems.length > 0) throw new Error(problems.join('\n'))
 }
 
 const AWAY_CODES = new Set(['ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET', 'EHOSTUNREACH', '57P03', '53300'])
