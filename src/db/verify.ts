@@ -52,9 +52,23 @@ const LATEST_COLUMNS = [
 ]
 const CONTENT_LENGTH = 60
 
-/** Reads the catalogue only: fast at any size, and right also while the table is locked. */
-export async function verifyDatabase(db: Kysely<Database>): Promise<Verification> {
-  const query = queryWithKysely(db)
+/**
+ * Reads the catalogue only: fast at any size.
+ * @throws when the database does not answer, or somebody holds a lock on the whole table for longer than the time-out
+ * (SQLSTATE 55P03): PostgreSQL shows the predicate of an index only to those who may look at its table.
+ */
+export async function verifyDatabase(
+  db: Kysely<Database>,
+  { lockTimeoutMs = 0 }: { lockTimeoutMs?: number } = {},
+): Promise<Verification> {
+  return db.transaction().execute(async (trx) => {
+    const query = queryWithKysely(trx)
+    await query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
+    return verify(query)
+  })
+}
+
+async function verify(query: Query): Promise<Verification> {
   const { rows } = await query<{ oid: string; schema: string }>(
     `SELECT c.oid::text AS oid, n.nspname AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.oid = to_regclass($1)`,
