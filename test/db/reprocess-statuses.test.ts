@@ -71,6 +71,18 @@ test('a message takes over the errors of the status that it has, and the change 
   expect((await run('SELECT kind FROM changes')).rows).toEqual([{ kind: 'message.updated' }])
 })
 
+test('a message keeps its error where the status that says otherwise is not the one that it has', async () => {
+  await storeJobs(database, echoAndStatus({ status: 'failed', errors: [{ code: 131049 }] }))
+  await run(`UPDATE message_statuses SET errors = NULL`)
+  await run(`UPDATE chat_messages SET status = 'read', error = NULL`)
+
+  expect(await reprocess()).toMatchObject({ changed: 1 })
+
+  expect((await run('SELECT status, error FROM chat_messages')).rows).toEqual([
+    { status: 'read', error: null },
+  ])
+})
+
 test('a status that was recorded before its word had a rank is applied', async () => {
   await storeJobs(database, echoAndStatus({ status: 'read' }))
   await run(`UPDATE chat_messages SET status = 'sent'`)
