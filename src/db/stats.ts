@@ -17,7 +17,9 @@ export type Stats = {
 export async function readStats(db: Kysely<Database>): Promise<Stats> {
   const counts = await readCounts(db)
   const { rows } = await sql<{ count: string }>`
-    SELECT count(*) AS count FROM chat_messages WHERE status = 'unknown' AND direction = 'outbound'`.execute(db)
+    SELECT count(*) AS count FROM chat_messages WHERE status = 'unknown' AND direction = 'outbound'`.execute(
+    db,
+  )
   const { stored, duplicates_queue, duplicates_database, merged, parked } = counts
   return {
     received: stored + duplicates_queue + duplicates_database + merged + parked,
