@@ -118,57 +118,89 @@ export type OutboundRule = {
 }
 
 /**
- * How a row tells that it was sent by the business. Undefined: nothing says so. `renamed` is the table as it will be; its
- * content is read under the names that it has.
- * @returns `unclear` with the words where a column looks as if it did and has words that are not known.
+ * How a row tells that it was sent by the business, as SQL over a row with its original names (see `sentBy`). Undefined:
+ * nothing says so.
+ * @returns `unclear` with the words where the direction is told in words that are not known.
  */
 export async function findOutboundRule(
   query: Query,
-  current: TableShape,
-  renamed: TableShape,
+  messages: TableShape,
+  isDirectionOurs: boolean,
 ): Promise<OutboundRule | { unclear: string } | undefined> {
-  for (const { name, type } of renamed.columns) {
+  for (const { name, type } of messages.columns) {
     const label = `chat_messages.${name}`
     if (type === 'boolean' && OUTBOUND_FLAGS.includes(plain(name))) return { sql: quoteName(name), label }
     if (type === 'boolean' && INBOUND_FLAGS.includes(plain(name)))
       return { sql: `NOT ${quoteName(name)}`, label }
   }
-  const place = renamed.columns.findIndex(({ name }) => SENDER_NAMES.includes(plain(name)))
-  const [now, then] = [current.columns[place], renamed.columns[place]]
-  if (!now || !then) return undefined
+  const names = isDirectionOurs ? SENDER_NAMES : ['direction', 'olddirection', ...SENDER_NAMES]
+  const sender = messages.columns.find(({ name }) => names.includes(plain(name)))
+  if (!sender) return undefined
   const { rows } = await query<{ word: string }>(
-    `SELECT DISTINCT lower(${quoteName(now.name)}::text) AS word FROM chat_messages
-     WHERE ${quoteName(now.name)} IS NOT NULL LIMIT ${MAX_WORDS + 1}`,
+    `SELECT DISTINCT lower(${quoteName(sender.name)}::text) AS word FROM chat_messages
+     WHERE ${quoteName(sender.name)} IS NOT NULL LIMIT ${MAX_WORDS + 1}`,
   )
   const words = rows.map(({ word }) => word)
   const unknown = words.filter((word) => !OUTBOUND_WORDS.includes(word) && !INBOUND_WORDS.includes(word))
-  const label = `chat_messages.${then.name}`
-  if (unknown.length > 0 && plain(then.name) === 'olddirection')
-    return { unclear: `chat_messages.${now.name} (${unknown.join(', ')})` }
+  const original = originalName(sender.name)
+  const label = `chat_messages.${original}`
+  if (unknown.length > 0 && original === 'direction') return { unclear: `${label} (${unknown.join(', ')})` }
   if (unknown.length > 0 || words.length === 0) return undefined
   const list = OUTBOUND_WORDS.map(quoteText).join(', ')
-  return { sql: `lower(${quoteName(then.name)}::text) IN (${list})`, label }
+  return { sql: `lower(${quoteName(original)}::text) IN (${list})`, label }
 }
 
-/** A column with the phone, or the name, of the other side: in the table itself, or one foreign key away. */
+/**
+ * SQL that is true for a row (by its alias) that `condition` says the business sent. The condition is over the columns as
+ * they were called before any of them was set aside.
+ */
+export function sentBy(condition: string, messages: TableShape): (alias: string) => string {
+  const aside = new Set(
+    messages.columns
+      .map(({ name }) => originalName(name))
+      .filter((name) => columnOf(messages, `old_${name}`)),
+  )
+  const columns = messages.columns.filter(({ name }) => !aside.has(name))
+  return (alias) => {
+    const row = columns.map(
+      ({ name }) =>
+        `${alias}.${quoteName(name)} AS ${quoteName(aside.has(originalName(name)) ? originalName(name) : name)}`,
+    )
+    return `(SELECT (${condition}) FROM (SELECT ${row.join(', ')}) original)`
+  }
+}
+
+/** Before it was set aside. */
+function originalName(name: string): string {
+  return name.startsWith('old_') ? name.slice('old_'.length) : name
+}
+
+/** A column with the phone, or the name, of the other side: in the table itself, or up to two foreign keys away. */
 export function findPeerColumn(
   shapes: Shapes,
   table: TableShape | undefined,
   what: 'phone' | 'name',
 ): PeerColumn | undefined {
-  if (!table) return undefined
-  const names = what === 'phone' ? PHONE_NAMES : NAME_NAMES
+  return table && peerColumn(shapes, table, what === 'phone' ? PHONE_NAMES : NAME_NAMES, 'v', 2)
+}
+
+function peerColumn(
+  shapes: Shapes,
+  table: TableShape,
+  names: readonly string[],
+  alias: string,
+  hops: number,
+): PeerColumn | undefined {
   const own = table.columns.find(({ name }) => names.includes(plain(name)))
-  if (own) return { sql: `v.${quoteName(own.name)}`, label: `${table.name}.${own.name}` }
-  for (const { kind, columns, target, definition } of table.constraints) {
+  if (own) return { sql: `${alias}.${quoteName(own.name)}`, label: `${table.name}.${own.name}` }
+  for (const { kind, columns, target, definition } of hops === 0 ? [] : table.constraints) {
     const other = kind === 'f' && target !== null && target !== table.name ? shapes.get(target) : undefined
     const [column, referenced] = [columns[0], /REFERENCES [^(]+\(("?[^",)]+"?)\)/.exec(definition)?.[1]]
-    const found = other?.columns.find(({ name }) => names.includes(plain(name)))
-    if (!other || !found || column === undefined || columns.length !== 1 || referenced === undefined) continue
-    return {
-      sql: `(SELECT o.${quoteName(found.name)} FROM ${quoteName(other.name)} o WHERE o.${referenced} = v.${quoteName(column)})`,
-      label: `${other.name}.${found.name}`,
-    }
+    if (!other || column === undefined || columns.length !== 1 || referenced === undefined) continue
+    const found = peerColumn(shapes, other, names, `${alias}o`, hops - 1)
+    if (!found) continue
+    const sql = `(SELECT ${found.sql} FROM ${quoteName(other.name)} ${alias}o WHERE ${alias}o.${referenced} = ${alias}.${quoteName(column)})`
+    return { sql, label: found.label }
   }
   return undefined
 }

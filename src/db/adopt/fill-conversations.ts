@@ -18,8 +18,8 @@ export type ConversationSources = {
   /** The other side's phone and name, from the old conversation (row `v`) or from the messages (row `v`). */
   ofConversation: { phone?: PeerColumn | undefined; name?: PeerColumn | undefined }
   ofMessage: { phone?: PeerColumn | undefined; name?: PeerColumn | undefined }
-  /** SQL over a row of chat_messages: true where we sent it. */
-  outbound?: string | undefined
+  /** SQL that is true for a row of chat_messages, by its alias, that we sent. */
+  outbound?: ((alias: string) => string) | undefined
   /** Whether `group` has the ids of conversations themselves. */
   hasConversationIds: boolean
   provider: 'meta' | 'twilio'
@@ -88,7 +88,8 @@ async function listGroups(query: Query, sources: ConversationSources): Promise<v
   const { group, ofMessage, ofConversation, hasConversationIds, provider } = sources
   const key = group === undefined ? `''` : `coalesce(v.${quoteName(group)}::text, '')`
   // Of what we sent, the number may be our own.
-  const received = sources.outbound === undefined ? '' : ` FILTER (WHERE (${sources.outbound}) IS NOT TRUE)`
+  const received =
+    sources.outbound === undefined ? '' : ` FILTER (WHERE ${sources.outbound('v')} IS NOT TRUE)`
   const evidence = (column: PeerColumn | undefined) =>
     column === undefined ? 'NULL::text' : `max((${column.sql})::text)${received}`
   await query(

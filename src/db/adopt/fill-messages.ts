@@ -7,8 +7,8 @@ import { MAPPING } from './fill-conversations.ts'
 export type MessageSources = {
   /** The column that tells conversations apart; absent: all messages are one conversation. */
   group?: string | undefined
-  /** SQL over a row: true where we sent it. */
-  outbound?: string | undefined
+  /** SQL that is true for a row, by its alias, that we sent. */
+  outbound?: ((alias: string) => string) | undefined
 }
 
 const PORTION = 5_000
@@ -26,7 +26,7 @@ export async function fillMessages(
   const total = Number(counted[0]?.total ?? 0)
   const key = group === undefined ? `''` : `coalesce(m.${quoteName(group)}::text, '')`
   const direction =
-    outbound === undefined ? 'm.direction' : `CASE WHEN m.wa_ingest_sent THEN 'outbound' ELSE 'inbound' END`
+    outbound === undefined ? 'm.direction' : `CASE WHEN ${outbound('m')} THEN 'outbound' ELSE 'inbound' END`
   const provider = `CASE WHEN m.wa_message_id ~ '${TWILIO_ID}' THEN 'twilio' WHEN m.wa_message_id LIKE 'wamid.%' THEN 'meta' ELSE m.provider END`
   let done = 0
   let after: string | undefined
@@ -45,10 +45,8 @@ export async function fillMessages(
        FROM (
          SELECT m.id, a.conversation_id, ${direction} AS direction, ${provider} AS provider,
            coalesce(m.message_type, 'text') AS message_type, coalesce(m.created_at, $3::timestamptz) AS created_at
-         FROM (
-           SELECT *, (${outbound ?? 'NULL'}) AS wa_ingest_sent FROM chat_messages
-           WHERE ($1::bigint IS NULL OR id > $1::bigint) AND id <= $2::bigint
-         ) m JOIN ${MAPPING} a ON a.old_key = ${key}
+         FROM chat_messages m JOIN ${MAPPING} a ON a.old_key = ${key}
+         WHERE ($1::bigint IS NULL OR m.id > $1::bigint) AND m.id <= $2::bigint
        ) n
        WHERE m.id = n.id AND (m.conversation_id, m.direction, m.provider, m.message_type, m.created_at)
          IS DISTINCT FROM (n.conversation_id, n.direction, n.provider, n.message_type, n.created_at)`,

@@ -2,7 +2,14 @@
 import type { AdoptProgress } from '../adopt.ts'
 import { parseName, spellingsOf } from '../dedupe/identifier.ts'
 import type { Query } from '../dedupe/query.ts'
-import { findOutboundRule, findPeerColumn, givenPeerColumn, type PeerColumn, TWILIO_ID } from './evidence.ts'
+import {
+  findOutboundRule,
+  findPeerColumn,
+  givenPeerColumn,
+  type PeerColumn,
+  sentBy,
+  TWILIO_ID,
+} from './evidence.ts'
 import type { ConversationSources } from './fill-conversations.ts'
 import type { MessageSources } from './fill-messages.ts'
 import { type Conflict, isInteger, type Shapes } from './old-schema.ts'
@@ -121,26 +128,29 @@ async function findProvider(
   return twilio > meta ? 'twilio' : 'meta'
 }
 
+/** Tried on the table as it is, used on the table as it will be. */
 async function findOutbound(
   query: Query,
   current: TableShape | undefined,
   renamed: TableShape | undefined,
   { outboundWhen }: SourceOptions,
   { notes, obstacles }: { notes: string[]; obstacles: string[] },
-): Promise<string | undefined> {
+): Promise<((alias: string) => string) | undefined> {
   if (!current || !renamed) return undefined
   if (outboundWhen !== undefined) {
-    const refusal = await tryCondition(query, outboundWhen)
+    const refusal = await tryCondition(query, sentBy(outboundWhen, current))
     if (refusal !== undefined)
       obstacles.push(`--outbound-when is no condition on a row of chat_messages: ${refusal}`)
-    return outboundWhen
+    return sentBy(outboundWhen, renamed)
   }
-  if (columnOf(renamed, 'direction') !== undefined) return undefined
-  const rule = await findOutboundRule(query, current, renamed)
+  const isDirectionOurs =
+    columnOf(renamed, 'direction') !== undefined && columnOf(renamed, 'old_direction') === undefined
+  const rule = await findOutboundRule(query, current, isDirectionOurs)
   if (rule === undefined) {
-    notes.push(
-      'Nothing says which messages the business sent, so all count as received; if something does, give it: --outbound-when "<condition on chat_messages>".',
-    )
+    if (!isDirectionOurs)
+      notes.push(
+        'Nothing says which messages the business sent, so all count as received; if something does, give it: --outbound-when "<condition on chat_messages>".',
+      )
     return undefined
   }
   if ('unclear' in rule) {
@@ -150,12 +160,12 @@ async function findOutbound(
     return undefined
   }
   notes.push(`Which messages the business sent is taken from ${rule.label}.`)
-  return rule.sql
+  return sentBy(rule.sql, renamed)
 }
 
-async function tryCondition(query: Query, condition: string): Promise<string | undefined> {
+async function tryCondition(query: Query, sent: (alias: string) => string): Promise<string | undefined> {
   try {
-    await query(`SELECT FROM chat_messages WHERE (${condition}) LIMIT 0`)
+    await query(`SELECT ${sent('m')} AND true FROM chat_messages m LIMIT 1`)
     return undefined
   } catch (err) {
     return err instanceof Error ? err.message : String(err)

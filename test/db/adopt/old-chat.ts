@@ -1,0 +1,59 @@
+/** Databases of old chat systems, and taking them over. */
+import type { AdoptOptions } from '../../../src/db/adopt.ts'
+import { createDatabase, createPool } from '../../../src/db/connect.ts'
+import { type MigrateResult, migrateToLatest } from '../../../src/db/migrate.ts'
+import { cleanUp } from '../../support/clean-up.ts'
+import { BUSINESS_NUMBER } from '../../support/facts.ts'
+import { createEmptyDatabase, type TestDatabase } from '../../support/postgres.ts'
+
+/** What the seed of this project had, and nothing else. */
+export const SEED = `CREATE TABLE chat_messages (
+  id serial PRIMARY KEY,
+  conversation_id integer,
+  wa_message_id varchar(255),
+  content text NOT NULL,
+  message_type varchar(50) DEFAULT 'text',
+  created_at timestamp DEFAULT now()
+)`
+
+export async function createOldChat(...statements: string[]): Promise<TestDatabase> {
+  const database = await createEmptyDatabase()
+  for (const statement of statements) await database.pool.query(statement)
+  return database
+}
+
+export function adopt(
+  database: TestDatabase,
+  options: AdoptOptions = {},
+  signal?: AbortSignal,
+): Promise<MigrateResult> {
+  return migrateToLatest(connectAnew(database), {
+    adopt: { numbers: { meta: BUSINESS_NUMBER }, ...options },
+    ...(signal ? { signal } : {}),
+  })
+}
+
+/** As the command has it: one connection. */
+export function connectAnew({ url }: TestDatabase) {
+  const db = createDatabase(createPool({ url, applicationName: 'adopt', max: 1 }))
+  cleanUp(() => db.destroy())
+  return db
+}
+
+export type Shape = { columns: unknown[]; constraints: unknown[]; indexes: unknown[] }
+
+/** Everything that the schema public has, by name, without the order of columns. */
+export async function readShape({ pool }: TestDatabase): Promise<Shape> {
+  const columns = await pool.query(
+    `SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+     WHERE table_schema = 'public' ORDER BY table_name, column_name`,
+  )
+  const constraints = await pool.query(
+    `SELECT conrelid::regclass::text AS table_name, contype, pg_get_constraintdef(oid) AS definition
+     FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n' ORDER BY 1, 2, 3`,
+  )
+  const indexes = await pool.query(
+    `SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2`,
+  )
+  return { columns: columns.rows, constraints: constraints.rows, indexes: indexes.rows }
+}
