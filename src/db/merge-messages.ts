@@ -149,7 +149,7 @@ async function merge(
     FROM chat_messages o WHERE m.id = ${message_id} AND o.id = ${other.id}`.execute(trx)
   await sql`UPDATE chat_messages SET wa_message_id = NULL WHERE id = ${other.id}`.execute(trx)
   await setId(trx, identification)
-  const query = queryWithKysely<Database>(trx)
+  const query = queryWithKysely(trx)
   const target = await describeTarget(query, { table: 'chat_messages', column: 'wa_message_id' })
   const references = await findReferences(query, target)
   const move = { moved: other.id, kept: message_id, id: wa_message_id, held: null }

@@ -43,7 +43,9 @@ async function claimInTransaction(trx: Transaction<Database>, messageId: string)
   const conversation = await lockConversation(trx, messageId)
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
   if (conversation === undefined || head === undefined) return { kind: 'idle' }
-  if (head.is_held || !(await passPauses(trx, conversation))) return { kind: 'waiting' }
+  if (head.is_held) return { kind: 'waiting' }
+  const passage = await passPauses(trx, conversation)
+  if (passage === 'paused') return { kind: 'waiting' }
   const message = await describe(trx, conversation, head)
   if ('error' in message) {
     await failUnsendable(trx, head.id, message.error)
@@ -52,7 +54,7 @@ async function claimInTransaction(trx: Transaction<Database>, messageId: string)
   const waitMs = await takeToken(trx, conversation)
   if (waitMs !== undefined) return { kind: 'limited', waitMs }
   const attempt = await markSending(trx, message)
-  await startProbe(trx, conversation, head.id)
+  if (passage === 'probe') await startProbe(trx, conversation, head.id)
   return { kind: 'claimed', claim: { message, attempt } }
 }
 

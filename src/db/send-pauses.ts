@@ -24,19 +24,30 @@ export type SendPause = {
 /** Longer than a call may take: until then nobody else tries. */
 const PROBE_MS = 60_000
 
-/** False: this number has to wait. Takes the locks of its pauses, so that of many that come when time is over one tries. */
+/**
+ * - `free`: nothing stops this number
+ * - `probe`: the time of its pauses is over, and this claim is the one that tries
+ * - `paused`: it has to wait
+ */
+export type Passage = 'free' | 'probe' | 'paused'
+
+/** Locks the pauses of the number, so that of many that come when the time is over one tries. */
 export async function passPauses(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
-): Promise<boolean> {
-  const { rows } = await sql<{ business_number: string; is_over: boolean }>`
-    SELECT business_number, paused_until <= clock_timestamp() AS is_over FROM send_pauses
+): Promise<Passage> {
+  const { rows } = await sql<{ is_over: boolean }>`
+    SELECT paused_until <= clock_timestamp() AS is_over FROM send_pauses
     WHERE provider = ${provider} AND business_number IN ('', ${business_number})
     ORDER BY business_number FOR UPDATE`.execute(trx)
-  return rows.every((row) => row.is_over)
+  if (rows.length === 0) return 'free'
+  return rows.every((row) => row.is_over) ? 'probe' : 'paused'
 }
 
-/** This claim is the one that tries: `claimedAt` is its sending_since. */
+/**
+ * This claim is the one that tries: by its sending_since the pause knows it again. Only after `probe`: a pause that has
+ * begun since the look is another one's.
+ */
 export async function startProbe(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
@@ -52,7 +63,7 @@ export async function startProbe(
 }
 
 export type PauseOptions = SenderNumber & {
-  /** The message whose send failed. A failure that was under way before the pause began does not make it longer. */
+  /** The message whose send failed. Only the one that tries makes a pause longer, not those that were under way. */
   messageId: string
   /** The first wait; doubles from failure to failure. */
   delayMs: number
@@ -74,10 +85,10 @@ export async function pauseSender(trx: Transaction<Database>, pause: PauseOption
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
       failures = p.failures + 1, paused_until = ${until('(p.failures + 1)')}, credential = excluded.credential,
       error = excluded.error, updated_at = excluded.updated_at
-    WHERE p.updated_at <= (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(trx)
+    WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(trx)
 }
 
-/** A message got through: ends the pauses that were there when it was claimed. */
+/** A message got through: ends the pauses that it was the one to try. A call that was under way before says nothing of now. */
 export async function endPauses(
   db: Kysely<Database> | Transaction<Database>,
   { provider, business_number }: SenderNumber,
@@ -85,7 +96,7 @@ export async function endPauses(
 ): Promise<void> {
   await sql`
     DELETE FROM send_pauses WHERE provider = ${provider} AND business_number IN ('', ${business_number})
-      AND updated_at <= (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(db)
+      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(db)
 }
 
 /** Another token than the one that was refused is tried at once. */

@@ -5,6 +5,7 @@ import { findKeptMessageId, identifyMessage } from '../../src/db/merge-messages.
 import { type Claim, claimNext } from '../../src/db/outbound-claim.ts'
 import { settleSend } from '../../src/db/outbound-settle.ts'
 import type { StoreItem } from '../../src/db/store-item.ts'
+import { eventually } from '../support/eventually.ts'
 import { messageItem, statusItem } from '../support/facts.ts'
 import { META_CUSTOMER_PHONE, META_PHONE_NUMBER_ID, wamid } from '../support/meta-webhooks.ts'
 import { orderText } from '../support/outbound.ts'
@@ -39,10 +40,13 @@ const echo = (id: string, fact: Partial<MessageFact> = {}) =>
 const status = (id: string, word: string, callback_id?: string, business_number = META_PHONE_NUMBER_ID) =>
   statusItem(id, word, { business_number, ...(callback_id === undefined ? {} : { callback_id }) })
 
-async function claim(messageId: string): Promise<Claim> {
-  const outcome = await claimNext(database.db, messageId)
-  if (outcome.kind !== 'claimed') throw new Error(`not claimed: ${outcome.kind}`)
-  return outcome.claim
+/** Waits for its turn: the number may have sent as much as it may in this second. */
+function claim(messageId: string): Promise<Claim> {
+  return eventually(async () => {
+    const outcome = await claimNext(database.db, messageId)
+    if (outcome.kind !== 'claimed') throw new Error(`not claimed: ${outcome.kind}`)
+    return outcome.claim
+  })
 }
 
 describe('the id of a message of ours', () => {
@@ -103,6 +107,31 @@ describe('two rows that turn out to be one message', () => {
     ])
     expect(await changes()).toContainEqual({ kind: 'message.merged', message_id: lost?.id, merged_into: id })
     expect(await findKeptMessageId(database.db, String(lost?.id))).toBe(id)
+  })
+
+  test('become one also when the other is being inserted at that moment', async () => {
+    const id = await orderText(database.db)
+    const { conversation_id } = (await message(id)) ?? {}
+    const other = await database.pool.connect()
+    await other.query('BEGIN')
+    await other.query(
+      `INSERT INTO chat_messages (conversation_id, direction, provider, wa_message_id, source, detail, message_type, status)
+       VALUES ($1, 'outbound', 'meta', 'wamid.A', 'echo', 13, 'text', 'sent')`,
+      [conversation_id],
+    )
+
+    const identified = identify(id, 'wamid.A')
+    await eventually(async () => {
+      const { rows } = await database.pool.query(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      )
+      expect(rows).toHaveLength(1)
+    })
+    await other.query('COMMIT')
+    other.release()
+
+    expect(await identified).toBe('merged')
+    expect(await messages()).toMatchObject([{ id, wa_message_id: 'wamid.A', status: 'sent' }])
   })
 
   test('take along what refers to the one that goes', async () => {

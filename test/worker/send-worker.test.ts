@@ -4,7 +4,7 @@ import { createOutboundMessage } from '../../src/db/outbound.ts'
 import { readSendPauses } from '../../src/db/send-pauses.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
-import type { Behaviour } from '../support/fake-server.ts'
+import { type Behaviour, holding } from '../support/fake-server.ts'
 import { orderText, outboundOptions, textRequest } from '../support/outbound.ts'
 import { hasRedis } from '../support/redis.ts'
 import { type Sending, startSending } from '../support/sending.ts'
@@ -95,6 +95,25 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(Number(third?.at) - Number(second?.at)).toBeGreaterThanOrEqual(3_990)
   })
 
+  test('a conversation has one call at a time: the next message waits for the answer, others do not', async () => {
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const first = await order('one')
+    await held.reached()
+    const second = await order('two')
+    await sending.hasStatus(await order('elsewhere', '15551230002'), 'accepted')
+    await sending.producer.ring({ messageIds: [first, second] })
+    await sending.hasStatus(await order('elsewhere again', '15551230002'), 'accepted')
+
+    expect(textsSent()).not.toContain('two')
+    expect((await sending.message(second)).status).toBe('queued')
+    held.release()
+
+    await sending.hasStatus(second, 'accepted')
+    expect(textsSent().filter((text) => !text.startsWith('elsewhere'))).toEqual(['one', 'two'])
+  })
+
   test('a message that failed, or whose outcome is unknown, holds nobody back', async () => {
     sending.meta.next(metaError(131047), (_, exchange) => exchange.cut())
     sending.startWorker()
@@ -181,7 +200,17 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
 
     const before = sending.meta.sent().length
+    const held = holding(metaError(190, { status: 401 }))
+    sending.meta.next(held.behaviour)
     await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
+    await held.reached()
+    // However often the others are rung for while one tries.
+    for (let i = 0; i < 5; i++) {
+      await sending.producer.ring({ messageIds: ids })
+      await eventually(async () => expect(await jobCount()).toBeLessThanOrEqual(1))
+    }
+    expect(sending.meta.sent()).toHaveLength(before + 1)
+    held.release()
     await eventually(async () =>
       expect(await readSendPauses(sending.db)).toMatchObject([{ failures: 2, error: { code: 190 } }]),
     )
