@@ -24,7 +24,7 @@ export const COMMANDS: Record<string, CommandEntry> = {
   },
   worker: { summary: 'run a worker', load: () => import('./worker.ts') },
   migrate: {
-    summary: 'bring the database to the schema of this version',
+    summary: 'bring the database to the schema of this version; take over an old chat_messages',
     load: () => import('./migrate.ts'),
   },
   dedupe: {

@@ -6,6 +6,7 @@
  * deleted: ids, data and extra columns stay; what is in the way is renamed, and only when the operator allows it.
  */
 import type { Kysely } from 'kysely'
+import type { AdoptProgress } from './adopt/adopt-progress.ts'
 import { AdoptionError } from './adopt/adoption-error.ts'
 import { changeTable, columnStatements, continueIds, setAsideStatements } from './adopt/alter-tables.ts'
 import { createMissingTables, readBlueprint } from './adopt/blueprint.ts'
@@ -36,8 +37,6 @@ export type AdoptOptions = SourceOptions & {
   isDryRun?: boolean
   onProgress?: (progress: AdoptProgress) => void
 }
-
-export type AdoptProgress = { step: string; done: number; total: number; details?: string }
 
 export type Adoption = {
   /** Old tables that are ours now. */

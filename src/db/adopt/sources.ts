@@ -1,7 +1,7 @@
 /** Where the content of our columns comes from in an old schema, and what is taken for granted where it says nothing. */
-import type { AdoptProgress } from '../adopt.ts'
 import { parseName, spellingsOf } from '../dedupe/identifier.ts'
 import type { Query } from '../dedupe/query.ts'
+import type { AdoptProgress } from './adopt-progress.ts'
 import {
   findOutboundRule,
   findPeerColumn,
