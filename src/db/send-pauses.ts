@@ -118,3 +118,10 @@ export async function readSendPauses(db: Kysely<Database>): Promise<SendPause[]>
     ORDER BY since, provider, business_number`.execute(db)
   return rows
 }
+
+/** One sentence for the admin: who waits, until when, and what the provider said. */
+export function describeSendPause({ provider, business_number, paused_until, error }: SendPause): string {
+  const sender = business_number === '' ? `every number at ${provider}` : `${business_number} at ${provider}`
+  const reason = error === null ? 'no reason given' : `${error.message} (${error.code})`
+  return `${sender} sends nothing until ${paused_until.toISOString()}, then one message tries: ${reason}`
+}

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { claimNext } from '../../src/db/outbound-claim.ts'
 import { settleSend } from '../../src/db/outbound-settle.ts'
-import { readSendPauses, releaseOtherCredentials } from '../../src/db/send-pauses.ts'
+import { describeSendPause, readSendPauses, releaseOtherCredentials } from '../../src/db/send-pauses.ts'
 import { eventually } from '../support/eventually.ts'
 import { META_PHONE_NUMBER_ID } from '../support/meta-webhooks.ts'
 import { orderText } from '../support/outbound.ts'
@@ -90,5 +90,16 @@ describe('a pause', () => {
 
     await releaseOtherCredentials(database.db, { meta: 'two' })
     expect(await readSendPauses(database.db)).toEqual([])
+  })
+
+  test('tells the admin who waits, until when, and why', async () => {
+    await settleSend(database.db, await claimed(await order('15551230001')), refuse, 'one')
+    const [pause] = await readSendPauses(database.db)
+
+    expect(pause && describeSendPause(pause)).toMatch(
+      new RegExp(
+        `^${META_PHONE_NUMBER_ID} at meta sends nothing until 20.+Z, then one message tries: expired \\(190\\)$`,
+      ),
+    )
   })
 })

@@ -13,6 +13,7 @@ import { describeSettingFinding, type SettingFinding } from '../../core/setting-
 import { createDashboard } from '../../dashboard/dashboard.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { checkPostgresSafety } from '../../db/postgres-safety.ts'
+import { describeSendPause, readSendPauses } from '../../db/send-pauses.ts'
 import { readStats } from '../../db/stats.ts'
 import { verifyDatabase } from '../../db/verify.ts'
 import type { RunContext } from '../../lifecycle.ts'
@@ -115,6 +116,11 @@ export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {
         await backend.ping()
         return { ok: true }
       },
+    },
+    {
+      name: 'senders',
+      // A sender that waits stops no webhook, so it is a finding and no failure.
+      check: async () => ({ ok: true, findings: (await readSendPauses(db)).map(describeSendPause) }),
     },
     {
       name: 'index',
