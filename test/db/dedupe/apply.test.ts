@@ -233,6 +233,40 @@ describe('foreign keys', () => {
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1, index: 'built' })
   })
 
+  test('rows are locked before references move: a child that is written in between is not taken along', async () => {
+    const database = await createOldDatabase(['a', 'a'])
+    // Holds the run in the middle of its transaction, after it has re-pointed and before it deletes.
+    await database.pool.query(`
+      ${LOOKUP_INDEX};
+      ${CHILDREN} ON DELETE CASCADE);
+      CREATE INDEX ON attachments (message_id);
+      INSERT INTO attachments (message_id) VALUES (2);
+      CREATE TABLE gate (is_open boolean);
+      CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL; END $$;
+      CREATE TRIGGER gate AFTER UPDATE ON attachments FOR EACH ROW EXECUTE FUNCTION wait_at_gate()`)
+    const result = apply(database)
+    const waits = (event: string) => async () => {
+      const found = await rows(
+        database,
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND ${event}`,
+      )
+      expect(found).toHaveLength(1)
+    }
+    await eventually(waits(`wait_event = 'PgSleep'`))
+
+    const child = database.pool.query('INSERT INTO attachments (message_id) VALUES (2)')
+    await eventually(waits(`wait_event_type = 'Lock' AND query LIKE 'INSERT INTO attachments%'`))
+    await database.pool.query('INSERT INTO gate VALUES (true)')
+    await child
+
+    expect(await result).toMatchObject({ outcome: 'done', moved: 1 })
+    expect(await rows(database, 'SELECT message_id FROM attachments')).toEqual([
+      { message_id: 1 },
+      { message_id: 1 },
+    ])
+  })
+
   test('a reference over two columns follows within its tenant, and is never led into another', async () => {
     const database = await createOldDatabase(
       [],
