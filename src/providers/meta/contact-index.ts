@@ -5,7 +5,7 @@
  * two messages. Only where an entry stands alone, and it or the item names nobody, there is nothing to compare and
  * nobody else it could be.
  */
-import { contactOf, type Person, personKeys } from './identity.ts'
+import { contactOf, contactRef, type Person, personKeys } from './identity.ts'
 import { isObject, type JsonObject } from './json-reader.ts'
 import { isTooDeep } from './nesting.ts'
 
@@ -50,6 +50,7 @@ export function indexContacts(entries: readonly unknown[]): ContactIndex {
   }
 }
 
+/** An entry that tells nothing of anybody belongs to nobody: with a message, all that it does say would be lost. */
 function isUsable(entry: unknown): entry is JsonObject {
-  return isObject(entry) && !isTooDeep(entry)
+  return isObject(entry) && !isTooDeep(entry) && Object.keys(contactRef({}, entry)).length > 0
 }

@@ -105,6 +105,16 @@ test('events that differ in a lone surrogate of their account only are two', () 
   expect(ids[0]).not.toBe(ids[1])
 })
 
+test.each([{ mystery: 1 }, { profile: { mystery: 1 } }, { id: 'wamid.B', status: 'read' }])(
+  'an entry of contacts that tells nothing of anybody (%j) is kept beside the message',
+  (entry) => {
+    const events = eventsOf(metaMessagesWebhook([metaMessage({ id: 'wamid.A' })], [entry]))
+
+    expect(events.map(({ kind }) => kind)).toEqual(['message', 'other'])
+    expect(JSON.parse(events[1]?.payload ?? '').contacts).toEqual([entry])
+  },
+)
+
 describe('a change of number', () => {
   const changeAt = (timestamp: unknown) => {
     const system = { type: 'user_changed_number', wa_id: '15551230002', body: 'x' }
