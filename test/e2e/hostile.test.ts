@@ -7,6 +7,7 @@
  */
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { readStats } from '../../src/db/stats.ts'
 import {
   type HostileService,
   type SignedBody,
@@ -132,6 +133,20 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     HOUR,
   )
 
+  test('after all of it totals and changes agree with the rows', async () => {
+    const { rows } = await service.database.pool.query(`
+      SELECT (SELECT count(*) FROM webhook_events WHERE reason IS NOT NULL)::int AS parked,
+        (SELECT count(*) FROM webhook_events WHERE reason IS NULL)::int
+          + (SELECT count(*) FROM chat_messages)::int + (SELECT count(*) FROM message_statuses)::int AS stored,
+        (SELECT count(*) FROM chat_messages)::int AS messages,
+        (SELECT count(*) FROM changes WHERE kind = 'message.created')::int AS created,
+        (SELECT count(DISTINCT message_id) FROM changes WHERE kind = 'message.created')::int AS distinct_created`)
+    const [{ parked, stored, messages, created, distinct_created }] = rows
+
+    expect(await readStats(service.database.db)).toMatchObject({ parked, stored })
+    expect([created, distinct_created]).toEqual([messages, messages])
+  })
+
   test('after all of it both processes run, nothing was logged as an error, and no job is left', async () => {
     await service.settle()
     await service.expectUnharmed()
@@ -162,19 +177,22 @@ async function expectEveryMarkOnce(
   knownIds: Set<string>,
 ): Promise<void> {
   const findings = await service.findMarks()
-  for (const { bytes, ids } of bodies) {
+  const found = (mark: string) => findings.get(mark) ?? { rows: 0, bodies: 0 }
+  const ids = new Map(bodies.flatMap((body) => [...(body.ids ?? [])]))
+  const stored = [...ids].filter(([mark]) => found(mark).rows > 0).flatMap(([, own]) => own)
+  // A second message under an id is a duplicate, whatever else it says; which one is second is a race.
+  const taken = new Set([...knownIds, ...stored])
+  for (const { bytes } of bodies) {
     for (const [mark, places] of marksIn(bytes)) {
-      const own = ids?.get(mark) ?? []
-      const { rows, bodies: kept } = findings.get(mark) ?? { rows: 0, bodies: 0 }
-      // A second message under a known id is a duplicate, whatever else it says.
-      const isDuplicate = own.some((id) => knownIds.has(id))
+      const { rows, bodies: kept } = found(mark)
+      const isDuplicate = ids.get(mark)?.some((id) => taken.has(id)) ?? false
       const isLost = rows + kept === 0 && !isDuplicate
       const isDoubled = rows > places || kept > 1
       if (isLost || isDoubled)
         throw new Error(`${mark} is in ${rows} rows and ${kept} bodies: ${excerpt(bytes)}`)
-      for (const id of own) knownIds.add(id)
     }
   }
+  for (const id of [...ids.values()].flat()) knownIds.add(id)
 }
 
 function excerpt(bytes: Buffer): string {

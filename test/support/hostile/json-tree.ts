@@ -9,7 +9,13 @@ export type JsonObject = { members: JsonMember[] }
 export type JsonMember = { key: string; node: JsonNode }
 
 /** Where a node stands, so that it can be replaced, moved, repeated or taken out. */
-export type Place = { list: JsonList; index: number } | { object: JsonObject; index: number }
+export type Place = ({ list: JsonList } | { object: JsonObject }) & {
+  index: number
+  /** Whether it is inside of what describes the items, and is not kept with each of them: `contacts`, `metadata`. */
+  isAround: boolean
+}
+
+const AROUND = new Set(['"contacts"', '"metadata"'])
 
 export function toTree(value: unknown): JsonNode {
   if (Array.isArray(value)) return { items: value.map(toTree) }
@@ -28,22 +34,22 @@ export function toText(node: JsonNode): string {
 export function placesIn(root: JsonNode): Place[] {
   const places: Place[] = []
   const seen = new Set<JsonNode>()
-  const open = [root]
-  for (let node = open.shift(); node !== undefined; node = open.shift()) {
+  const open = [{ node: root, isAround: false }]
+  for (let next = open.shift(); next !== undefined; next = open.shift()) {
+    const { node, isAround } = next
     if ('text' in node || seen.has(node)) continue
     seen.add(node)
     if ('items' in node) {
-      const list = node
-      list.items.forEach((item, index) => {
-        places.push({ list, index })
-        open.push(item)
-      })
+      places.push(...node.items.map((_, index) => ({ list: node, index, isAround })))
+      open.push(...node.items.map((item) => ({ node: item, isAround })))
     } else {
-      const object = node
-      object.members.forEach((member, index) => {
-        places.push({ object, index })
-        open.push(member.node)
-      })
+      places.push(...node.members.map((_, index) => ({ object: node, index, isAround })))
+      open.push(
+        ...node.members.map(({ key, node: member }) => ({
+          node: member,
+          isAround: isAround || AROUND.has(key),
+        })),
+      )
     }
   }
   return places

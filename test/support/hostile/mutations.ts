@@ -3,6 +3,7 @@
  * smaller; what the numbers stand for is decided here, anew for each run, with marks and ids that nothing else has.
  */
 import fc from 'fast-check'
+import { META_ACCOUNT } from '../meta-webhooks.ts'
 import { encodeTwilioForm } from '../twilio-webhooks.ts'
 import { hostileText, pick, RESERVED_KEYS } from './hostile-texts.ts'
 import {
@@ -29,7 +30,7 @@ type ByteEdit = { kind: 'flip' | 'insert' | 'cut' | 'truncate'; at: number; choi
 const EDITS = ['replace', 'remove', 'repeat', 'rename', 'wrap', 'add'] as const
 type EditKind = (typeof EDITS)[number]
 
-/** `ids`: what each marked item has where its id stands, as JSON text. */
+/** `ids`: what each marked item has where the id of a message stands, as JSON text. */
 export type HostileBody = { format: Format; bytes: Buffer; ids: Map<string, string[]> }
 
 const number = fc.nat(1_000_000)
@@ -83,7 +84,8 @@ function applyEdit(tree: JsonNode, { kind, at, choice }: Edit, marker: Marker): 
 
 /** In a list every value is an item, and has to be found again. */
 function textFor(place: Place, choice: number, marker: Marker): string {
-  return hostileText(choice, 'list' in place ? marker.mark() : marker.unique())
+  const isItem = 'list' in place && !place.isAround
+  return hostileText(choice, isItem ? marker.mark() : marker.unique())
 }
 
 function wrapped(node: JsonNode, choice: number): JsonNode {
@@ -93,7 +95,7 @@ function wrapped(node: JsonNode, choice: number): JsonNode {
 }
 
 function editMember(
-  place: { object: JsonObject; index: number },
+  place: Place & { object: JsonObject },
   kind: 'rename' | 'add',
   choice: number,
   marker: Marker,
@@ -132,13 +134,18 @@ function textOf(json: string): string {
   return String(JSON.parse(json))
 }
 
+/** Of the account and of calls: many items have them, and none of those is a duplicate for it. */
+const SHARED_IDS = new RegExp(`^"(?:wacid\\..*|${META_ACCOUNT})"$`)
 const ID_KEYS = ['id', 'MessageSid', 'SmsSid', 'SmsMessageSid'].map((key) => JSON.stringify(key))
 
 function idsIn(root: JsonNode): Map<string, string[]> {
   const ids = new Map<string, string[]>()
   const objects = [...new Set([root, ...placesIn(root).map(nodeAt)])].filter((node) => 'members' in node)
   for (const { members } of objects) {
-    const own = members.filter(({ key }) => ID_KEYS.includes(key)).map(({ node }) => toText(node))
+    const own = members
+      .filter(({ key }) => ID_KEYS.includes(key))
+      .map(({ node }) => toText(node))
+      .filter((id) => !SHARED_IDS.test(id))
     for (const { key, node } of members) {
       if (key === JSON.stringify(MARK_KEY) && 'text' in node) ids.set(node.text.slice(1, -1), own)
     }
