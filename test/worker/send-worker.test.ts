@@ -35,7 +35,9 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const outcomes = await Promise.all(
       Array.from({ length: 50 }, async () => {
         const outcome = await createOutboundMessage(sending.db, textRequest(), options)
-        if (outcome.kind !== 'refused') await sending.producer.ring({ messageIds: [outcome.message_id] })
+        // As the API does: a ring that the queue does not confirm in time fails no request.
+        if (outcome.kind !== 'refused')
+          await sending.producer.ring({ messageIds: [outcome.message_id] }).catch(() => {})
         return outcome
       }),
     )
