@@ -5,15 +5,19 @@
  * every name in them carries its schema. enable_seqscan is off, because a plan made while the table was small would
  * make every writer read all of it.
  */
-import { quoteText } from './identifier.ts'
+import { quoteName, quoteText } from './identifier.ts'
 import { temporaryNames } from './leftovers.ts'
 import type { Placeholder } from './placeholder.ts'
 import { joinCondition, type Reference } from './references.ts'
 import { runLockSql } from './session.ts'
 import { keyText, type Target } from './target.ts'
 
-const FUNCTION_SETTINGS =
-  'LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off'
+/** The schemas of the key's types, for the operators of types that an extension brings. */
+function functionSettings({ key }: Target): string {
+  const schemas = new Set(['pg_catalog', ...key.map(({ typeSchema }) => typeSchema), 'pg_temp'])
+  const path = [...schemas].map(quoteName).join(', ')
+  return `LANGUAGE plpgsql SECURITY DEFINER SET search_path = ${path} SET enable_seqscan = off`
+}
 
 /** The number that stands for an id among the advisory locks. */
 export function idLockSql(target: Pick<Target, 'oid'>, id: string): string {
@@ -30,7 +34,7 @@ export function idLockSql(target: Pick<Target, 'oid'>, id: string): string {
 export function guardFunction(target: Target, placeholder: Placeholder): string {
   const { sql, column, predicate } = target
   const names = temporaryNames(target)
-  return `CREATE OR REPLACE FUNCTION ${names.guardFunction}() RETURNS trigger ${FUNCTION_SETTINGS} AS $guard$
+  return `CREATE OR REPLACE FUNCTION ${names.guardFunction}() RETURNS trigger ${functionSettings(target)} AS $guard$
 DECLARE
   v_id text := NEW.${column.sql};
   v_placeholder text;
@@ -76,7 +80,7 @@ export function referenceFunction(target: Target, reference: Reference): string 
     const value = target.key.length === 1 ? 'v_kept' : `(v_kept::jsonb ->> ${place})`
     return `NEW.${column} := ${value}::${types[index]};`
   })
-  return `CREATE OR REPLACE FUNCTION ${names.function}() RETURNS trigger ${FUNCTION_SETTINGS} AS $reference$
+  return `CREATE OR REPLACE FUNCTION ${names.function}() RETURNS trigger ${functionSettings(target)} AS $reference$
 DECLARE
   v_kept text;
 BEGIN

@@ -34,6 +34,8 @@ export type Session = {
   /** Process id of the working backend. */
   pid: number
   signal: AbortSignal
+  /** After an abort: resolves when what was under way has been cancelled, so that nothing later is. */
+  isQuiet(): Promise<void>
   end(): void
 }
 
@@ -50,6 +52,8 @@ const SETTINGS = {
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
+  // Where a scan cannot be avoided, the price put on it must not make the server compile the statement.
+  jit: 'off',
 }
 
 /** @throws DedupeError when another run is at work on the table. */
@@ -68,8 +72,9 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
   const query = queryWithClient(worker)
   const watch = queryWithClient(watcher)
   let pid = 0
+  let cancelling: Promise<unknown> = Promise.resolve()
   const cancel = () => {
-    watch('SELECT pg_cancel_backend($1)', [pid]).catch(() => {})
+    cancelling = watch('SELECT pg_cancel_backend($1)', [pid]).catch(() => {})
   }
   try {
     for (const [name, value] of Object.entries(SETTINGS)) {
@@ -79,7 +84,17 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
     pid = await takeRunLock(query, table)
     signal.throwIfAborted()
     signal.addEventListener('abort', cancel)
-    return { query, watch, pid, signal, transaction: (work) => transaction(query, work), end: release }
+    return {
+      query,
+      watch,
+      pid,
+      signal,
+      transaction: (work) => transaction(query, work),
+      isQuiet: async () => {
+        await cancelling
+      },
+      end: release,
+    }
   } catch (err) {
     release()
     throw err

@@ -11,6 +11,8 @@ export type Column = {
   sql: string
   /** As in a cast, e.g. `character varying(64)`. */
   type: string
+  /** Where the type and its operators are. */
+  typeSchema: string
   isNotNull: boolean
   isGenerated: boolean
 }
@@ -38,6 +40,7 @@ export type TargetOptions = { table: string; column: string; orderBy?: string }
 type ColumnRow = {
   name: string
   type: string
+  type_schema: string
   base_type: string
   is_not_null: boolean
   is_generated: boolean
@@ -103,7 +106,7 @@ export function orderBy(columns: readonly Column[], alias: string): string {
 
 async function readColumns(query: Query, { oid }: Relation): Promise<ColumnRow[]> {
   const { rows } = await query<ColumnRow>(
-    `SELECT a.attname AS name, ${TYPE_SQL} AS type, b.typname AS base_type,
+    `SELECT a.attname AS name, ${TYPE_SQL} AS type, n.nspname AS type_schema, b.typname AS base_type,
        a.attnotnull AS is_not_null, a.attgenerated <> '' AS is_generated,
        coalesce(c.collisdeterministic, true) AS is_deterministic,
        CASE WHEN b.typname = 'varchar' AND a.atttypmod > 4 THEN a.atttypmod - 4 END AS max_length
@@ -123,6 +126,7 @@ function describeColumn(row: ColumnRow): Column {
     name: row.name,
     sql: quoteName(row.name),
     type: row.type,
+    typeSchema: row.type_schema,
     isNotNull: row.is_not_null,
     isGenerated: row.is_generated,
   }

@@ -19,6 +19,7 @@ const STOPPED_TIMEOUT_MS = 5_000
 export async function tidyUp(run: Run, { isStopped }: { isStopped: boolean }): Promise<string | undefined> {
   const { target } = run.context
   const { query } = run.session
+  if (isStopped) await run.session.isQuiet()
   if (!areLeftoversEmpty(await findLeftovers(query, target))) {
     const signal = isStopped ? AbortSignal.timeout(STOPPED_TIMEOUT_MS) : run.session.signal
     await takeDown({ ...run, session: { ...run.session, signal } }, !isStopped).catch((err) => {

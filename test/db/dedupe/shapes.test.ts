@@ -3,7 +3,16 @@ import { describe, expect, test } from 'vitest'
 import { createPool } from '../../../src/db/connect.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { createEmptyDatabase } from '../../support/postgres.ts'
-import { apply, audit, connect, createOldDatabase, report, rows } from './old-table.ts'
+import {
+  apply,
+  audit,
+  connect,
+  createOldDatabase,
+  LOOKUP_INDEX,
+  report,
+  rows,
+  startHeldRun,
+} from './old-table.ts'
 
 describe('tables of other systems', () => {
   test('a Prisma table with capitals, text ids and required columns', async () => {
@@ -76,6 +85,28 @@ describe('tables of other systems', () => {
 
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1 })
     expect(await rows(database, 'SELECT n FROM chat_messages')).toEqual([{ n: 2 }])
+  })
+
+  test('keys of a type that an extension brings, in a schema of its own', async () => {
+    const database = await createEmptyDatabase()
+    await database.pool.query(`
+      CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions;
+      CREATE TABLE chat_messages (id extensions.citext PRIMARY KEY, wa_message_id text, content text);
+      CREATE TABLE notes (message_id extensions.citext REFERENCES chat_messages (id));
+      CREATE INDEX ON notes (message_id); ${LOOKUP_INDEX};
+      INSERT INTO chat_messages VALUES ('A', 'a', 'x'), ('B', 'a', 'y')`)
+    await database.pool.query(`ALTER DATABASE ${database.name} SET search_path = public, extensions`)
+    const pool = createPool({ url: database.url, applicationName: 'test', max: 3 })
+    cleanUp(() => pool.end())
+    const run = await startHeldRun({ ...database, pool })
+
+    const writer = await connect(database)
+    await writer.query(`INSERT INTO chat_messages VALUES ('C', 'a', 'z')`)
+    await writer.query(`INSERT INTO notes VALUES ('B')`)
+    await run.release()
+
+    expect(await run.result).toMatchObject({ outcome: 'done', moved: 2 })
+    expect(await rows(database, 'SELECT message_id FROM notes')).toEqual([{ message_id: 'A' }])
   })
 
   test('a unique index on columns that are never null serves as a key', async () => {
@@ -214,7 +245,9 @@ describe('missing rights', () => {
   async function createRole(name: string, grants: (role: string) => string, setup = '') {
     const database = await createOldDatabase(['a', 'a'])
     const role = `${name}_${database.name.slice(5, 17)}`
-    await database.pool.query(`${setup}; CREATE ROLE ${role} LOGIN PASSWORD 'secret'; ${grants(role)}`)
+    await database.pool.query(
+      `${setup}; REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE ${role} LOGIN PASSWORD 'secret'; ${grants(role)}`,
+    )
     const url = new URL(database.url)
     url.username = role
     url.password = 'secret'
