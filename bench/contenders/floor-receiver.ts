@@ -1,21 +1,22 @@
 /** `floor`: the receiver of wa-ingest, which checks the signature and answers, and does nothing else. */
 import { createApp } from '../../src/api/app.ts'
 import { startHttpServer } from '../../src/api/http-server.ts'
-import { createWebhookRoutes } from '../../src/api/webhook-routes.ts'
+import { createWebhookListener } from '../../src/api/webhook-listener.ts'
 import { loadConfig } from '../../src/config.ts'
 import { createLogger } from '../../src/logger.ts'
 import { createProviders } from '../../src/providers/index.ts'
 
 const config = loadConfig(process.env)
-const webhooks = createWebhookRoutes({
+const log = createLogger({ level: 'warn', process: 'floor' })
+const webhooks = createWebhookListener({
   providers: createProviders({
     meta: { appSecrets: config.meta.appSecrets },
     twilio: { authTokens: config.twilio.authTokens, publicUrl: config.http.publicUrl },
   }),
   receiveWebhook: async (provider, webhook) => (provider.isAuthentic(webhook) ? 'queued' : 'forged'),
-  metaVerifyToken: config.meta.verifyToken,
+  log,
+  next: createApp({ routers: [], log }),
 })
-const app = createApp({ routers: [webhooks], log: createLogger({ level: 'warn', process: 'floor' }) })
-const server = await startHttpServer(app, { port: config.http.port, host: config.http.host })
+const server = await startHttpServer(webhooks, { port: config.http.port, host: config.http.host })
 process.once('SIGTERM', () => void server.close(0))
 process.stdout.write('ready\n')

@@ -5,8 +5,8 @@
  * Everything else that arrives there is a defect or a broken dependency: it is logged once, and the client learns
  * nothing of it, because messages and stacks may hold queries, addresses and people's data.
  */
-import { STATUS_CODES } from 'node:http'
-import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
 
 export type Problem = {
   status: number
@@ -43,10 +43,15 @@ export type ErrorHandlerDeps = {
 }
 
 /** Answers with `application/problem+json`. */
-export function sendProblem(res: Response, problem: Problem): void {
+export function sendProblem(res: ServerResponse, problem: Problem): void {
   const { status, detail, headers = {}, extensions = {} } = problem
-  res.status(status).set(headers).type('application/problem+json')
-  res.send(JSON.stringify({ type: 'about:blank', title: titleOf(status), status, detail, ...extensions }))
+  const body = JSON.stringify({ type: 'about:blank', title: titleOf(status), status, detail, ...extensions })
+  res.writeHead(status, {
+    ...headers,
+    'Content-Type': 'application/problem+json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+  })
+  res.end(body)
 }
 
 /** The last handler of an app, after `notFound`. */

@@ -4,10 +4,11 @@ import { createApp } from '../../api/app.ts'
 import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import { createReceiveWebhook } from '../../api/receive-webhook.ts'
-import { createWebhookRoutes } from '../../api/webhook-routes.ts'
+import { createSubscriptionRoute } from '../../api/subscription-route.ts'
+import { createWebhookListener } from '../../api/webhook-listener.ts'
 import type { Config } from '../../config.ts'
 import { createCircuit } from '../../core/circuit.ts'
-import type { InboundJob } from '../../core/event.ts'
+import type { InboundJob, ProviderName } from '../../core/event.ts'
 import { renderErrorPage } from '../../dashboard/error-page.ts'
 import { addCounts } from '../../db/counters.ts'
 import type { EventStore } from '../../db/event-store.ts'
@@ -15,6 +16,7 @@ import { createEventStore } from '../../db/event-store.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger.ts'
 import { createProviders, normalize } from '../../providers/index.ts'
+import type { Provider } from '../../providers/provider.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
@@ -54,34 +56,28 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     queue: backend.createProducerQueue('inbound'),
     countDropped: backend.countDropped,
   })
-  const webhooks = createWebhookRoutes({
-    providers: createProviders({
-      meta: { appSecrets: config.meta.appSecrets },
-      twilio: {
-        authTokens: config.twilio.authTokens,
-        publicUrl: config.http.publicUrl,
-        trustProxy: config.http.trustProxy !== undefined && config.http.trustProxy !== false,
-      },
-    }),
-    receiveWebhook: createReceiveWebhook({
-      queue: producer,
-      isQueueFull: () => guard.isFull(),
-      direct: directPath(createEventStore({ db: deps.db, onBatch: observeBatch(metrics) })),
-      queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
-      directCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
-      observer: observeReceiver(metrics, log),
-    }),
-    metaVerifyToken: config.meta.verifyToken,
+  const receiveWebhook = createReceiveWebhook({
+    queue: producer,
+    isQueueFull: () => guard.isFull(),
+    direct: directPath(createEventStore({ db: deps.db, onBatch: observeBatch(metrics) })),
+    queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
+    directCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
+    observer: observeReceiver(metrics, log),
   })
 
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
-  const routers = isSplit ? [webhooks, admin.probes] : [webhooks, admin.admin]
+  const subscription = createSubscriptionRoute(config.meta.verifyToken)
+  const routers = [subscription, isSplit ? admin.probes : admin.admin]
   // Error pages need the style sheet, which is where the admin routes are.
   const pages = isSplit ? {} : { renderErrorPage }
-  const servers: HttpServer[] = [
-    await startHttpServer(createApp({ routers, trustProxy, log, ...pages }), { port, host }),
-  ]
+  const webhooks = createWebhookListener({
+    providers: createReceivingProviders(config),
+    receiveWebhook,
+    log,
+    next: createApp({ routers, trustProxy, log, ...pages }),
+  })
+  const servers: HttpServer[] = [await startHttpServer(webhooks, { port, host })]
   if (isSplit) {
     const adminApp = createApp({ routers: [admin.admin], trustProxy, log, renderErrorPage })
     servers.push(await startHttpServer(adminApp, { port: adminPort, host }))
@@ -96,6 +92,17 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     watchQueueMemory: () => guard.runOnce(),
     countDropped: () => addCounts(deps.db, { duplicates_queue: producer.takeDropped() }),
   }
+}
+
+function createReceivingProviders({ meta, twilio, http }: Config): Record<ProviderName, Provider> {
+  return createProviders({
+    meta: { appSecrets: meta.appSecrets },
+    twilio: {
+      authTokens: twilio.authTokens,
+      publicUrl: http.publicUrl,
+      trustProxy: http.trustProxy !== undefined && http.trustProxy !== false,
+    },
+  })
 }
 
 export function observeBatch(metrics: Metrics) {

@@ -1,0 +1,117 @@
+/**
+ * The addresses that providers post to: bytes in, answer out.
+ *
+ * They are answered before Express sees the request, because its routing and body parsing cost the receiver more than
+ * everything else that it does for a webhook (docs/benchmarks.md); all other requests go on to the app.
+ *
+ * The body is read as bytes, whatever its type says, because the signature is over the bytes. A compressed body is
+ * refused (415): no provider sends one, and inflating it would let a small request fill the memory.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { ProviderName } from '../core/event.ts'
+import type { Provider } from '../providers/provider.ts'
+import { type Log, type Problem, sendProblem } from './problem.ts'
+import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
+
+/** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"). */
+const MAX_BODY_BYTES = 4 * 1024 * 1024
+
+const FORGED: Problem = { status: 401, detail: 'The signature is missing or wrong.' }
+const UNAVAILABLE: Problem = {
+  status: 503,
+  detail: 'No store can confirm the webhook at the moment. Send it again later.',
+  headers: { 'Retry-After': '5' },
+}
+const COMPRESSED: Problem = {
+  status: 415,
+  detail: 'The body has a content type, character set or encoding that is not supported.',
+}
+/** The rest of such a body is not read, so the connection cannot be used again. */
+const TOO_LARGE: Problem = {
+  status: 413,
+  detail: 'The body is too large.',
+  headers: { Connection: 'close' },
+}
+const DEFECT: Problem = { status: 500, detail: 'Internal error.' }
+
+export type WebhookListenerDeps = {
+  providers: Record<ProviderName, Provider>
+  receiveWebhook: ReceiveWebhook
+  log: Pick<Log, 'error'>
+  /** Everything that is not a webhook. */
+  next: RequestListener
+}
+
+type Acknowledge = (res: ServerResponse) => void
+
+/** Meta reads the status alone. Twilio wants TwiML, and an empty one sends no reply (Twilio, "TwiML for messaging"). */
+const ACKNOWLEDGE: Record<ProviderName, Acknowledge> = {
+  meta: (res) => res.writeHead(200).end(),
+  twilio: (res) =>
+    res
+      .writeHead(200, { 'Content-Type': 'text/xml; charset=utf-8', 'Content-Length': '11' })
+      .end('<Response/>'),
+}
+
+export function createWebhookListener({
+  providers,
+  receiveWebhook,
+  log,
+  next,
+}: WebhookListenerDeps): RequestListener {
+  const providerAt = new Map(
+    Object.values(providers).map((provider) => [`/webhooks/${provider.name}`, provider]),
+  )
+
+  async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const rawBody = await readBody(req)
+    if (rawBody === undefined) return
+    if ('status' in rawBody) return sendProblem(res, rawBody)
+    const { headers, url = '' } = req
+    const webhook = { rawBody, headers, url, received_at: Date.now() }
+    answer(res, await receiveWebhook(provider, webhook), ACKNOWLEDGE[provider.name])
+  }
+
+  return (req, res) => {
+    const provider = req.method === 'POST' ? providerAt.get(pathOf(req.url)) : undefined
+    if (provider === undefined) return next(req, res)
+    receive(provider, req, res).catch((err: unknown) => {
+      log.error({ err, method: req.method, path: pathOf(req.url) }, 'request failed')
+      if (res.headersSent) res.destroy()
+      else sendProblem(res, DEFECT)
+    })
+  }
+}
+
+function answer(res: ServerResponse, result: ReceiveResult, acknowledge: Acknowledge): void {
+  if (result === 'forged') sendProblem(res, FORGED)
+  else if (result === 'unavailable') sendProblem(res, UNAVAILABLE)
+  else acknowledge(res)
+}
+
+/** Without query, in lower case and without a slash at its end: as Express compares paths. */
+function pathOf(url = ''): string {
+  const end = url.indexOf('?')
+  const path = end === -1 ? url : url.slice(0, end)
+  return (path.endsWith('/') ? path.slice(0, -1) : path).toLowerCase()
+}
+
+/** The whole body, or why it is refused; undefined when the client has gone before its end. */
+function readBody(req: IncomingMessage): Promise<Buffer | Problem | undefined> {
+  const { 'content-encoding': encoding = 'identity', 'content-length': length = '0' } = req.headers
+  if (encoding.toLowerCase() !== 'identity') return Promise.resolve(COMPRESSED)
+  if (Number(length) > MAX_BODY_BYTES) return Promise.resolve(TOO_LARGE)
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= MAX_BODY_BYTES) return void chunks.push(chunk)
+      req.pause()
+      resolve(TOO_LARGE)
+    })
+    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    req.on('error', () => resolve(undefined))
+    req.on('close', () => resolve(undefined))
+  })
+}
