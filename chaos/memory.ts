@@ -52,3 +52,21 @@ export function watchMemory(world: World): MemoryWatch {
     },
   }
 }
+
+const LONG_ENOUGH_MS = 10 * 60_000
+
+/**
+ * By which factor the memory of a process has grown, once it was warm: its median in the last fifth of the time against
+ * that in the second fifth. Undefined where the time is too short to tell.
+ */
+export function growthOf({ samples }: MemoryReport, name: string): number | undefined {
+  const lastMs = samples.at(-1)?.atMs ?? 0
+  if (lastMs < LONG_ENOUGH_MS) return undefined
+  const medianBetween = (from: number, to: number) => {
+    const part = samples.filter(({ atMs }) => atMs >= from * lastMs && atMs <= to * lastMs)
+    const values = part.flatMap(({ bytes }) => bytes[name] ?? []).toSorted((a, b) => a - b)
+    return values[values.length >> 1]
+  }
+  const [early, late] = [medianBetween(0.2, 0.4), medianBetween(0.8, 1)]
+  return early === undefined || late === undefined ? undefined : late / early
+}

@@ -9,15 +9,17 @@ import { type Audit, createAuditor } from './audit/audit.ts'
 import { createLedger } from './load/ledger.ts'
 import { startLoad } from './load/load.ts'
 import { createStream } from './load/stream.ts'
-import { type MemoryReport, watchMemory } from './memory.ts'
+import { growthOf, type MemoryReport, watchMemory } from './memory.ts'
 import { measureRecovery } from './recovery.ts'
-import { createReport, type ScenarioReport } from './report.ts'
+import { createReport, type ScenarioReport } from './report/report.ts'
 import { DEFAULT_LIMITS, type Limits, type Scenario, type ScenarioContext } from './scenario.ts'
 import { type Backend, createWorld, servicesOf, type World } from './world/world.ts'
 
 export type RunOptions = {
   backend: Backend
   seed: number
+  /** See postgres-template.ts. */
+  postgresTemplate: string
   /** Of load; absent: the scenario's own. */
   seconds?: number | undefined
   /** Of the limits in time, where other work runs beside it. */
@@ -25,14 +27,13 @@ export type RunOptions = {
   /** Where the logs of a scenario that broke its promise go. */
   logDirectory?: string | undefined
   signal: AbortSignal
-  onProgress?: (progress: { phase: string; acknowledged: number; sent: number }) => void
+  onProgress?: (phase: string) => void
 }
 
 const DEFAULT_RATE = 25
 const RELEASE_DEADLINE_MS = 20_000
 const SETTLE_TIMEOUT_MS = 30_000
 const REST_PATIENCE_MS = 30_000
-const PROGRESS_EVERY_MS = 250
 const LONGEST_RECOVERY_MS = 60_000
 /** The load goes on for a moment after the last fault. */
 const CALM_MS = 1_000
@@ -57,31 +58,33 @@ async function play(
   directory: string,
   releases: ReleaseStack,
 ): Promise<ScenarioReport> {
-  const { backend } = options
+  const { backend, postgresTemplate } = options
   const limits: Limits = { ...DEFAULT_LIMITS, ...scenario.limits }
   const patience = options.patience ?? 1
-  options.onProgress?.({ phase: 'starting', acknowledged: 0, sent: 0 })
-  const world = await createWorld(backend, directory, releases, scenario.world)
   const startedAt = performance.now()
+  options.onProgress?.('starts')
+  const world = await createWorld({ backend, directory, postgresTemplate, releases }, scenario.world)
   const session = openSession(scenario, options, world, limits, releases)
   const { ctx, breaches } = session
   const memory = watchMemory(world)
   releases.add('memory watch', () => memory.stop())
-  const progress = setInterval(() => session.showProgress(), PROGRESS_EVERY_MS)
-  releases.add('progress', () => clearInterval(progress))
 
-  session.phase = 'under load'
+  options.onProgress?.('is under load')
   await scenario.run(ctx)
   ctx.load.resume()
   await ctx.pause(CALM_MS)
-  session.phase = 'settling'
+  options.onProgress?.('settles')
   const unsettled = await ctx.load.settle(SETTLE_TIMEOUT_MS * patience)
   if (unsettled > 0) breaches.push(`${unsettled} webhooks were never acknowledged`)
-  session.phase = 'auditing'
+  options.onProgress?.('is audited')
   const audit = await ctx.auditor.audit()
   for (const service of servicesOf(world)) breaches.push(...service.crashes(), ...notRunning(service))
   const usage = memory.stop()
-  breaches.push(...judgeAudit(audit, limits), ...judgeMemory(usage, limits))
+  breaches.push(
+    ...judgeAudit(audit, limits),
+    ...judgeMemory(usage, limits),
+    ...judgeGrowth(world, usage, limits),
+  )
   const { longestAnswerMs } = ctx.ledger.requests()
   if (longestAnswerMs > limits.answerMs * patience) {
     breaches.push(
@@ -105,8 +108,6 @@ type Session = {
   notes: string[]
   /** In milliseconds. */
   recoveries: number[]
-  phase: string
-  showProgress(): void
 }
 
 function openSession(
@@ -116,7 +117,7 @@ function openSession(
   limits: Limits,
   releases: ReleaseStack,
 ): Session {
-  const { seed, signal, backend, patience = 1, onProgress } = options
+  const { seed, signal, backend, patience = 1 } = options
   const { rate = DEFAULT_RATE, ...shape } = scenario.load ?? {}
   const number = [...scenario.name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 0)
   const own = deriveSeed(seed, backend === 'redis' ? 1 : 2, number)
@@ -144,9 +145,6 @@ function openSession(
     breaches: [],
     notes: [],
     recoveries: [],
-    phase: 'starting',
-    showProgress: () =>
-      onProgress?.({ phase: session.phase, acknowledged: ledger.acknowledged(), sent: ledger.size() }),
     ctx: {
       ...{ world, load, stream, ledger, auditor, random, signal, releases, pause },
       repeat: async (cycle) => {
@@ -206,6 +204,14 @@ function judgeMemory(usage: MemoryReport, limits: Limits): string[] {
       ([name, bytes]) =>
         `${name} took ${Math.round(bytes / 2 ** 20)} MB, at most ${limits.rssBytes / 2 ** 20} MB are allowed`,
     )
+}
+
+function judgeGrowth(world: World, usage: MemoryReport, limits: Limits): string[] {
+  return servicesOf(world)
+    .filter((service) => service.starts() === 1)
+    .map(({ name }) => ({ name, growth: growthOf(usage, name) ?? 1 }))
+    .filter(({ growth }) => growth > limits.growth)
+    .map(({ name, growth }) => `the memory of ${name} grew to ${growth.toFixed(2)} times what it was`)
 }
 
 function notRunning(service: { name: string; isRunning(): boolean }): string[] {

@@ -19,8 +19,6 @@ export type Scenario = {
   /** How long the load lasts unless --minutes says otherwise. The last cycle is finished. */
   seconds: number
   limits?: Partial<Limits>
-  /** Only when named with --only. */
-  isOptional?: boolean
   /** Why it cannot run on this machine; undefined: it can. */
   unavailable?: () => string | undefined
   /** The schedule of faults. The load goes on meanwhile, and a little longer. */
@@ -36,6 +34,8 @@ export type Limits = {
   loss: 'none' | 'measured'
   /** Resident memory of each process of the service. */
   rssBytes: number
+  /** Of the memory of a process that was never started again, in runs that are long enough to tell; see growthOf. */
+  growth: number
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -43,6 +43,7 @@ export const DEFAULT_LIMITS: Limits = {
   answerMs: 5_000,
   loss: 'none',
   rssBytes: 512 * 1024 * 1024,
+  growth: 1.25,
 }
 
 export type ScenarioContext = {

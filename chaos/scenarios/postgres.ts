@@ -105,7 +105,7 @@ export const postgresFull: Scenario = {
   world: {
     postgresSettings: { max_wal_size: '48MB', min_wal_size: '32MB' },
     placeStores: async (directory, releases) => ({
-      postgres: mountMemory(directory, 'small-disk', SMALL_DISK, releases),
+      postgres: await mountMemory(directory, 'small-disk', SMALL_DISK, releases),
     }),
   },
   async run(ctx) {

@@ -16,8 +16,8 @@ const DISK = 'disk.img'
 
 const placeStores: WorldOptions['placeStores'] = async (directory, releases) => {
   const file = path.join(directory, DISK)
-  makeDisk(file, DISK_MEGABYTES)
-  const place = mountDisk(file, directory, 'disk', releases)
+  await makeDisk(file, DISK_MEGABYTES)
+  const place = await mountDisk(file, directory, 'disk', releases)
   return { postgres: place, redis: path.join(place, 'redis') }
 }
 
@@ -62,10 +62,10 @@ async function loseWithPower(ctx: ScenarioContext): Promise<void> {
     redis?.freeze()
     postgres.freeze()
     const copy = path.join(directory, `disk-${++failures}.img`)
-    copyDisk(disk, copy)
+    await copyDisk(disk, copy)
     await Promise.all([postgres.crash(), redis?.end()])
     await Promise.all([world.postgresRelay.takeDown(), world.redisRelay?.takeDown()])
-    const place = mountDisk(copy, directory, `disk-${failures}`, releases)
+    const place = await mountDisk(copy, directory, `disk-${failures}`, releases)
     await Promise.all([postgres.start(place), redis?.start(path.join(place, 'redis'))])
     await Promise.all([world.postgresRelay.bringUp(), world.redisRelay?.bringUp()])
     for (const worker of workers) worker.thaw()

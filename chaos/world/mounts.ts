@@ -1,7 +1,9 @@
 /** File systems of a scenario's own: a small disk, and one whose content can be looked at as a power failure leaves it. */
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import path from 'node:path'
+import { text } from 'node:stream/consumers'
 import type { ReleaseStack } from '../../src/lifecycle.ts'
 
 const MEGABYTE = 1024 * 1024
@@ -14,31 +16,41 @@ export function whyNoMounts(): string | undefined {
 }
 
 /** A disk in memory of this size (`160m`), mounted on a new directory in `directory`. */
-export function mountMemory(directory: string, name: string, size: string, releases: ReleaseStack): string {
+export async function mountMemory(
+  directory: string,
+  name: string,
+  size: string,
+  releases: ReleaseStack,
+): Promise<string> {
   const place = path.join(directory, name)
   mkdirSync(place, { mode: 0o755 })
-  run('mount', '-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', place)
+  await run('mount', '-t', 'tmpfs', '-o', `size=${size},mode=755`, 'tmpfs', place)
   releases.add(`mount ${name}`, () => unmount(place))
   return place
 }
 
 /** A disk in a file. What is in the file is what has reached the disk. */
-export function makeDisk(file: string, sizeMegabytes: number): void {
-  run('truncate', '-s', `${sizeMegabytes}M`, file)
-  run('mkfs.ext4', '-q', '-F', file)
+export async function makeDisk(file: string, sizeMegabytes: number): Promise<void> {
+  await run('truncate', '-s', `${sizeMegabytes}M`, file)
+  await run('mkfs.ext4', '-q', '-F', file)
 }
 
 /** Nothing but what programs ask for goes to the disk: the journal is otherwise written only every 5 minutes. */
-export function mountDisk(file: string, directory: string, name: string, releases: ReleaseStack): string {
+export async function mountDisk(
+  file: string,
+  directory: string,
+  name: string,
+  releases: ReleaseStack,
+): Promise<string> {
   const place = path.join(directory, name)
   mkdirSync(place, { mode: 0o755 })
-  run('mount', '-o', 'loop,commit=300', file, place)
+  await run('mount', '-o', 'loop,commit=300', file, place)
   releases.add(`mount ${name}`, () => unmount(place))
   return place
 }
 
-export function copyDisk(file: string, copy: string): void {
-  run('cp', '--sparse=always', file, copy)
+export async function copyDisk(file: string, copy: string): Promise<void> {
+  await run('cp', '--sparse=always', file, copy)
 }
 
 export type Ballast = { remove(): void }
@@ -63,12 +75,13 @@ function writeWhole(descriptor: number, block: Buffer): boolean {
   }
 }
 
-function unmount(place: string): void {
+async function unmount(place: string): Promise<void> {
   // Lazily where something still has a file open; it goes when that ends.
-  if (spawnSync('umount', [place]).status !== 0) run('umount', '-l', place)
+  await run('umount', place).catch(() => run('umount', '-l', place))
 }
 
-function run(command: string, ...args: string[]): void {
-  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr.trim()}`)
+async function run(command: string, ...args: string[]): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  if (code !== 0) throw new Error(`${command} failed: ${said.trim()}`)
 }

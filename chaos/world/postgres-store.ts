@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { readPostmaster } from '../../src/local/postmaster.ts'
+import { copyPostgresTemplate } from './postgres-template.ts'
 
 export type PostgresStore = {
   url: string
@@ -30,6 +31,8 @@ export type PostgresStore = {
 export type PostgresStoreOptions = {
   /** Holds `postgres/`. */
   directory: string
+  /** What `makePostgresTemplate` has made. */
+  template: string
   settings?: Readonly<Record<string, string>>
 }
 
@@ -38,13 +41,13 @@ const POLL_MS = 50
 const CONNECT_TIMEOUT_MS = 5_000
 
 export async function startPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
-  const { settings = {} } = options
   let { directory } = options
+  await copyPostgresTemplate(options.template, directory, options.settings ?? {})
   let server = await launch()
   const { url } = server
 
   function launch() {
-    return startEmbeddedPostgres({ dataDir: directory, settings })
+    return startEmbeddedPostgres({ dataDir: directory })
   }
 
   function dataDirectory(): string {

@@ -1,8 +1,8 @@
 /** A Redis server of a scenario's own, set up as in production, and what can happen to it. */
 import type { Redis } from 'ioredis'
-import { findFreePort } from '../../src/local/free-port.ts'
 import { findRedisServer } from '../../test/support/find-redis-server.ts'
 import { launchRedisServer, type RedisServer, withRedis } from '../../test/support/redis-server.ts'
+import { takePort } from './ports.ts'
 
 export type RedisStore = {
   url: string
@@ -37,7 +37,7 @@ export async function startRedisStore({ directory, args = [] }: RedisStoreOption
   if (program === undefined) {
     throw new Error('no redis-server: install redis-server or valkey-server, or run with --backend postgres')
   }
-  const port = await findFreePort()
+  const port = await takePort()
   let files = directory
   let server: RedisServer = await launch()
 

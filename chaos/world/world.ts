@@ -4,12 +4,9 @@
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import { createDatabase, createPool } from '../../src/db/connect.ts'
-import { migrateToLatest } from '../../src/db/migrate.ts'
 import type { ReleaseStack } from '../../src/lifecycle.ts'
-import { findFreePort } from '../../src/local/free-port.ts'
-import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
 import { openTcpRelay, type TcpRelay } from '../../test/support/tcp-relay.ts'
+import { takePort } from './ports.ts'
 import { type PostgresStore, startPostgresStore } from './postgres-store.ts'
 import { type RedisStore, startRedisStore } from './redis-store.ts'
 import { type ServiceProcess, startServiceProcess } from './service-process.ts'
@@ -54,23 +51,27 @@ export const APP_SECRET = 'chaos-app-secret'
 export const ADMIN_PASSWORD = 'chaos-admin-password'
 export const METRICS_TOKEN = 'chaos-metrics-token'
 
-export async function createWorld(
-  backend: Backend,
-  directory: string,
-  releases: ReleaseStack,
-  options: WorldOptions = {},
-): Promise<World> {
+export type WorldPlace = {
+  backend: Backend
+  directory: string
+  /** See postgres-template.ts. */
+  postgresTemplate: string
+  releases: ReleaseStack
+}
+
+export async function createWorld(place: WorldPlace, options: WorldOptions = {}): Promise<World> {
+  const { backend, directory, postgresTemplate, releases } = place
   const places = (await options.placeStores?.(directory, releases)) ?? {}
   const postgres = await startPostgresStore({
     directory: places.postgres ?? directory,
+    template: postgresTemplate,
     ...(options.postgresSettings === undefined ? {} : { settings: options.postgresSettings }),
   })
   releases.add('postgresql', () => postgres.close())
-  await migrate(postgres.url)
   const redis = backend === 'redis' ? await startRedis(directory, places.redis, releases, options) : undefined
-  const postgresRelay = await openTcpRelay(postgres.url)
+  const postgresRelay = await openTcpRelay(postgres.url, await takePort())
   releases.add('relay to postgresql', () => postgresRelay.close())
-  const redisRelay = redis === undefined ? undefined : await openTcpRelay(redis.url)
+  const redisRelay = redis && (await openTcpRelay(redis.url, await takePort()))
   if (redisRelay) releases.add('relay to redis', () => redisRelay.close())
 
   const env = {
@@ -81,6 +82,8 @@ export async function createWorld(
     META_VERIFY_TOKEN: 'chaos-verify-token',
     ADMIN_PASSWORD,
     METRICS_TOKEN,
+    // Every process compiles the same files: the second one finds them compiled.
+    NODE_COMPILE_CACHE: path.join(postgresTemplate, 'compiled'),
     ...options.env,
   }
   const world: World = {
@@ -119,19 +122,9 @@ async function startRedis(
 
 async function addApi(world: World, number: number, releases: ReleaseStack): Promise<void> {
   const name = `api-${number}`
-  const port = await findFreePort()
+  const port = await takePort()
   const api = startServiceProcess({ name, args: ['api'], env: { ...world.env, PORT: String(port) } })
   releases.add(name, () => api.close())
   world.apis.push(api)
   world.urls.push(`http://127.0.0.1:${port}`)
-}
-
-async function migrate(url: string): Promise<void> {
-  const db = createDatabase(createPool({ url, applicationName: 'chaos', max: 1 }))
-  try {
-    await migrateToLatest(db)
-  } finally {
-    await db.destroy()
-  }
-  await migrateQueueSchema(url)
 }

@@ -25,8 +25,8 @@ export type TcpRelay = {
 
 type Pair = { client: Socket; upstream: Socket; isSevered: boolean }
 
-/** Listens on a free port of 127.0.0.1. */
-export async function openTcpRelay(targetUrl: string): Promise<TcpRelay> {
+/** Listens on 127.0.0.1, on a free port unless one is given. */
+export async function openTcpRelay(targetUrl: string, ownPort = 0): Promise<TcpRelay> {
   let target = new URL(targetUrl)
   const pairs = new Set<Pair>()
   let isFrozen = false
@@ -44,7 +44,7 @@ export async function openTcpRelay(targetUrl: string): Promise<TcpRelay> {
     if (!isFrozen) connect(pair)
   })
 
-  await listen(server, 0)
+  await listen(server, ownPort)
   const { port } = server.address() as AddressInfo
   const url = new URL(targetUrl)
   url.hostname = '127.0.0.1'

@@ -1,10 +1,10 @@
 /** What is known of a scenario when it is over: a row for people, an object for programs. */
-import { formatCount, formatDuration } from '../src/cli/progress.ts'
-import type { Audit } from './audit/audit.ts'
-import type { RequestTotals } from './load/ledger.ts'
-import type { MemoryReport } from './memory.ts'
-import type { Scenario } from './scenario.ts'
-import type { Backend } from './world/world.ts'
+import { formatCount, formatDuration } from '../../src/cli/progress.ts'
+import type { Audit } from '../audit/audit.ts'
+import type { RequestTotals } from '../load/ledger.ts'
+import type { MemoryReport } from '../memory.ts'
+import type { Scenario } from '../scenario.ts'
+import type { Backend } from '../world/world.ts'
 
 export type ScenarioReport = {
   name: string
@@ -82,6 +82,22 @@ export function createReport(parts: ReportParts): ScenarioReport {
   }
 }
 
+/** For a world that could not be made. */
+export function createUnplayedReport(
+  { scenario, backend, seed }: Pick<ReportParts, 'scenario' | 'backend' | 'seed'>,
+  err: unknown,
+): ScenarioReport {
+  const counts = { sent: 0, acknowledged: 0, stored: 0, storedUnacknowledged: 0, doubled: 0, lost: 0 }
+  const requests = { sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 }
+  return createReport({
+    ...{ scenario, backend, seed, requests },
+    audit: { ...counts, examples: { doubled: [], lost: [] }, faults: [], unfinishedJobs: {} },
+    breaches: [`could not be played: ${err instanceof Error ? err.message : String(err)}`],
+    ...{ notes: [], recoveries: [], restarts: 0, durationMs: 0 },
+    usage: { peakBytes: {}, samples: [] },
+  })
+}
+
 const COLUMNS = [
   ['scenario', 26],
   ['backend', 9],
@@ -93,6 +109,8 @@ const COLUMNS = [
   ['lost', 6],
   ['longest ack', 12],
   ['recovery', 9],
+  ['seed', 5],
+  ['took', 8],
 ] as const
 
 export function formatHeader(): string {
@@ -103,7 +121,11 @@ export function formatReport(report: ScenarioReport): string {
   const { name, backend, sent, acknowledged, redelivered, retried, stored, doubled, lost } = report
   const counts = [sent, acknowledged, redelivered + retried, stored, doubled, lost].map(formatCount)
   const recovery = report.recovery_ms === null ? '–' : formatDuration(report.recovery_ms)
-  const row = formatCells([name, backend, ...counts, formatDuration(report.longest_ack_ms), recovery])
+  const figures = [...counts, formatDuration(report.longest_ack_ms), recovery]
+  const row = formatCells([
+    ...[name, backend, ...figures],
+    ...[String(report.seed), formatDuration(report.duration_ms)],
+  ])
   const remarks = [
     ...report.breaches.map((breach) => `  BROKEN: ${breach}`),
     ...report.notes.map((note) => `  ${note}`),
