@@ -9,6 +9,7 @@ import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { keyText } from './contact-identifiers.ts'
+import { fileUnderPlaceholders } from './history-placeholders.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { Database } from './schema.ts'
@@ -59,10 +60,29 @@ export async function writeMessages(
   const refused = rows.filter((row) => !inserted.has(row.wa_message_id))
   const compared =
     refused.length === 0 ? new Map<string, MessageOutcome>() : await compare(trx, refused, best)
-  return placed.map((message) => {
+  const outcomes = placed.map((message) => {
     const id = message.item.fact.wa_message_id
     if (best.get(id) !== message) return duplicateOf(message, best.get(id))
     return compared.get(id) ?? { outcome: 'stored' }
+  })
+  return takeFromPlaceholders(trx, placed, outcomes)
+}
+
+/** A placeholder that knows less than what is there still knows where that belongs. */
+async function takeFromPlaceholders(
+  trx: Transaction<Database>,
+  placed: readonly PlacedMessage[],
+  outcomes: readonly MessageOutcome[],
+): Promise<MessageOutcome[]> {
+  const late = placed.filter(
+    ({ item }, index) => item.fact.is_placeholder && outcomes[index]?.outcome === 'duplicate',
+  )
+  const rows = new Map(late.map((message) => [message.item.fact.wa_message_id, messageRow(message)]))
+  const filed = await fileUnderPlaceholders(trx, [...rows.values()])
+  return placed.map(({ item: { fact } }, index) => {
+    const outcome = outcomes[index] ?? { outcome: 'duplicate' }
+    const isLate = fact.is_placeholder && outcome.outcome === 'duplicate'
+    return isLate && filed.delete(fact.wa_message_id) ? { outcome: 'merged' } : outcome
   })
 }
 
