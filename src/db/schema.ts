@@ -184,6 +184,13 @@ export type ReadReceiptsTable = {
   error: Json | null
 }
 
+export type BackfillPositionsTable = {
+  provider: string
+  account: string
+  position: Timestamp | null
+  started_at: Timestamp | null
+}
+
 export type Database = {
   contacts: ContactsTable
   contact_identifiers: ContactIdentifiersTable
@@ -199,4 +206,5 @@ export type Database = {
   send_buckets: SendBucketsTable
   send_pauses: SendPausesTable
   read_receipts: ReadReceiptsTable
+  backfill_positions: BackfillPositionsTable
 }

@@ -24,7 +24,7 @@ export type ProviderRequest = {
  * - `lost`: the request may have arrived, the answer has not
  */
 export type ProviderAnswer =
-  | { kind: 'answered'; status: number; body: unknown }
+  | { kind: 'answered'; status: number; headers: Headers; body: unknown }
   | { kind: 'not_connected'; code: string; message: string }
   | { kind: 'lost'; code: string; message: string }
 
@@ -43,7 +43,8 @@ export async function callProvider(request: ProviderRequest): Promise<ProviderAn
       signal,
     })
     const text = await readText(response)
-    return { kind: 'answered', status: response.status, body: parseJson(hide(text, secrets)) }
+    const { status, headers: answered } = response
+    return { kind: 'answered', status, headers: answered, body: parseJson(hide(text, secrets)) }
   } catch (err) {
     return describeFailure(err, secrets)
   }

@@ -4,6 +4,7 @@
  */
 import type { OutgoingMessage, ReadReceipt, Recipient, SendError, SendResult } from '../core/outbound.ts'
 import type { ProviderAnswer } from './call.ts'
+import type { MessageHistory } from './message-history.ts'
 
 export type Sender = {
   /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
@@ -14,6 +15,8 @@ export type Sender = {
   markRead?: (receipt: ReadReceipt, signal: AbortSignal) => Promise<ReceiptResult>
   /** Absent: the provider does not tell what it has sent. Never throws; undefined when it could not be asked. */
   findSent?: (query: SentQuery, signal: AbortSignal) => Promise<SentMessage[] | undefined>
+  /** Absent: the provider does not tell which messages it has had, or sends them again by itself. */
+  history?: MessageHistory
 }
 
 /** `retry`: also where nobody knows whether it arrived. */

@@ -7,6 +7,7 @@ import type { ProviderAnswer } from '../call.ts'
 import { present } from '../present.ts'
 import type { SentMessage, SentQuery } from '../sender.ts'
 import { readBusinessNumber } from './address.ts'
+import { errorsOf, type Resource, readResources, timeOf } from './message-resource.ts'
 import { recipientAddress, senderField } from './send-address.ts'
 
 /** Twilio's list is newest first. */
@@ -38,13 +39,10 @@ export async function findSentMessages(
   return undefined
 }
 
-type Resource = { readonly [name: string]: unknown }
-
 function readPage(body: unknown): { messages: Resource[]; next_page_uri: string | undefined } {
-  const { messages, next_page_uri } = (typeof body === 'object' && body !== null ? body : {}) as Resource
-  const items = Array.isArray(messages) ? messages : []
+  const { next_page_uri } = (typeof body === 'object' && body !== null ? body : {}) as Resource
   return {
-    messages: items.filter((item): item is Resource => typeof item === 'object' && item !== null),
+    messages: readResources(body, 'messages') ?? [],
     next_page_uri:
       typeof next_page_uri === 'string' && next_page_uri.startsWith('/') ? next_page_uri : undefined,
   }
@@ -65,25 +63,21 @@ function isMatch(message: Resource, query: SentQuery, sender: Record<string, str
   )
 }
 
-/** RFC 2822, in whole seconds. NaN where it is none, which is never in a time. */
+/** NaN where it is none, which is never in a time. */
 function createdAt(message: Resource): number {
-  return typeof message.date_created === 'string' ? Date.parse(message.date_created) : Number.NaN
+  return timeOf(message, 'date_created')?.getTime() ?? Number.NaN
 }
 
 function describe(message: Resource): SentMessage[] {
-  const { sid, status, from, account_sid, error_code, error_message } = message
+  const { sid, status, from, account_sid } = message
   if (typeof sid !== 'string' || typeof status !== 'string') return []
-  const errors =
-    typeof error_code === 'number'
-      ? JSON.stringify([{ code: error_code, message: error_message }])
-      : undefined
   return [
     present<SentMessage>({
       wa_message_id: sid,
       status,
       business_number: readBusinessNumber(typeof from === 'string' ? from : undefined),
       account: typeof account_sid === 'string' ? account_sid : undefined,
-      errors,
+      errors: errorsOf(message),
       payload: JSON.stringify(message),
     }),
   ]

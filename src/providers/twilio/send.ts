@@ -8,6 +8,8 @@ import type { OutboundContent, OutgoingMessage, SendError, SendResult } from '..
 import { callProvider, digestOf, type ProviderAnswer } from '../call.ts'
 import { type Sender, unanswered } from '../sender.ts'
 import { findSentMessages } from './find-sent.ts'
+import { createTwilioHistory } from './history.ts'
+import { MESSAGE_SID } from './message-resource.ts'
 import { recipientAddress, senderField } from './send-address.ts'
 import { readTwilioError } from './send-errors.ts'
 
@@ -43,6 +45,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
         : readSendAnswer(await call(messages, { body, signal }))
     },
     findSent: (query, signal) => findSentMessages(query, (path) => call(path, { signal }), messages),
+    history: createTwilioHistory((path, signal) => call(path, { signal }), settings),
   }
 }
 
@@ -115,5 +118,3 @@ function readSendAnswer(answer: ProviderAnswer): SendResult {
   if (typeof sid === 'string' && MESSAGE_SID.test(sid)) return { kind: 'accepted', wa_message_id: sid }
   return { kind: 'unknown', error: { code: 'no_message_id', message: 'the answer names no message' } }
 }
-
-const MESSAGE_SID = /^(?:SM|MM)[0-9a-fA-F]{32}$/
