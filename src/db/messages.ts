@@ -60,7 +60,7 @@ export async function writeMessages(
   const refused = rows.filter((row) => !inserted.has(row.wa_message_id))
   const compared =
     refused.length === 0 ? new Map<string, MessageOutcome>() : await compare(trx, refused, best)
-  const outcomes = placed.map((message) => {
+  const outcomes = placed.map((message): MessageOutcome => {
     const id = message.item.fact.wa_message_id
     if (best.get(id) !== message) return duplicateOf(message, best.get(id))
     return compared.get(id) ?? { outcome: 'stored' }

@@ -128,13 +128,18 @@ function* itemsOfLists(value: JsonObject, around: Around, contacts: ContactIndex
   for (const chunk of list(value.history)) yield* itemsOfChunk(chunk, around, contacts)
 }
 
-/** The statuses of calls have the id of a call, and what stands under `messages` of the history is no news. */
+/**
+ * The statuses of calls have the id of a call, those of payments the id of the message that asks for the money and words
+ * of their own (`failed` is the payment). What stands under `messages` of the history is no news, and under that of
+ * echoes it is from us.
+ */
 function kindOf(kind: MetaItemKind, item: unknown, field: string | undefined): MetaItemKind {
   if (kind === 'message' && field === 'history') return 'history'
+  if (kind === 'message' && field?.endsWith('message_echoes')) return 'echo'
   if (kind !== 'status') return kind
   const { type, id } = object(item)
   const isCall = field === 'calls' || type === 'call' || text(id)?.startsWith('wacid.') === true
-  return isCall ? 'other' : 'status'
+  return isCall || type === 'payment' ? 'other' : 'status'
 }
 
 function personsOf(kind: MetaItemKind, item: JsonObject): Person[] {
@@ -176,9 +181,11 @@ function restOfValue(value: JsonObject, around: Around, contacts: ContactIndex):
   const { messaging_product, metadata, contacts: entries, ...fields } = value
   const rest = Object.entries(fields).filter(([name, field]) => !(isSplit(name) && Array.isArray(field)))
   const unmatched = Array.isArray(entries) ? contacts.unmatched() : entries
-  const isContactsDone = unmatched === undefined || (Array.isArray(unmatched) && unmatched.length === 0)
-  const isMetadataDone = metadata === undefined || around.context.metadata !== undefined
-  if (rest.length === 0 && isContactsDone && isMetadataDone) return undefined
+  const isContactsDone = isNothing(unmatched)
+  const isMetadataDone = isNothing(metadata) || around.context.metadata !== undefined
+  const isProductDone = isNothing(messaging_product) || typeof messaging_product === 'string'
+  const isRestDone = rest.every(([, field]) => isNothing(field))
+  if (isRestDone && isContactsDone && isMetadataDone && isProductDone) return undefined
   return {
     ...(messaging_product === undefined ? {} : { messaging_product }),
     ...(metadata === undefined ? {} : { metadata }),
@@ -192,7 +199,13 @@ function isSplit(name: string): boolean {
 }
 
 function* leftover(rest: JsonObject, around: Around): Generator<MetaItem> {
-  if (Object.keys(rest).length > 0) yield other(rest, around)
+  if (!Object.values(rest).every(isNothing)) yield other(rest, around)
+}
+
+/** Some senders write null or something empty for what is not there. */
+function isNothing(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0
+  return value === undefined || value === null || (isObject(value) && Object.keys(value).length === 0)
 }
 
 function other(value: unknown, around: Around): MetaItem {

@@ -11,7 +11,7 @@ import { serialise } from './nesting.ts'
 type Reader = (body: unknown, message: JsonObject) => string | undefined
 
 const READERS: Readonly<Record<string, Reader>> = {
-  text: (body) => text(object(body).body),
+  text: (body) => first(text(object(body).body), text(body)),
   image: caption,
   video: caption,
   audio: caption,
@@ -28,6 +28,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   revoke: () => undefined,
   unsupported,
   unknown: unsupported,
+  errors: unsupported,
 }
 
 export function messageContent(message: JsonObject): string | undefined {
@@ -121,11 +122,12 @@ function unsupported(_body: unknown, message: JsonObject): string | undefined {
   return first(text(error.title), text(error.message), text(object(error.error_data).details))
 }
 
-/** A type that Meta has not documented yet: the property that most likely is for reading. */
-function anyText(body: unknown): string | undefined {
+/** A type that Meta has not documented yet: the property that most likely is for reading, or why there is none. */
+function anyText(body: unknown, message: JsonObject): string | undefined {
   const fields = object(body)
   const { body: text1, text: text2, caption: text3, title, name, description, emoji } = fields
-  return first(text(body), ...[text1, text2, text3, title, name, description, emoji].map(text))
+  const texts = [body, text1, text2, text3, title, name, description, emoji].map(text)
+  return first(...texts, unsupported(body, message))
 }
 
 function joined(parts: readonly (string | undefined)[], separator = ', '): string | undefined {

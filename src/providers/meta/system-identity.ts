@@ -23,8 +23,9 @@ export function newIdentity(message: JsonObject): ContactRef | undefined {
 export function oldIdentity(message: JsonObject, sender: ContactRef): ContactRef {
   const to = newIdentity(message)
   if (to === undefined) return sender
-  const { customer, previous_user_id, body } = object(message.system)
-  const named = contactRef({ address: customer, user_id: previous_user_id })
+  const { customer, previous_user_id, previous_parent_user_id, body } = object(message.system)
+  const previous = { user_id: previous_user_id, parent_user_id: previous_parent_user_id }
+  const named = contactRef({ address: customer, ...previous })
   return withoutShared({ ...named, ...sender }, to) ?? oldIdentityInText(body, to) ?? sender
 }
 

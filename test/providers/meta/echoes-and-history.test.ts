@@ -45,6 +45,16 @@ describe('an echo of the phone app', () => {
     expect(job?.event).toMatchObject({ kind: 'echo', wa_message_id: 'wamid.A', field: 'smb_message_echoes' })
   })
 
+  test.each(['smb_message_echoes', 'message_echoes'])('is one also under `messages` of %s', (field) => {
+    const messages = [metaMessage({ from: BUSINESS, to: CUSTOMER })]
+
+    expect(onlyMessage(metaWebhook([metaChange({ messages }, field)]))).toMatchObject({
+      direction: 'outbound',
+      source: 'echo',
+      contact: { phone: CUSTOMER },
+    })
+  })
+
   test('may go to a user id, to a person whom only contacts name, or to a group', () => {
     const contacts = [metaContact({ user_id: USER_ID })]
 

@@ -280,6 +280,17 @@ export const MESSAGE_FIXTURES: readonly MessageFixture[] = [
     content: 'Unsupported message type',
   },
   {
+    name: 'errors, as the history has it',
+    message: { type: 'errors', errors: [{ code: 131051, title: 'Message type unknown' }] },
+    content: 'Message type unknown',
+  },
+  {
+    name: 'a type of old that is only an error',
+    message: { type: 'ephemeral', errors: [{ code: 501, title: 'Unsupported message type' }] },
+    content: 'Unsupported message type',
+  },
+  { name: 'text without its object', message: { type: 'text', text: 'Just so' }, content: 'Just so' },
+  {
     name: 'a type that does not exist yet',
     message: { type: 'hologram', hologram: { id: 'h-1', mime_type: 'model/gltf', caption: 'Look around' } },
     content: 'Look around',

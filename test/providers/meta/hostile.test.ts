@@ -2,13 +2,15 @@
 import { describe, expect, test } from 'vitest'
 import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
 import {
+  META_CUSTOMER_PHONE,
   metaChange,
+  metaContact,
   metaMessage,
   metaMessagesWebhook,
   metaStatus,
   metaWebhook,
 } from '../../support/meta-webhooks.ts'
-import { eventsOf, factsOf, jobsOf, RECEIVED_AT } from './meta-facts.ts'
+import { eventsOf, factsOf, jobsOf, messageFactOf, RECEIVED_AT } from './meta-facts.ts'
 
 const textOf = (body: unknown) => JSON.stringify(body)
 const bytesOf = (payload: string) => Buffer.from(payload, 'base64').toString()
@@ -114,6 +116,79 @@ test.each([{ mystery: 1 }, { profile: { mystery: 1 } }, { id: 'wamid.B', status:
     expect(JSON.parse(events[1]?.payload ?? '').contacts).toEqual([entry])
   },
 )
+
+describe('an entry of contacts that is guessed to be the sender', () => {
+  const profile = { name: 'Ada Example' }
+  const kept = (message: Record<string, unknown>, entry: Record<string, unknown>) => {
+    const events = eventsOf(metaMessagesWebhook([metaMessage(message)], [entry]))
+    return events.filter(({ kind }) => kind === 'other').map(({ payload }) => JSON.parse(payload).contacts)
+  }
+
+  test.each<Record<string, unknown>>([
+    { profile, mystery: 1 },
+    { profile: { ...profile, mystery: 1 } },
+    { profile, wa_id: { mystery: 1 } },
+    { profile, user_id: ['mystery'] },
+    { profile, wa_id: 'x'.repeat(300) },
+    { profile: { ...profile, username: 7 } },
+    { profile, from: META_CUSTOMER_PHONE, id: 'wamid.B', text: { body: 'a message astray' } },
+  ])('lends its name, and is kept for what else it says: %j', (entry) => {
+    expect(messageFactOf(metaMessage(), [entry]).contact).toEqual({
+      phone: META_CUSTOMER_PHONE,
+      name: 'Ada Example',
+    })
+    expect(kept({}, entry)).toEqual([[entry]])
+  })
+
+  test('is kept also where it names somebody and the message nobody', () => {
+    const entry = metaContact({ mystery: 1 })
+
+    expect(messageFactOf(metaMessage({ from: undefined }), [entry]).contact.phone).toBe(META_CUSTOMER_PHONE)
+    expect(kept({ from: undefined }, entry)).toEqual([[entry]])
+  })
+
+  test.each<[Record<string, unknown>, Record<string, unknown>]>([
+    [{}, { profile, wa_id: null, user_id: '' }],
+    [{}, { profile: { ...profile, username: 'ada' }, identity_key_hash: 'hash' }],
+    [{ from: undefined }, metaContact({ user_id: 'US.1', identity_key_hash: 'hash' })],
+  ])('is no event where it says no more: %j %j', (message, entry) => {
+    expect(kept(message, entry)).toEqual([])
+  })
+})
+
+describe('what stands beside the items', () => {
+  const beside = { a: null, b: [], c: {}, contacts: null, errors: [] }
+  const webhook = (fields: Record<string, unknown>) => ({
+    object: 'whatsapp_business_account',
+    entry: [
+      {
+        id: '1',
+        changes: [{ field: 'messages', value: { messages: [metaMessage()], ...fields }, ...fields }],
+        ...fields,
+      },
+    ],
+    ...fields,
+  })
+
+  test('is no event where it is null or empty', () => {
+    expect(eventsOf(webhook(beside)).map(({ kind }) => kind)).toEqual(['message'])
+  })
+
+  test.each([false, 0, '', [null], { a: null }])('is kept where it is %j', (value) => {
+    const events = eventsOf(webhook({ ...beside, mystery: value }))
+
+    expect(events.map(({ kind }) => kind)).toEqual(['other', 'other', 'other', 'message', 'other'])
+    for (const { kind, payload } of events)
+      if (kind === 'other') expect(JSON.parse(payload).mystery).toEqual(value)
+  })
+
+  test('is kept where the product or the metadata is something that nobody reads', () => {
+    for (const odd of [{ messaging_product: { a: 1 } }, { metadata: 'gone' }])
+      expect(
+        eventsOf(metaWebhook([metaChange({ messages: [metaMessage()], ...odd })])).at(-1)?.payload,
+      ).toContain(JSON.stringify(odd).slice(1, -1))
+  })
+})
 
 describe('a change of number', () => {
   const changeAt = (timestamp: unknown) => {

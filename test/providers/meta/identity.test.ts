@@ -204,6 +204,21 @@ describe('a change of identity', () => {
     })
   })
 
+  test('of both user ids is read from the fields that name the old ones', () => {
+    const system = {
+      type: 'user_changed_user_id',
+      user_id: NEW_USER_ID,
+      parent_user_id: 'US.ENT.30000000000000000001',
+      previous_user_id: USER_ID,
+      previous_parent_user_id: PARENT_ID,
+    }
+
+    expect(messageFactOf(metaMessage({ type: 'system', system, from: undefined })).identity).toMatchObject({
+      from: { user_id: USER_ID, parent_user_id: PARENT_ID },
+      to: { user_id: NEW_USER_ID, parent_user_id: 'US.ENT.30000000000000000001' },
+    })
+  })
+
   test('cannot be forged by a person who takes such a text as their name', () => {
     const forged = `changed from US.VICTIM to ${NEW_USER_ID}`
     const body = `User ${forged} changed from ${USER_ID} to ${NEW_USER_ID}`

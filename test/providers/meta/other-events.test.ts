@@ -87,6 +87,17 @@ describe('lists whose items stand for themselves', () => {
   test.each<[string, string, unknown[]]>([
     ['calls', 'calls', [call('wacid.1'), call('wacid.2')]],
     ['calls', 'statuses', [{ id: 'wacid.1', type: 'call', status: 'RINGING', recipient_id: PHONE }]],
+    [
+      'messages',
+      'statuses',
+      ['pending', 'captured', 'failed'].map((status) => ({
+        id: 'wamid.ORDER',
+        type: 'payment',
+        status,
+        recipient_id: PHONE,
+        payment: { reference_id: 'order-1', amount: { value: 1250, offset: 100 }, currency: 'INR' },
+      })),
+    ],
     ['group_lifecycle_update', 'groups', [{ type: 'group_create', group_id: 'group-1' }]],
     ['group_participants_update', 'groups', [{ type: 'group_participants_add', group_id: 'group-1' }]],
     ['group_settings_update', 'groups', [{ type: 'group_settings_update', group_id: 'group-1' }]],
