@@ -16,6 +16,7 @@ import {
 import { GENERATED_NAMES, type GeneratedSecrets, readOrCreateSecrets } from './config/generated-secrets.ts'
 import { findMisspellings } from './config/misspellings.ts'
 import { describeVariables, type VariableName, type VariableValues, variables } from './config/variables.ts'
+import { findWeakSecrets } from './config/weak-secrets.ts'
 
 export { ConfigError } from './config/config-error.ts'
 export type { Config, LogLevel, RedisSettings } from './config/config-groups.ts'
@@ -39,12 +40,14 @@ export function loadConfig(env: NodeJS.ProcessEnv, options: LoadOptions = {}): C
   const needsSecrets = options.needsSecrets ?? true
   const set = readSetVariables(env)
   const why = whySecretsAreNeeded(set)
+  const weak = needsSecrets ? findWeakSecrets(set) : []
   const parsed = variables.safeParse(set)
   const problems = [
     ...(parsed.error?.issues.map((issue) => describeIssue(String(issue.path[0]), issue.message, set)) ?? []),
     ...findEnvironmentProblem(set),
     ...findHalfSetGroups(set),
     ...(needsSecrets && why !== undefined ? findMissingSecrets(set, why) : []),
+    ...(why === undefined ? [] : weak),
   ]
   if (parsed.data === undefined || problems.length > 0) throw new ConfigError(problems)
 
@@ -53,7 +56,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, options: LoadOptions = {}): C
   return deepFreeze({
     ...groupValues(values),
     generated: { names: generated?.names ?? [], file: generated?.file },
-    warnings: [...findMisspellings(setNames(env), Object.keys(variables.shape)), ...findRisks(values, why)],
+    warnings: [
+      ...findMisspellings(setNames(env), Object.keys(variables.shape)),
+      ...(why === undefined ? weak : []),
+      ...findRisks(values, why),
+    ],
   })
 }
 
@@ -116,6 +123,8 @@ function findRisks(values: VariableValues, why: string | undefined): string[] {
   if (why === undefined) return risks
   if (values.DATABASE_URL === undefined)
     risks.push('DATABASE_URL is not set: messages are kept in an embedded PostgreSQL in DATA_DIR')
+  if (values.PUBLIC_URL?.startsWith('http:'))
+    risks.push('PUBLIC_URL is not https: passwords and messages travel in the clear; end TLS in a proxy')
   for (const name of ['META_GRAPH_URL', 'TWILIO_API_URL'] as const)
     if (values[name].startsWith('http:'))
       risks.push(`${name} is not https: access tokens travel in the clear`)

@@ -58,13 +58,13 @@ describe('values', () => {
   test('lists are trimmed, empty parts and empty variables do not count', () => {
     const config = loadConfig({
       ...PRODUCTION,
-      META_APP_SECRET: ' old-secret , new-secret ,, ',
+      META_APP_SECRET: ' old-app-secret-0001 , new-app-secret-0002 ,, ',
       REDIS_CLUSTER_NODES: 'redis-1:7001, redis-2, [::1]:7003',
       PORT: '  ',
       META_ACCESS_TOKEN: '',
     })
 
-    expect(config.meta.appSecrets).toEqual(['old-secret', 'new-secret'])
+    expect(config.meta.appSecrets).toEqual(['old-app-secret-0001', 'new-app-secret-0002'])
     expect(config.redis?.clusterNodes).toEqual([
       { host: 'redis-1', port: 7001 },
       { host: 'redis-2', port: 6379 },
@@ -231,21 +231,30 @@ describe('where others can reach the service', () => {
   })
 
   test('half a provider is not', () => {
-    expect(problemsOf({ NODE_ENV: 'production', ...ADMIN, META_APP_SECRET: 'x' })).toEqual([
+    expect(problemsOf({ NODE_ENV: 'production', ...ADMIN, META_APP_SECRET: META.META_APP_SECRET })).toEqual([
       expect.stringMatching(/^META_VERIFY_TOKEN is missing/),
     ])
     expect(problemsOf({ ...PRODUCTION, META_APP_SECRET: '' })).toEqual([
       expect.stringMatching(/^META_APP_SECRET is missing/),
     ])
-    expect(problemsOf({ ...PRODUCTION, TWILIO_AUTH_TOKEN: 'x' })).toEqual([
+    expect(problemsOf({ ...PRODUCTION, TWILIO_AUTH_TOKEN: TWILIO.TWILIO_AUTH_TOKEN })).toEqual([
       expect.stringMatching(/^PUBLIC_URL is missing/),
     ])
   })
 
-  test('a short admin password is refused', () => {
-    expect(problemsOf({ ...PRODUCTION, ADMIN_PASSWORD: 'elevenchars' })).toEqual([
-      expect.stringMatching(/^ADMIN_PASSWORD is too short/),
-    ])
+  test.each([
+    ['ADMIN_PASSWORD', 'elevenchars', 'is too short'],
+    ['ADMIN_PASSWORD', 'password1234', 'is made of words and digits'],
+    ['META_APP_SECRET', 'your-app-secret-from-meta', 'still has the text of an example'],
+    ['API_TOKENS', 'short-token', 'is too short'],
+  ])('%s=%s is refused', (name, value, why) => {
+    expect(problemsOf({ ...PRODUCTION, [name]: value })).toEqual([expect.stringMatching(`^${name} ${why}`)])
+  })
+
+  test('on this machine alone weak secrets are warnings', () => {
+    const { warnings } = loadConfig({ ...META, ADMIN_PASSWORD: 'admin', DATA_DIR: temporaryFolder() })
+
+    expect(warnings).toEqual([expect.stringMatching(/^ADMIN_PASSWORD is too short/)])
   })
 
   test.each(['prod', 'Production', 'PRODUCTION'])(
@@ -257,11 +266,17 @@ describe('where others can reach the service', () => {
 
   test('risky settings are warnings', () => {
     const { DATABASE_URL: _, ...env } = PRODUCTION
-    const risky = { ...env, TRUST_PROXY: 'true', META_GRAPH_URL: 'http://proxy.internal/v25.0' }
+    const risky = {
+      ...env,
+      TRUST_PROXY: 'true',
+      PUBLIC_URL: 'http://wa.example.com',
+      META_GRAPH_URL: 'http://proxy.internal/v25.0',
+    }
 
     expect(loadConfig(risky).warnings).toEqual([
       expect.stringMatching(/^TRUST_PROXY is true/),
       expect.stringMatching(/^DATABASE_URL is not set/),
+      expect.stringMatching(/^PUBLIC_URL is not https/),
       expect.stringMatching(/^META_GRAPH_URL is not https/),
     ])
   })
@@ -282,7 +297,7 @@ describe('where others can reach the service', () => {
 
 describe('the description for the log', () => {
   test('says which secrets are set and shows none of them', () => {
-    const hidden = 'hush-hush-hush-hush'
+    const hidden = 'quiet-otter-canyon-81'
     const text = JSON.stringify(
       describeConfig(
         loadConfig({

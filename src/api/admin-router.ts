@@ -46,8 +46,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   deps.metrics.watchQueues(deps.boardQueues)
 
   const router = Router()
-  router.use(deps.metrics.observeHttp, pageHeaders)
-  router.use(createProbeRouter(deps, auth))
+  router.use(deps.metrics.observeHttp, createProbeRouter(deps, auth))
   router.use('/api', auth.requireAdminOrApiToken, guard, deps.api)
   router.use(
     QUEUES_PATH,
@@ -72,6 +71,8 @@ export function createProbeRouter(
 ): Router {
   const health = createHealth({ ...deps.health, isAdmin: (req: Request) => auth.isAdmin(req) })
   const router = Router()
+  // For whatever follows it as well: also a page that says 404 is a page.
+  router.use(pageHeaders)
   router.get('/health/live', health.live)
   router.get('/health/ready', health.ready)
   router.get('/metrics', auth.requireAdminOrMetricsToken, deps.metrics.serve)

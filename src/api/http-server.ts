@@ -9,7 +9,31 @@ export type HttpServer = {
   close(deadlineMs: number): Promise<void>
 }
 
+export type HttpLimits = {
+  /** From the connection to the end of the headers. */
+  headersTimeoutMs: number
+  /** To the end of the body. */
+  requestTimeoutMs: number
+  /** How often the two above are looked at. */
+  checkIntervalMs: number
+  keepAliveTimeoutMs: number
+  /** Further ones are closed at once. */
+  maxConnections: number
+}
+
 const SECOND = 1000
+
+/** A client that sends its headers or body a byte at a time, or nothing at all, is cut off. */
+const LIMITS: HttpLimits = {
+  headersTimeoutMs: 10 * SECOND,
+  requestTimeoutMs: 30 * SECOND,
+  checkIntervalMs: 5 * SECOND,
+  // Longer than the idle time-out of usual proxies (60 s), so that they never send into a closing connection.
+  keepAliveTimeoutMs: 65 * SECOND,
+  // Each holds a descriptor and may hold a small body; the connections to the stores need descriptors too.
+  maxConnections: 5_000,
+}
+const MAX_HEADER_BYTES = 16 * 1024
 
 /**
  * Resolves when the server listens.
@@ -17,21 +41,24 @@ const SECOND = 1000
  */
 export async function startHttpServer(
   listener: RequestListener,
-  { port, host }: { port: number; host: string },
+  { port, host, limits = {} }: { port: number; host: string; limits?: Partial<HttpLimits> },
 ): Promise<HttpServer> {
+  const { headersTimeoutMs, requestTimeoutMs, checkIntervalMs, keepAliveTimeoutMs, maxConnections } = {
+    ...LIMITS,
+    ...limits,
+  }
   const server = createServer(
     {
-      // A client that sends its headers or body a byte at a time is cut off.
-      headersTimeout: 10 * SECOND,
-      requestTimeout: 30 * SECOND,
-      connectionsCheckingInterval: 5 * SECOND,
-      // Longer than the idle time-out of usual proxies (60 s), so that they never send into a closing connection.
-      keepAliveTimeout: 65 * SECOND,
-      maxHeaderSize: 16 * 1024,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: checkIntervalMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
       noDelay: true,
     },
     listener,
   )
+  server.maxConnections = maxConnections
   await listen(server, port, host)
   return {
     port: (server.address() as AddressInfo).port,

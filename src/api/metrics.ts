@@ -28,6 +28,8 @@ export type Metrics = {
   countDirectPath(events?: number): void
   /** The receiver leaves a store alone for a while that failed. */
   setCircuitOpen(circuit: CircuitName, isOpen: boolean): void
+  /** Settings of the stores under which a promise does not hold. */
+  setUnsafeSettings(count: number): void
   /** A call to a provider's API, by how it ended. */
   countSend(provider: string, result: string): void
   /** One transaction of the batch writer. */
@@ -60,7 +62,7 @@ export function createMetrics(): Metrics {
 
 type WebhookMetrics = Pick<
   Metrics,
-  'countWebhook' | 'countEvents' | 'observeAck' | 'countDirectPath' | 'setCircuitOpen'
+  'countWebhook' | 'countEvents' | 'observeAck' | 'countDirectPath' | 'setCircuitOpen' | 'setUnsafeSettings'
 >
 
 function webhookMetrics(registry: Registry): WebhookMetrics {
@@ -94,7 +96,13 @@ function webhookMetrics(registry: Registry): WebhookMetrics {
     labelNames: ['circuit'],
     registers,
   })
+  const unsafeSettings = new Gauge({
+    name: 'wa_ingest_unsafe_settings',
+    help: 'Settings of Redis and PostgreSQL under which a promise does not hold; the log and /health/ready name them.',
+    registers,
+  })
   return {
+    setUnsafeSettings: (count) => unsafeSettings.set(count),
     countWebhook: (provider, result) => webhooks.inc({ provider, result }),
     countEvents: (provider, kind, count = 1) => events.inc({ provider, kind }, count),
     observeAck: (seconds) => ack.observe(seconds),

@@ -50,6 +50,7 @@ export function sendProblem(res: ServerResponse, problem: Problem): void {
     ...headers,
     'Content-Type': 'application/problem+json; charset=utf-8',
     'Content-Length': Buffer.byteLength(body),
+    'X-Content-Type-Options': 'nosniff',
   })
   res.end(body)
 }

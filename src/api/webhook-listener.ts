@@ -10,6 +10,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { ProviderName } from '../core/event.ts'
 import type { Provider } from '../providers/provider.ts'
+import { type BodyBudget, createBodyBudget } from './body-budget.ts'
 import { type Log, type Problem, sendProblem } from './problem.ts'
 import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
 
@@ -32,12 +33,19 @@ const TOO_LARGE: Problem = {
   detail: 'The body is too large.',
   headers: { Connection: 'close' },
 }
+/** Nothing of it was read. */
+const CROWDED: Problem = {
+  status: 503,
+  detail: 'Too many large bodies are being read at the moment. Send it again later.',
+  headers: { 'Retry-After': '5', Connection: 'close' },
+}
 const DEFECT: Problem = { status: 500, detail: 'Internal error.' }
 
 export type WebhookListenerDeps = {
   providers: Record<ProviderName, Provider>
   receiveWebhook: ReceiveWebhook
   log: Pick<Log, 'error'>
+  budget?: BodyBudget
   /** Everything that is not a webhook. */
   next: RequestListener
 }
@@ -57,6 +65,7 @@ export function createWebhookListener({
   providers,
   receiveWebhook,
   log,
+  budget = createBodyBudget(),
   next,
 }: WebhookListenerDeps): RequestListener {
   const providerAt = new Map(
@@ -64,6 +73,7 @@ export function createWebhookListener({
   )
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
+    if (!budget.admit(req, res)) return sendProblem(res, CROWDED)
     const rawBody = await readBody(req)
     if (rawBody === undefined) return
     if ('status' in rawBody) return sendProblem(res, rawBody)

@@ -5,8 +5,6 @@ import type { VariableName } from './variables.ts'
 /** Variables that are set, trimmed. */
 export type SetVariables = Partial<Record<VariableName, string>>
 
-const MIN_ADMIN_PASSWORD_LENGTH = 12
-
 /** Pairs of which the first is of no use without the second. */
 const NEEDS: readonly (readonly [VariableName, VariableName])[] = [
   ['DATABASE_DIRECT_URL', 'DATABASE_URL'],
@@ -33,7 +31,7 @@ export function whySecretsAreNeeded(set: SetVariables): string | undefined {
   return undefined
 }
 
-/** Secrets that must be there, and are missing or too weak, where others can reach the service. */
+/** Secrets that must be there, and are missing, where others can reach the service. */
 export function findMissingSecrets(set: SetVariables, why: string): string[] {
   const problems: string[] = []
   const usesMeta = (['META_APP_SECRET', 'META_VERIFY_TOKEN', 'META_ACCESS_TOKEN'] as const).some((name) =>
@@ -49,14 +47,8 @@ export function findMissingSecrets(set: SetVariables, why: string): string[] {
     problems.push(`META_VERIFY_TOKEN is missing: ${why}, and Meta verifies the address with it`)
   if (has(set, 'TWILIO_AUTH_TOKEN') && !has(set, 'PUBLIC_URL'))
     problems.push(`PUBLIC_URL is missing: ${why}, and Twilio signs the address that it calls`)
-  return [...problems, ...findPasswordProblem(set, why)]
-}
-
-function findPasswordProblem(set: SetVariables, why: string): string[] {
-  const password = set.ADMIN_PASSWORD
-  if (password === undefined) return [`ADMIN_PASSWORD is missing: ${why}, so it is not generated`]
-  if (password.length >= MIN_ADMIN_PASSWORD_LENGTH) return []
-  return [`ADMIN_PASSWORD is too short: ${why}, so it needs at least ${MIN_ADMIN_PASSWORD_LENGTH} characters`]
+  if (!has(set, 'ADMIN_PASSWORD')) problems.push(`ADMIN_PASSWORD is missing: ${why}, so it is not generated`)
+  return problems
 }
 
 function has(set: SetVariables, name: VariableName): boolean {

@@ -138,7 +138,7 @@ export const variables = z.object({
   TWILIO_API_URL: withDefault(baseUrl, 'https://api.twilio.com', { meaning: "Twilio's REST API." }),
   ADMIN_USER: withDefault(userName, 'admin', { meaning: 'User of the dashboard and of Bull Board.' }),
   ADMIN_PASSWORD: optional(text, {
-    meaning: 'Password of the dashboard and of Bull Board; in production at least 12 characters.',
+    meaning: 'Password of the dashboard and of Bull Board: at least 12 characters, none of the common ones.',
     isSecret: true,
     without: GENERATED,
   }),

@@ -66,13 +66,26 @@ export async function migrateToLatest(
 export async function assertSchemaIsCurrent(db: Kysely<Database>): Promise<void> {
   const applied = await findAppliedMigrations(db)
   assertNoUnknownMigration(applied)
+  const fault = describeMissing(applied)
+  if (fault !== undefined) throw new SchemaError(fault)
+}
+
+/**
+ * What the database lacks for this code, in words; undefined: nothing. A process that runs while a later version migrates
+ * goes on working, so a newer database is no fault here.
+ */
+export async function findSchemaFault(db: Kysely<Database>): Promise<string | undefined> {
+  return describeMissing(await findAppliedMigrations(db))
+}
+
+function describeMissing(applied: readonly string[]): string | undefined {
   const missing = Object.keys(migrations).filter((name) => !applied.includes(name))
-  if (missing.length === 0) return
+  if (missing.length === 0) return undefined
   const what =
     applied.length === 0
       ? 'the database has no wa-ingest tables'
       : `the database lacks the migration ${missing.join(', ')}`
-  throw new SchemaError(`${what}; run: npx wa-ingest migrate`)
+  return `${what}; run: npx wa-ingest migrate`
 }
 
 /** Names in the order in which they ran; empty for a database that was never migrated. */

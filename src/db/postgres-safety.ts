@@ -3,6 +3,7 @@
  * change at any time.
  */
 import type { Pool } from 'pg'
+import { checkClock } from '../core/clock-skew.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
 import { sqlStateOf } from './sql-state.ts'
 
@@ -17,13 +18,56 @@ const SETTING_ADVICE = {
     'a crash loses the last messages that were acknowledged; set synchronous_commit = on for this role and database',
 } as const
 
+export type PostgresSafetyOptions = {
+  /** Through a pooler, which takes no time-outs from us: they have to be set there. */
+  isPooled?: boolean
+  /** The clock of this machine, in milliseconds since 1970. */
+  now?: () => number
+}
+
 /**
  * What is unsafe about this database for the role that the pool connects as. Empty: nothing.
  * @throws when the server cannot be reached.
  */
-export async function checkPostgresSafety(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
-  const findings = await Promise.all([checkSettings(pool), checkUnloggedTables(pool), checkUniqueIndex(pool)])
+export async function checkPostgresSafety(
+  pool: Pick<Pool, 'query'>,
+  { isPooled = false, now }: PostgresSafetyOptions = {},
+): Promise<SettingFinding[]> {
+  const findings = await Promise.all([
+    checkSettings(pool),
+    checkUnloggedTables(pool),
+    checkUniqueIndex(pool),
+    checkClock('postgresql', () => readTime(pool), now),
+    isPooled ? checkTimeouts(pool) : [],
+  ])
   return findings.flat()
+}
+
+async function readTime(pool: Pick<Pool, 'query'>): Promise<number> {
+  const { rows } = await pool.query<{ ms: number }>(
+    'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms',
+  )
+  return rows[0]?.ms ?? Number.NaN
+}
+
+const TIMEOUTS = {
+  statement_timeout: 'a statement that hangs keeps its connection of the pool',
+  idle_in_transaction_session_timeout: 'a process that stands still in a transaction keeps its locks',
+} as const
+
+async function checkTimeouts(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
+  const { rows } = await pool.query<{ name: keyof typeof TIMEOUTS }>(
+    `SELECT name FROM pg_settings WHERE name = ANY ($1) AND setting = '0' ORDER BY name`,
+    [Object.keys(TIMEOUTS)],
+  )
+  return rows.map(({ name }) =>
+    unsafe(
+      name,
+      '0',
+      'a few seconds',
+      `${TIMEOUTS[name]}; set it where the pooler opens connections (docs/startup-checks.md, "PgBouncer")`,
+    ),
+  )
 }
 
 async function checkSettings(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {

@@ -28,6 +28,7 @@ function formatLine(line: Record<string, unknown>, hasColors: boolean): string {
   const fields = Object.entries(line)
     .filter(([name]) => !HIDDEN_FIELDS.includes(name))
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(withoutControls)
   const time = new Date(String(line.time)).toTimeString().slice(0, 8)
   const head = `${paint('gray', time)} ${paint(style, level.toUpperCase().padEnd(5))} ${line.msg ?? ''}`
   return `${[head, ...(fields.length > 0 ? [paint('gray', fields.join(' '))] : [])].join('  ')}\n${formatError(line.err)}`
@@ -43,5 +44,13 @@ function formatError(err: unknown, label = ''): string {
   const type = 'type' in err ? err.type : 'Error'
   const stack = 'stack' in err && err.stack ? `\n${err.stack}` : ''
   const cause = 'cause' in err ? formatError(err.cause, 'cause: ') : ''
-  return `  ${label}${type}: ${err.message}${code}${stack}\n${cause}`
+  return `  ${label}${type}: ${withoutControls(String(err.message))}${code}${stack}\n${cause}`
+}
+
+/** Text from outside must not move the cursor, colour the terminal or begin a line of its own. */
+function withoutControls(text: string): string {
+  return text.replace(
+    /\p{Cc}/gu,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }

@@ -3,6 +3,7 @@
  * weaker settings an acknowledged message can be lost.
  */
 import { Cluster, type Redis } from 'ioredis'
+import { checkClock } from '../core/clock-skew.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
 
 type Rule = {
@@ -32,6 +33,14 @@ const RULES: readonly Rule[] = [
       'a crash loses what was acknowledged in the last moment; CONFIG SET appendfsync always, and set it in redis.conf',
   },
   {
+    // With `yes` even `appendfsync always` waits for no disk while Redis rewrites its file.
+    name: 'no-appendfsync-on-rewrite',
+    isSafe: (value) => value === 'no',
+    expected: 'no',
+    advice:
+      'while Redis rewrites its file, a crash loses what it acknowledged; CONFIG SET no-appendfsync-on-rewrite no, and set it in redis.conf',
+  },
+  {
     name: 'maxmemory',
     info: { section: 'memory', field: 'maxmemory' },
     isSafe: (value) => Number(value) > 0,
@@ -49,21 +58,51 @@ const RULES: readonly Rule[] = [
 ]
 
 /**
- * What is unsafe about this Redis; of a cluster, about each primary. Empty: nothing.
+ * What is unsafe about this Redis; of a cluster, about each primary. Empty: nothing. `now` is the clock of this machine.
  * @throws when the server cannot be reached. A server that refuses CONFIG or INFO is a finding.
  */
-export async function checkRedisSafety(client: Redis | Cluster): Promise<SettingFinding[]> {
-  if (!(client instanceof Cluster)) return await checkServer(client, 'redis')
+export async function checkRedisSafety(
+  client: Redis | Cluster,
+  now?: () => number,
+): Promise<SettingFinding[]> {
+  if (!(client instanceof Cluster)) return await checkServer(client, 'redis', now)
   const primaries = client.nodes('master')
   const findings = await Promise.all(
-    primaries.map((node) => checkServer(node, `redis ${node.options.host}:${node.options.port}`)),
+    primaries.map((node) => checkServer(node, `redis ${node.options.host}:${node.options.port}`, now)),
   )
   return findings.flat()
 }
 
-async function checkServer(client: Redis, server: string): Promise<SettingFinding[]> {
-  const findings = await Promise.all(RULES.map((rule) => checkRule(client, server, rule)))
-  return findings.filter((finding) => finding !== undefined)
+async function checkServer(client: Redis, server: string, now?: () => number): Promise<SettingFinding[]> {
+  const [rules, size, clock] = await Promise.all([
+    Promise.all(RULES.map((rule) => checkRule(client, server, rule))),
+    checkMachine(client, server),
+    checkClock(server, () => readTime(client), now),
+  ])
+  return [...rules.filter((finding) => finding !== undefined), ...size, ...clock]
+}
+
+/** NaN where the server does not tell. */
+async function readTime(client: Redis): Promise<number> {
+  const reply = await unlessRefused(client.time())
+  const [seconds = Number.NaN, microseconds = 0] = (reply ?? []).map(Number)
+  return seconds * 1000 + microseconds / 1000
+}
+
+/** A limit above what the machine has is none: the system kills Redis first. In a container the machine is the host's. */
+async function checkMachine(client: Redis, server: string): Promise<SettingFinding[]> {
+  const read = async (field: string) => Number(await readInfo(client, { section: 'memory', field }))
+  const [limit, machine] = [await read('maxmemory'), await read('total_system_memory')]
+  if (!(limit > 0 && machine > 0 && limit >= machine)) return []
+  return [
+    {
+      setting: `${server} maxmemory`,
+      actual: `${limit} bytes on a machine with ${machine}`,
+      expected: 'a limit below the memory of the machine',
+      severity: 'unsafe',
+      advice: 'the system kills Redis before it refuses anything; set maxmemory lower',
+    },
+  ]
 }
 
 async function checkRule(client: Redis, server: string, rule: Rule): Promise<SettingFinding | undefined> {

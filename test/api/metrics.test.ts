@@ -35,6 +35,7 @@ describe('GET /metrics', () => {
     metrics.countOutcome('duplicate', 2)
     metrics.countDirectPath(5)
     metrics.setCircuitOpen('queue', true)
+    metrics.setUnsafeSettings(2)
     const { text } = await scrape(metrics)
 
     for (const sample of [
@@ -46,6 +47,7 @@ describe('GET /metrics', () => {
       'wa_ingest_outcomes_total{outcome="duplicate"} 2',
       'wa_ingest_direct_path_total 5',
       'wa_ingest_circuit_open{circuit="queue"} 1',
+      'wa_ingest_unsafe_settings 2',
     ])
       expect(text).toContain(`${sample}\n`)
   })

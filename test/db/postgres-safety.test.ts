@@ -43,6 +43,37 @@ describe('the settings of PostgreSQL', () => {
     expect(commit.map(({ actual }) => actual)).toEqual(found)
   })
 
+  test.each([
+    [30_000, ['behind the clock of this machine']],
+    [-30_000, ['ahead of the clock of this machine']],
+    [1_000, []],
+  ])('a machine whose clock is %d ms ahead is told by the server', async (aheadMs, expected) => {
+    const database = await createTestDatabase()
+
+    const findings = await checkPostgresSafety(database.pool, { now: () => Date.now() + aheadMs })
+
+    const clock = findings.filter(({ setting }) => setting === 'postgresql clock')
+    expect(clock.map(({ actual }) => actual.replace(/^[\d.]+ s /, ''))).toEqual(expected)
+  })
+
+  test('time-outs that a pooler has to set are missed behind one, and only there', async () => {
+    const database = await createTestDatabase()
+    const withTimeouts = openPool(
+      `${database.url}?options=${encodeURIComponent('-c statement_timeout=6s -c idle_in_transaction_session_timeout=5s')}`,
+    )
+    const settingsOf = async (pool: pg.Pool, isPooled: boolean) =>
+      (await checkPostgresSafety(pool, { isPooled }))
+        .map(({ setting }) => setting)
+        .filter((setting) => setting.endsWith('timeout'))
+
+    expect(await settingsOf(database.pool, true)).toEqual([
+      'postgresql idle_in_transaction_session_timeout',
+      'postgresql statement_timeout',
+    ])
+    expect(await settingsOf(withTimeouts, true)).toEqual([])
+    expect(await settingsOf(database.pool, false)).toEqual([])
+  })
+
   test('an unlogged table is unsafe', async () => {
     const database = await createTestDatabase()
     await database.pool.query('ALTER TABLE webhook_events SET UNLOGGED')

@@ -40,6 +40,16 @@ test('colour is used where the terminal has it, and only there', () => {
   expect(print(line, false)).not.toContain('\u001b')
 })
 
+test('control characters in what comes from outside are shown, not obeyed', () => {
+  const path = '/a\u001b[2J\u009b1m\r\n03:04:05 INFO  faked'
+
+  const line = print({ level: 'warn', time: TIME, msg: 'odd', path, err: { type: 'Error', message: path } })
+
+  expect(line.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
+  expect(line).toContain('path=/a\\x1b[2J\\x9b1m\\x0d\\x0a03:04:05')
+  expect(line.split('\n')).toHaveLength(3)
+})
+
 function print(line: Record<string, unknown>, hasColors = false): string {
   const screen = new PassThrough()
   const terminal = Object.assign(Object.create(WriteStream.prototype), {

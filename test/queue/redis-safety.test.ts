@@ -27,6 +27,7 @@ describeWithRedis('the settings of Redis', () => {
     ['appendonly', 'no', 'yes'],
     ['appendfsync', 'everysec', 'always'],
     ['appendfsync', 'no', 'always'],
+    ['no-appendfsync-on-rewrite', 'yes', 'no'],
     ['maxmemory', '0', 'a limit below the memory of the machine'],
     ['maxmemory-policy', 'volatile-lru', 'noeviction'],
     ['maxmemory-policy', 'allkeys-lfu', 'noeviction'],
@@ -51,6 +52,7 @@ describeWithRedis('the settings of Redis', () => {
     expect(await checkRedisSafety(client)).toMatchObject([
       { setting: 'redis appendonly', actual: '0', severity: 'unsafe' },
       { setting: 'redis appendfsync', actual: 'unknown', severity: 'unchecked' },
+      { setting: 'redis no-appendfsync-on-rewrite', actual: 'unknown', severity: 'unchecked' },
     ])
   })
 
@@ -73,7 +75,30 @@ describeWithRedis('the settings of Redis', () => {
       'unchecked',
       'unchecked',
       'unchecked',
+      'unchecked',
     ])
+  })
+
+  test('a limit above the memory of the machine is none', async () => {
+    const client = await connectToOwnServer(SAFE)
+    await client.config('SET', 'maxmemory', String(1024 ** 5))
+
+    expect(await checkRedisSafety(client)).toMatchObject([
+      { setting: 'redis maxmemory', actual: expect.stringContaining(`${1024 ** 5} bytes on a machine with`) },
+    ])
+  })
+
+  test.each([
+    [30_000, 'behind the clock of this machine'],
+    [-30_000, 'ahead of the clock of this machine'],
+  ])('a machine whose clock is %d ms ahead is told by the server', async (aheadMs, actual) => {
+    const client = await connectToOwnServer(SAFE)
+
+    const findings = await checkRedisSafety(client, () => Date.now() + aheadMs)
+
+    expect(
+      findings.map((finding) => ({ ...finding, actual: finding.actual.replace(/^[\d.]+ s /, '') })),
+    ).toMatchObject([{ setting: 'redis clock', actual, severity: 'unsafe' }])
   })
 
   test('are looked up on every primary of a cluster', async () => {

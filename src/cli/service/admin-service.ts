@@ -12,6 +12,7 @@ import { phoneDigits } from '../../core/phone.ts'
 import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard } from '../../dashboard/dashboard.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
+import { findSchemaFault } from '../../db/migrate.ts'
 import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import { describeSendPause, readSendPauses } from '../../db/send-pauses.ts'
 import { readStats } from '../../db/stats.ts'
@@ -72,7 +73,7 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): Router {
       url: stores.databaseUrl,
       applicationName: 'wa-ingest api',
       max: API_CONNECTIONS,
-      statementTimeoutMs: API_STATEMENT_TIMEOUT_MS,
+      ...(stores.isPooled ? {} : { statementTimeoutMs: API_STATEMENT_TIMEOUT_MS }),
       queryTimeoutMs: API_STATEMENT_TIMEOUT_MS + 1_000,
       onError: logConnectionErrors(log, 'database'),
     }),
@@ -101,7 +102,8 @@ function defaultNumbers({ meta, twilio }: Config): ApiDeps['defaultNumbers'] {
   }
 }
 
-export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {
+export function healthChecks(stores: Stores): HealthCheck[] {
+  const { db, backend } = stores
   return [
     {
       name: 'database',
@@ -132,26 +134,38 @@ export function healthChecks({ db, pool, backend }: Stores): HealthCheck[] {
         ),
     },
     {
+      name: 'schema',
+      // A database that was away at the start may come back as one that nobody has migrated.
+      check: () =>
+        findSchemaFault(db).then(
+          (fault) => ({ ok: fault === undefined, findings: fault === undefined ? [] : [fault] }),
+          () => ({ ok: true }),
+        ),
+    },
+    {
       name: 'settings',
       check: async () => ({
         ok: true,
-        findings: (await findUnsafeSettings({ pool, backend })).map(describeSettingFinding),
+        findings: (await findUnsafeSettings(stores))
+          .flatMap((found) => found ?? [])
+          .map(describeSettingFinding),
       }),
     },
   ]
 }
 
-/** Of the stores that answer; the others are reported as away by their own checks. */
+/** Of each store; undefined for one that does not answer, which its own check reports as away. */
 export async function findUnsafeSettings({
   pool,
+  isPooled,
   backend,
-}: Pick<Stores, 'pool' | 'backend'>): Promise<SettingFinding[]> {
-  const found = await Promise.allSettled([checkPostgresSafety(pool), backend.checkSafety()])
-  return found.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
+}: Pick<Stores, 'pool' | 'isPooled' | 'backend'>): Promise<(SettingFinding[] | undefined)[]> {
+  const found = await Promise.allSettled([checkPostgresSafety(pool, { isPooled }), backend.checkSafety()])
+  return found.map((result) => (result.status === 'fulfilled' ? result.value : undefined))
 }
 
 /** The receiver acknowledges as long as one of its two stores does; without its index the database stores nothing. */
 function isReceiverReady(reports: readonly CheckReport[]): boolean {
   const isOk = (name: string) => reports.some((report) => report.ok && report.name === name)
-  return isOk('index') && (isOk('database') || isOk('queue'))
+  return isOk('index') && isOk('schema') && (isOk('database') || isOk('queue'))
 }

@@ -7,6 +7,8 @@ export type ServiceDatabase = {
   url: string
   /** For migrations and LISTEN, past a pooler. */
   directUrl: string
+  /** `url` leads through a pooler, which refuses time-outs as start-up parameters. */
+  isPooled: boolean
   /** Ends the embedded server, where it was started here. */
   stop(): Promise<void>
 }
@@ -14,12 +16,15 @@ export type ServiceDatabase = {
 /** @throws Error with one line when the embedded PostgreSQL cannot be started. */
 export async function openServiceDatabase(config: Config, log: Logger): Promise<ServiceDatabase> {
   const { url, directUrl } = config.database
-  if (url !== undefined) return { url, directUrl: directUrl ?? url, stop: async () => {} }
+  if (url !== undefined) {
+    const isPooled = directUrl !== undefined && directUrl !== url
+    return { url, directUrl: directUrl ?? url, isPooled, stop: async () => {} }
+  }
   const embedded = await startEmbeddedPostgres({
     dataDir: config.dataDir,
     onLog: (line) => log.info({ detail: line }, 'embedded postgresql'),
   })
-  return { url: embedded.url, directUrl: embedded.url, stop: () => embedded.stop() }
+  return { url: embedded.url, directUrl: embedded.url, isPooled: false, stop: () => embedded.stop() }
 }
 
 /** The database that a running service uses, for commands beside it. Undefined: the embedded one is not running. */

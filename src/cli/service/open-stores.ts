@@ -15,7 +15,14 @@ import { openRedisBackend } from '../../queue/redis-backend.ts'
 import { logConnectionErrors } from './observers.ts'
 import { openServiceDatabase } from './open-database.ts'
 
-export type Stores = { databaseUrl: string; pool: Pool; db: Kysely<Database>; backend: QueueBackend }
+export type Stores = {
+  databaseUrl: string
+  /** Whether `databaseUrl` leads through a pooler. */
+  isPooled: boolean
+  pool: Pool
+  db: Kysely<Database>
+  backend: QueueBackend
+}
 
 export type OpenStoresOptions = {
   config: Config
@@ -38,6 +45,10 @@ const STATEMENT_TIMEOUT_MS = 6_000
 const QUERY_TIMEOUT_MS = 7_000
 /** A process that stands still, or was cut off, in the middle of a transaction: others wait for its locks for this long. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
+const SERVER_TIMEOUTS = {
+  statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+  idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+}
 const QUEUE_CLOSE_TIMEOUT_MS = 1_000
 
 export async function openStores({ config, log, context, database }: OpenStoresOptions): Promise<Stores> {
@@ -48,9 +59,8 @@ export async function openStores({ config, log, context, database }: OpenStoresO
     url: server.url,
     applicationName: 'wa-ingest',
     max: POOL_CONNECTIONS,
-    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     queryTimeoutMs: QUERY_TIMEOUT_MS,
-    idleInTransactionTimeoutMs: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    ...(server.isPooled ? {} : SERVER_TIMEOUTS),
     onError: logConnectionErrors(log, 'database'),
   })
   const db = createDatabase(pool)
@@ -65,7 +75,7 @@ export async function openStores({ config, log, context, database }: OpenStoresO
       ? openPostgresBackend({ databaseUrl: server.directUrl, onError })
       : openRedisBackend({ redis: config.redis, onError })
   context.releases.add('queue', () => backend.close(), { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS })
-  return { databaseUrl: server.url, pool, db, backend }
+  return { databaseUrl: server.url, isPooled: server.isPooled, pool, db, backend }
 }
 
 async function migrate(url: string, signal: AbortSignal): Promise<void> {
@@ -120,6 +130,8 @@ const CONNECTION_HINTS: Record<string, string> = {
   EAI_AGAIN: 'its host name cannot be looked up at the moment',
   ETIMEDOUT: 'its host does not answer',
   '28P01': 'the password is wrong',
+  '08P01':
+    'it leads through a pooler (PgBouncer), which takes no time-outs from us; set DATABASE_DIRECT_URL to PostgreSQL itself (docs/startup-checks.md)',
   '28000': 'the user may not connect (see pg_hba.conf)',
   '3D000': 'there is no database of this name; create it first',
   '42501': 'the user may not create tables in it',

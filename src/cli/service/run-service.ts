@@ -2,7 +2,6 @@
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
 import { type Config, describeConfig } from '../../config.ts'
 import { withDeadline } from '../../core/deadline.ts'
-import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
@@ -11,6 +10,7 @@ import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counte
 import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { type ReceiverService, startReceiverService } from './receiver-service.ts'
+import { createSettingWatch } from './setting-watch.ts'
 import { startWorkerService } from './worker-service.ts'
 
 export type RunServiceOptions = {
@@ -29,6 +29,7 @@ const INBOUND_CLOSE_TIMEOUT_MS = 1_500
 const SENDS_CLOSE_TIMEOUT_MS = 2_500
 const QUEUE_READY_TIMEOUT_MS = 3_000
 const SAFETY_TIMEOUT_MS = 2_000
+const SAFETY_INTERVAL_MS = 60_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
 const PRUNE_INTERVAL_MS = 10 * 60_000
@@ -53,7 +54,7 @@ export function runService(options: RunServiceOptions): Promise<number> {
       if (parts.includes('worker')) startWorker(part)
       const receiver = parts.includes('receiver') ? await startReceiver(part) : undefined
       await waitForQueue(stores.backend, log)
-      await reportUnsafeSettings(stores, log)
+      await watchSettings(part)
       log.info({ port: receiver?.port, queue: stores.backend.kind, parts: parts.join(', ') }, 'ready')
       onReady?.({ receiver, databaseUrl: stores.databaseUrl })
     },
@@ -67,13 +68,15 @@ async function waitForQueue(backend: QueueBackend, log: Logger): Promise<void> {
   })
 }
 
-async function reportUnsafeSettings(stores: Stores, log: Logger): Promise<void> {
-  const findings = await withDeadline(
-    findUnsafeSettings(stores),
-    SAFETY_TIMEOUT_MS,
-    'checking settings',
-  ).catch(() => [])
-  for (const finding of findings) log.warn({ detail: describeSettingFinding(finding) }, 'unsafe setting')
+/** Before "ready", and then again and again: an owner can change a setting, or a store that was away come back with others. */
+async function watchSettings({ stores, log, context, metrics }: Part): Promise<void> {
+  const watch = createSettingWatch({
+    find: () => withDeadline(findUnsafeSettings(stores), SAFETY_TIMEOUT_MS, 'checking settings'),
+    onCount: (count) => metrics.setUnsafeSettings(count),
+    log,
+  })
+  await watch.runOnce().catch(() => {})
+  repeat(context, log, 'settings', SAFETY_INTERVAL_MS, () => watch.runOnce())
 }
 
 async function startReceiver({ config, log, context, stores, metrics }: Part): Promise<ReceiverService> {

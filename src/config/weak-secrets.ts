@@ -1,0 +1,162 @@
+/**
+ * Secrets that are set and yet keep nobody out: left as the example had them, too short to resist a machine, or what
+ * people choose when they choose quickly. No message repeats the value.
+ *
+ * There is no rule about which characters a password has (OWASP ASVS 5.0, 6.2.5): a long one of any kind is taken.
+ */
+import type { SetVariables } from './conflicts.ts'
+
+/**
+ * Meta's and Twilio's own are 32 hexadecimal digits, and tokens are not rate limited; the verify token only opens the
+ * handshake, which gives nothing away.
+ */
+const MIN_LENGTHS = {
+  META_APP_SECRET: 16,
+  META_VERIFY_TOKEN: 8,
+  TWILIO_AUTH_TOKEN: 16,
+  API_TOKENS: 16,
+  METRICS_TOKEN: 16,
+  ADMIN_PASSWORD: 12,
+} as const
+
+type GuardedName = keyof typeof MIN_LENGTHS
+
+const LISTS: readonly GuardedName[] = ['META_APP_SECRET', 'TWILIO_AUTH_TOKEN', 'API_TOKENS']
+
+/** A line for each that is weak, with the next step. */
+export function findWeakSecrets(set: SetVariables): string[] {
+  return guardedNames().flatMap((name) => {
+    const values = LISTS.includes(name) ? (set[name] ?? '').split(',') : [set[name] ?? '']
+    const reasons = values
+      .map((value) => value.trim())
+      .filter((value) => value !== '')
+      .map((value) => whyWeak(value, MIN_LENGTHS[name], set.ADMIN_USER))
+    const reason = reasons.find((found) => found !== undefined)
+    return reason === undefined ? [] : [`${name} ${reason}; ${NEXT_STEPS[name]}`]
+  })
+}
+
+const CHOOSE = 'make one with: openssl rand -hex 24'
+const NEXT_STEPS: Record<GuardedName, string> = {
+  META_APP_SECRET: 'copy it from the app dashboard > App settings > Basic > App secret',
+  META_VERIFY_TOKEN: CHOOSE,
+  TWILIO_AUTH_TOKEN: "copy it from Twilio's console > Account > API keys & tokens",
+  API_TOKENS: CHOOSE,
+  METRICS_TOKEN: CHOOSE,
+  ADMIN_PASSWORD: CHOOSE,
+}
+
+function guardedNames(): GuardedName[] {
+  return Object.keys(MIN_LENGTHS).filter((name): name is GuardedName => name in MIN_LENGTHS)
+}
+
+/** Completes "ADMIN_PASSWORD …"; undefined: nothing is wrong with it. */
+export function whyWeak(value: string, minLength: number, user = 'admin'): string | undefined {
+  if (isPlaceholder(value)) return 'still has the text of an example'
+  if (value.length < minLength) return `is too short: it needs at least ${minLength} characters`
+  if (isMonotonous(value))
+    return 'is a repetition or a row of neighbouring characters, which is guessed first'
+  if (isMadeOfCommonWords(value, user)) return 'is made of words and digits that are guessed first'
+  return undefined
+}
+
+const PLACEHOLDER =
+  /^<.*>$|^\$\{.*\}$|\.\.\.|x{5,}|change-?me|replace-?me|replace-?this|fill-?in|placeholder|todo|(?:^|-)your-|-here$|^(?:the|my)-?(?:secret|token|password)$/
+
+function isPlaceholder(value: string): boolean {
+  return PLACEHOLDER.test(value.toLowerCase().replace(/[_\s]+/g, '-'))
+}
+
+const MIN_DISTINCT_CHARACTERS = 5
+/** A block that is repeated counts only if it is this long by itself. */
+const MIN_BLOCK_LENGTH = 8
+/** Rows and columns of the keyboard, the alphabet and the digits, each also as it goes on from its end. */
+const ROWS = [
+  'qwertyuiopqwertyuiop',
+  'asdfghjklasdfghjkl',
+  'zxcvbnmzxcvbnm',
+  '1qaz2wsx3edc4rfv5tgb6yhn7ujm',
+  '1q2w3e4r5t6y7u8i9o0p',
+  'qazwsxedcrfvtgbyhnujm',
+  'abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz',
+  '012345678901234567890',
+]
+const LINES = [...ROWS, ...ROWS.map((row) => [...row].reverse().join(''))]
+
+function isMonotonous(value: string): boolean {
+  const lower = value.toLowerCase()
+  if (new Set(lower).size < MIN_DISTINCT_CHARACTERS) return true
+  const block = /^(.+?)\1+.{0,3}$/.exec(lower)?.[1]
+  if (block !== undefined && block.length < MIN_BLOCK_LENGTH) return true
+  return withoutRows(lower.replace(/[^\p{L}\p{N}]/gu, '')).length < 3
+}
+
+/** What is left when every stretch of at least four characters of a row is taken out. */
+function withoutRows(text: string): string {
+  let rest = ''
+  for (let start = 0; start < text.length; ) {
+    const length = rowLengthAt(text, start)
+    if (length < 4) rest += text[start]
+    start += length < 4 ? 1 : length
+  }
+  return rest
+}
+
+function rowLengthAt(text: string, start: number): number {
+  let length = 1
+  while (
+    start + length < text.length &&
+    LINES.some((line) => line.includes(text.slice(start, start + length + 1)))
+  )
+    length++
+  return length
+}
+
+/** What people build passwords of, beside the names that belong to this service. */
+const COMMON_WORDS =
+  `password passwort passwd pass word admin administrator root user login welcome willkommen letmein changeme secret default
+guest test testing demo master super hello iloveyou love monkey dragon football baseball soccer superman batman princess
+sunshine shadow michael jennifer jordan summer winter spring autumn january february march april may june july august
+september october november december monday friday access internet computer mustang trustno qwerty qwertz azerty asdf
+asdfgh asdfghjkl zxcvbn zxcvbnm qwertyuiop abc abcd abcdef database server system service production company business
+office support dashboard board bull queue queues redis postgres postgresql docker localhost whatsapp wa ingest meta
+twilio facebook webhook webhooks message messages chat is my the this your i am me a and one two three first strong safe`
+    .split(/\s+/)
+    .sort((a, b) => b.length - a.length)
+
+const LEET: Record<string, string> = {
+  0: 'o',
+  1: 'i',
+  3: 'e',
+  4: 'a',
+  5: 's',
+  7: 't',
+  '@': 'a',
+  $: 's',
+  '!': 'i',
+}
+
+function isMadeOfCommonWords(value: string, user: string): boolean {
+  const lower = value.toLowerCase()
+  // `passw0rd2026` is password, and the year behind it is none of its letters.
+  const core = lower.replace(/^[^\p{L}]+|[^\p{L}]+$/gu, '')
+  const words = [user.toLowerCase(), ...COMMON_WORDS]
+  return [lower, withoutLeet(lower), withoutLeet(core)].some((text) => {
+    const letters = text.replace(/[^\p{L}]/gu, '')
+    return letters.length * 4 >= value.length && isConcatenation(letters, words)
+  })
+}
+
+function withoutLeet(text: string): string {
+  return text.replace(/[0134578@$!]/g, (character) => LEET[character] ?? character)
+}
+
+/** Can the text be cut into words of the list? */
+function isConcatenation(text: string, words: readonly string[]): boolean {
+  const reachable = new Set([0])
+  for (let end = 0; end < text.length; end++) {
+    if (!reachable.has(end)) continue
+    for (const word of words) if (word !== '' && text.startsWith(word, end)) reachable.add(end + word.length)
+  }
+  return reachable.has(text.length)
+}

@@ -1,0 +1,75 @@
+import { connect, type Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { createBodyBudget } from '../../src/api/body-budget.ts'
+import { createWebhookListener } from '../../src/api/webhook-listener.ts'
+import { createProviders } from '../../src/providers/index.ts'
+import { cleanUp } from '../support/clean-up.ts'
+import { eventually } from '../support/eventually.ts'
+import { send, serve } from '../support/http.ts'
+import { captureLog } from './captured-log.ts'
+
+const KIB = 1024
+
+/** A budget of 100 KiB; bodies up to 10 KiB are small. */
+async function listen() {
+  const url = await serve(
+    createWebhookListener({
+      providers: createProviders({
+        meta: { appSecrets: ['test-app-secret'] },
+        twilio: { authTokens: ['test-auth-token'], publicUrl: 'https://wa.example.com' },
+      }),
+      receiveWebhook: async () => 'queued',
+      log: captureLog().log,
+      budget: createBodyBudget({ maxHeldBytes: 100 * KIB, smallBytes: 10 * KIB }),
+      next: (_req, res) => res.writeHead(404).end(),
+    }),
+  )
+  const post = async (bytes: number) =>
+    (await send(`${url}/webhooks/meta`, { method: 'POST', body: 'x'.repeat(bytes) })).status
+  /** Announces a body and never finishes it. */
+  const hold = async (announce: string, bytes: number): Promise<Socket> => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    cleanUp(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.write(`POST /webhooks/meta HTTP/1.1\r\nHost: a\r\n${announce}\r\n\r\n`)
+    await new Promise<void>((resolve) => socket.write('x'.repeat(bytes), () => resolve()))
+    return socket
+  }
+  return { post, hold }
+}
+
+test('bodies that never end crowd out large ones, not small ones, and not beyond their own end', async () => {
+  const { post, hold } = await listen()
+  const held = await Promise.all([1, 2].map(() => hold('Content-Length: 1000000', 60 * KIB)))
+
+  await eventually(async () => expect(await post(20 * KIB)).toBe(503))
+  expect(await post(10 * KIB)).toBe(200)
+
+  for (const socket of held) socket.destroy()
+  await eventually(async () => expect(await post(20 * KIB)).toBe(200))
+})
+
+test('what was announced and never sent takes no room', async () => {
+  const { post, hold } = await listen()
+  await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 10)))
+
+  expect(await post(90 * KIB)).toBe(200)
+})
+
+test('a body without a length counts as a large one', async () => {
+  const { post, hold } = await listen()
+  await hold('Transfer-Encoding: chunked', 0).then((socket) =>
+    socket.write(`${(110 * KIB).toString(16)}\r\n${'x'.repeat(110 * KIB)}`),
+  )
+
+  await eventually(async () => expect(await post(20 * KIB)).toBe(503))
+})
+
+test('large bodies one after the other all pass: each gives back what it took', async () => {
+  const { post } = await listen()
+
+  const statuses = []
+  for (let round = 0; round < 5; round++) statuses.push(await post(90 * KIB))
+
+  expect(statuses).toEqual([200, 200, 200, 200, 200])
+})

@@ -1,0 +1,162 @@
+/** What a slow, silent or hostile client gets from the server, over raw sockets. */
+import { connect, type Socket } from 'node:net'
+import { describe, expect, test } from 'vitest'
+import { type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
+import { cleanUp } from '../support/clean-up.ts'
+import { send } from '../support/http.ts'
+
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+
+async function start(limits: Partial<HttpLimits> = {}) {
+  const server = await startHttpServer(
+    (req, res) => {
+      req.resume()
+      req.on('end', () => res.writeHead(200, { 'content-length': '2' }).end('ok'))
+    },
+    { port: 0, host: '127.0.0.1', limits: { checkIntervalMs: 20, ...limits } },
+  )
+  cleanUp(() => server.close(0))
+  return server
+}
+
+type RawClient = { socket: Socket; text: () => string; ended: Promise<string> }
+
+function open(port: number, first = ''): RawClient {
+  const socket = connect(port, '127.0.0.1')
+  cleanUp(() => socket.destroy())
+  let text = ''
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1')
+  })
+  socket.on('error', () => {})
+  if (first !== '') socket.write(first)
+  const ended = new Promise<string>((resolve) => socket.on('close', () => resolve(text)))
+  return { socket, text: () => text, ended }
+}
+
+/** Sends a little every few milliseconds until the other side has had enough. */
+function dribble({ socket, ended }: RawClient, piece: string): void {
+  const timer = setInterval(() => socket.write(piece), 10)
+  void ended.finally(() => clearInterval(timer))
+}
+
+describe('a client that takes its time', () => {
+  test('over the headers is cut off with 408', async () => {
+    const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 60_000 })
+    const client = open(port, 'GET / HTTP/1.1\r\nHost: a\r\n')
+    dribble(client, 'X-A: b\r\n')
+
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
+  })
+
+  test('over the body is cut off with 408', async () => {
+    const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
+    const client = open(port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n')
+    dribble(client, 'x')
+
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
+  })
+
+  test('and says nothing at all is cut off', async () => {
+    const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
+
+    expect(await open(port).ended).toMatch(/^(?:HTTP\/1\.1 408 |$)/)
+  })
+
+  test('with its next request is closed when the connection was idle for long', async () => {
+    const { port } = await start({ keepAliveTimeoutMs: 50 })
+
+    const answer = await open(port, GET).ended
+
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /)
+    expect(answer.split('HTTP/1.1').length).toBe(2)
+  })
+
+  test('keeps nobody else waiting', async () => {
+    const { port } = await start({ headersTimeoutMs: 20_000 })
+    for (let i = 0; i < 100; i++) open(port, 'GET / HTTP/1.1\r\nHost: a\r\n')
+
+    expect((await send(`http://127.0.0.1:${port}/`)).status).toBe(200)
+  })
+})
+
+test('connections beyond the limit are closed at once, and there is room again when one ends', async () => {
+  const { port } = await start({ maxConnections: 2 })
+  const [first, second] = [open(port, GET), open(port, GET)]
+  await Promise.all(
+    [first, second].map(({ socket }) => new Promise((resolve) => socket.once('data', resolve))),
+  )
+
+  expect(await open(port, GET).ended).toBe('')
+
+  first.socket.destroy()
+  await first.ended
+  await expect
+    .poll(() =>
+      send(`http://127.0.0.1:${port}/`).then(
+        ({ status }) => status,
+        () => 0,
+      ),
+    )
+    .toBe(200)
+})
+
+describe('a request that two servers could read in two ways', () => {
+  test.each([
+    ['a length and chunks', 'Content-Length: 5\r\nTransfer-Encoding: chunked', '0\r\n\r\n'],
+    ['two lengths', 'Content-Length: 5\r\nContent-Length: 6', 'hello!'],
+    ['a list of lengths', 'Content-Length: 5, 5', 'hello'],
+    ['a signed length', 'Content-Length: +5', 'hello'],
+    ['a hexadecimal length', 'Content-Length: 0x5', 'hello'],
+    ['chunks that are not the last coding', 'Transfer-Encoding: chunked, identity', '0\r\n\r\n'],
+    ['a misspelt coding', 'Transfer-Encoding: xchunked', '0\r\n\r\n'],
+    ['a space before the colon', 'Transfer-Encoding : chunked', '0\r\n\r\n'],
+    ['a folded header', 'Transfer-Encoding:\r\n chunked', '0\r\n\r\n'],
+    ['a bare line feed', 'X-A: b\nTransfer-Encoding: chunked', '0\r\n\r\n'],
+    ['a bare carriage return', 'X-A: b\rContent-Length: 5', 'hello'],
+    ['a zero byte in a header', 'X-A: b\0c', ''],
+    ['a chunk size that is none', 'Transfer-Encoding: chunked', 'zz\r\nhello\r\n0\r\n\r\n'],
+    ['a chunk longer than its size', 'Transfer-Encoding: chunked', '2\r\nhello\r\n0\r\n\r\n'],
+  ])('is refused: %s', async (_what, headers, body) => {
+    const { port } = await start()
+
+    const answer = await open(port, `POST / HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n${body}${GET}`).ended
+
+    // One answer, and what follows is never read as a request of its own.
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /)
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
+  })
+
+  test('is refused without a host', async () => {
+    const { port } = await start()
+
+    expect(await open(port, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n').ended).toMatch(/^HTTP\/1\.1 400 /)
+  })
+})
+
+describe('a request that is too much', () => {
+  test.each([
+    ['one long header', `X-Long: ${'x'.repeat(17 * 1024)}`],
+    ['many headers', Array.from({ length: 2_000 }, (_, i) => `X-${i}: abcdef`).join('\r\n')],
+  ])('is refused with 431: %s', async (_what, headers) => {
+    const { port } = await start()
+
+    expect(await open(port, `GET / HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n`).ended).toMatch(
+      /^HTTP\/1\.1 431 /,
+    )
+  })
+
+  test('is refused with 431: a long address', async () => {
+    const { port } = await start()
+
+    expect(await open(port, `GET /${'x'.repeat(17 * 1024)} HTTP/1.1\r\nHost: a\r\n\r\n`).ended).toMatch(
+      /^HTTP\/1\.1 431 /,
+    )
+  })
+
+  test('gets no tunnel: CONNECT ends the connection', async () => {
+    const { port } = await start()
+
+    expect(await open(port, 'CONNECT 10.0.0.1:6379 HTTP/1.1\r\nHost: a\r\n\r\n').ended).toBe('')
+  })
+})
