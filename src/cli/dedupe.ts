@@ -115,6 +115,8 @@ async function report(
   ctx.signal.addEventListener('abort', cancel)
   try {
     await client.query('BEGIN TRANSACTION READ ONLY')
+    // A limit of the role would cut what reads a large table.
+    await client.query('SET LOCAL statement_timeout = 0')
     const query = queryWithClient(client)
     const found = await reportDuplicates(query, await describeTarget(query, options))
     if (ctx.values.json === true) writeJson(ctx.stdout, found)

@@ -5,6 +5,7 @@
  * people.
  */
 import type { Kysely } from 'kysely'
+import { countDuplicates, type Duplicates } from './dedupe/count-duplicates.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers, type Leftovers } from './dedupe/leftovers.ts'
 import { countQuarantined } from './dedupe/quarantine.ts'
 import { type Query, queryWithKysely } from './dedupe/query.ts'
@@ -29,8 +30,7 @@ export type Audit = Verification & {
   /** Rows with an id, and rows whose id is null or empty, which the index leaves alone. */
   with_id: number
   without_id: number
-  /** Ids that are there more than once, the rows beyond the first, and a few of the ids. */
-  duplicates: { groups: number; rows: number; examples: string[] }
+  duplicates: Duplicates
   quarantined: number
   /** Newest first. */
   latest: Record<string, unknown>[]
@@ -39,7 +39,6 @@ export type Audit = Verification & {
   run_at_work: boolean
 }
 
-const EXAMPLES = 5
 const LATEST = 5
 const LATEST_COLUMNS = [
   'direction',
@@ -133,23 +132,6 @@ async function countRows(query: Query, { sql, predicate }: Target) {
   )
   const [all, withId] = [Number(rows[0]?.rows ?? 0), Number(rows[0]?.with_id ?? 0)]
   return { rows: all, with_id: withId, without_id: all - withId }
-}
-
-/** The order of the column keeps the examples the same from one look to the next. */
-async function countDuplicates(
-  query: Query,
-  { sql, column, predicate }: Target,
-): Promise<Audit['duplicates']> {
-  const { rows } = await query<{ groups: string; rows: string; examples: string[] | null }>(
-    `WITH doubled AS (
-       SELECT ${column.sql}::text AS id, count(*) AS copies FROM ${sql} WHERE ${predicate}
-       GROUP BY ${column.sql} HAVING count(*) > 1
-     )
-     SELECT count(*) AS groups, coalesce(sum(copies - 1), 0) AS rows,
-       (SELECT array_agg(id) FROM (SELECT id FROM doubled ORDER BY id LIMIT ${EXAMPLES}) e) AS examples FROM doubled`,
-  )
-  const row = rows[0]
-  return { groups: Number(row?.groups ?? 0), rows: Number(row?.rows ?? 0), examples: row?.examples ?? [] }
 }
 
 async function readLatest(query: Query, target: Target): Promise<Record<string, unknown>[]> {

@@ -12,13 +12,14 @@ import {
   ensureLookupIndex,
   ensureReferenceIndexes,
 } from './build-index.ts'
+import { countDuplicates } from './count-duplicates.ts'
 import { DedupeError } from './dedupe-error.ts'
 import { installGuard } from './guard.ts'
 import { quoteName } from './identifier.ts'
 import { moveDuplicates } from './move-duplicates.ts'
 import { findObstacles } from './privileges.ts'
 import { ensureQuarantine } from './quarantine.ts'
-import { queryWithClient } from './query.ts'
+import { type Query, queryWithClient } from './query.ts'
 import { findReferences } from './references.ts'
 import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
 import { assertNoRunAtWork, openSession } from './session.ts'
@@ -112,12 +113,23 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
     if (obstacles.length > 0) throw new DedupeError(obstacles.join('\n'))
     const state = await inspectIndex(query, target)
     const isReplaceable = state.fault === 'other_definition' && options.replaceIndex === true
+    if (state.fault === undefined) await refuseDamagedIndex(query, target)
     if (state.fault === undefined || state.fault === 'missing' || state.fault === 'invalid' || isReplaceable)
       return target
     throw new DedupeError(describeFault(state, target.label, 'npx wa-ingest dedupe --apply'))
   } finally {
     client.release()
   }
+}
+
+/** An index can be valid and wrong: sorted by collations that a new version of the system has changed. */
+async function refuseDamagedIndex(query: Query, target: Target): Promise<void> {
+  const { groups } = await countDuplicates(query, target)
+  if (groups === 0) return
+  const index = `${quoteName(target.schema)}.${quoteName(target.indexName)}`
+  throw new DedupeError(
+    `${groups} ids of ${target.label} are there more than once although the index ${target.indexName} is valid, so the index is damaged, as after a change of the system's collations; run: DROP INDEX CONCURRENTLY ${index}, then this command again`,
+  )
 }
 
 /** Whatever becomes of the run, the guard comes down. */

@@ -3,25 +3,28 @@
  *
  * Their functions run with the rights of whoever runs dedupe, because a writer need not have rights on anything new; so
  * every name in them carries its schema. enable_seqscan is off, because a plan made while the table was small would
- * make every writer read all of it.
+ * make every writer read all of it; and dates are written in the one way that the run reads.
  */
-import { quoteName, quoteText } from './identifier.ts'
+import { quoteName, quoteText, unquoteName } from './identifier.ts'
 import { temporaryNames } from './leftovers.ts'
 import type { Placeholder } from './placeholder.ts'
-import { joinCondition, type Reference } from './references.ts'
+import { columnsBesideKey, joinCondition, type Reference } from './references.ts'
 import { runLockSql } from './session.ts'
-import { keyText, type Target } from './target.ts'
+import { type Column, keyEquals, keyText, type Target } from './target.ts'
 
-/** The schemas of the key's types, for the operators of types that an extension brings. */
-function functionSettings({ key }: Target): string {
-  const schemas = new Set(['pg_catalog', ...key.map(({ typeSchema }) => typeSchema), 'pg_temp'])
+/** `compared`: their types may be of an extension, whose operators are in a schema of its own. */
+function functionSettings(compared: readonly Column[]): string {
+  const schemas = new Set(['pg_catalog', ...compared.map(({ typeSchema }) => typeSchema), 'pg_temp'])
   const path = [...schemas].map(quoteName).join(', ')
-  return `LANGUAGE plpgsql SECURITY DEFINER SET search_path = ${path} SET enable_seqscan = off`
+  return `LANGUAGE plpgsql SECURITY DEFINER SET search_path = ${path} SET enable_seqscan = off SET datestyle = ISO`
 }
 
-/** The number that stands for an id among the advisory locks. */
+/** The server has room for a few thousand locks in all; one for each id of a large import would take everybody's. */
+const ID_LOCKS = 2_048
+
+/** The number that stands for an id among the advisory locks; some ids share one. */
 export function idLockSql(target: Pick<Target, 'oid'>, id: string): string {
-  return `hashtextextended(${id}, ${target.oid})`
+  return `hashtextextended('wa-ingest id ' || (hashtextextended(${id}, 0) & ${ID_LOCKS - 1}), ${target.oid})`
 }
 
 /**
@@ -34,7 +37,8 @@ export function idLockSql(target: Pick<Target, 'oid'>, id: string): string {
 export function guardFunction(target: Target, placeholder: Placeholder): string {
   const { sql, column, predicate } = target
   const names = temporaryNames(target)
-  return `CREATE OR REPLACE FUNCTION ${names.guardFunction}() RETURNS trigger ${functionSettings(target)} AS $guard$
+  return `CREATE OR REPLACE FUNCTION ${names.guardFunction}() RETURNS trigger ${functionSettings(target.key)} AS $guard$
+#variable_conflict use_variable
 DECLARE
   v_id text := NEW.${column.sql};
   v_placeholder text;
@@ -73,30 +77,46 @@ export function updateTrigger({ column, ...target }: Target): string {
  */
 export function referenceFunction(target: Target, reference: Reference): string {
   const { columns, types, names } = reference
-  const original = `jsonb_build_array(${keyOfReference(target, reference, 'NEW')})`
-  const originalText = target.key.length === 1 ? `${original} ->> 0` : `${original}::text`
-  const assignments = columns.map((column, index) => {
-    const place = keyPlace(target, reference, index)
-    const value = target.key.length === 1 ? 'v_kept' : `(v_kept::jsonb ->> ${place})`
-    return `NEW.${column} := ${value}::${types[index]};`
-  })
-  return `CREATE OR REPLACE FUNCTION ${names.function}() RETURNS trigger ${functionSettings(target)} AS $reference$
+  const values = columns.map((_, index) => `v_${index}`)
+  const compared = target.columns.filter(({ sql }) => reference.referenced.includes(sql))
+  return `CREATE OR REPLACE FUNCTION ${names.function}() RETURNS trigger ${functionSettings([...target.key, ...compared])} AS $reference$
+#variable_conflict use_column
 DECLARE
-  v_kept text;
+  ${values.map((value, index) => `${value} ${types[index]};`).join('\n  ')}
 BEGIN
   IF ${columns.map((column) => `NEW.${column} IS NULL`).join(' OR ')} THEN
     RETURN NEW;
   END IF;
   PERFORM FROM ${target.sql} t WHERE ${joinCondition(reference, 'NEW', 't')} FOR KEY SHARE;
   IF NOT FOUND THEN
-    SELECT q.kept_id INTO v_kept FROM ${target.quarantine} q
-    WHERE q.source_table = ${quoteText(target.name)} AND q.original_id = ${originalText} ORDER BY q.id DESC LIMIT 1;
-    IF v_kept IS NOT NULL THEN
-      ${assignments.join('\n      ')}
+    SELECT ${reference.referenced.map((column) => `k.${column}`).join(', ')} INTO ${values.join(', ')}
+    FROM ${target.quarantine} q JOIN ${target.sql} k ON ${keyEquals(target, 'k', 'q.kept_id')}
+    WHERE q.source_table = ${quoteText(target.name)} AND ${isMovedRow(target, reference)}
+    ORDER BY q.id DESC LIMIT 1;
+    IF FOUND THEN
+      ${columns.map((column, index) => `NEW.${column} := ${values[index]};`).join('\n      ')}
     END IF;
   END IF;
   RETURN NEW;
 END $reference$`
+}
+
+/**
+ * Whether quarantine row `q` is the one that NEW refers to. By key there is an index; by other columns the quarantine is
+ * read, and only for a reference that would fail otherwise. What differs beside the key is not led: another tenant's.
+ */
+function isMovedRow(target: Target, reference: Reference): string {
+  const { columns, referenced, isToKey } = reference
+  if (isToKey) {
+    const original = `jsonb_build_array(${keyOfReference(target, reference, 'NEW')})`
+    return `q.original_id = ${target.key.length === 1 ? `${original} ->> 0` : `${original}::text`}`
+  }
+  const moved = (column: string) => `q."row" -> ${quoteText(unquoteName(column))}`
+  const beside = columnsBesideKey(target, reference)
+  return [
+    ...columns.map((column, index) => `${moved(referenced[index] ?? '')} = to_jsonb(NEW.${column})`),
+    ...(columns.length === 1 ? [] : beside.map((column) => `${moved(column)} = to_jsonb(k.${column})`)),
+  ].join(' AND ')
 }
 
 export function referenceTrigger({ names, sql, columns }: Reference): string {
@@ -111,8 +131,4 @@ function keyMatches({ key }: Target): string {
 /** The referring columns as texts, in the order of the target's key. */
 function keyOfReference({ key }: Target, { columns, referenced }: Reference, row: string): string {
   return key.map(({ sql }) => `${row}.${columns[referenced.indexOf(sql)]}::text`).join(', ')
-}
-
-function keyPlace({ key }: Target, { referenced }: Reference, index: number): number {
-  return key.findIndex(({ sql }) => sql === referenced[index])
 }

@@ -40,7 +40,7 @@ export async function installGuard(
        key text PRIMARY KEY, id text NOT NULL, placeholder text, diverted_at timestamptz NOT NULL DEFAULT now())`,
   )
   // References first: no row moves before they are led.
-  for (const reference of references.filter(({ isToKey }) => isToKey)) {
+  for (const reference of references) {
     await change(session, [reference.tableOid], onWait, async (query) => {
       await query(referenceFunction(target, reference))
       if (!isThere(reference.names.trigger)) await query(referenceTrigger(reference))

@@ -11,6 +11,11 @@ export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
+/** The name that `quoteName` has quoted. */
+export function unquoteName(sql: string): string {
+  return sql.slice(1, -1).replaceAll('""', '"')
+}
+
 export function quoteText(text: string): string {
   const escaped = text.replaceAll("'", "''")
   return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`

@@ -203,10 +203,9 @@ async function attemptEach(
   return all
 }
 
-/** Data, constraints, and what triggers raise (P0001): of these rows, not of the run. */
+/** Data (22), constraints (23), and what triggers raise (P0, 45 by convention): of these rows, not of the run. */
 export function isRefusal(err: unknown): boolean {
-  const code = sqlStateOf(err) ?? ''
-  return err instanceof RowRefusedError || code === 'P0001' || code.startsWith('22') || code.startsWith('23')
+  return err instanceof RowRefusedError || /^(?:22|23|45|P0)/.test(sqlStateOf(err) ?? '')
 }
 
 export function reasonOf(err: unknown): string {

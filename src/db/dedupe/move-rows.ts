@@ -8,8 +8,8 @@
 import { DedupeError } from './dedupe-error.ts'
 import { gapFilling } from './merge.ts'
 import type { Query } from './query.ts'
-import { joinCondition, labelOf, type Reference } from './references.ts'
-import { keyEquals, keyText, orderBy, type Target } from './target.ts'
+import { columnsBesideKey, joinCondition, labelOf, type Reference } from './references.ts'
+import { keyEquals, keyText, orderBy, type Target, wholeRow } from './target.ts'
 
 export type Move = {
   /** Keys as `keyText` makes them. */
@@ -53,6 +53,8 @@ export async function moveRows(
     const count = await repoint(query, context.target, reference, moved)
     if (count > 0) repointed[labelOf(reference)] = (repointed[labelOf(reference)] ?? 0) + count
   }
+  for (const reference of context.references)
+    await refuseLeftReferences(query, context.target, reference, moved)
   await deleteRows(query, context, moved)
   return { moved, repointed }
 }
@@ -92,7 +94,7 @@ async function copyToQuarantine(
   // The id goes into the copy even where a placeholder stands in the row: the copy is the row as its writer meant it.
   const { count } = await query(
     `INSERT INTO ${target.quarantine} (run_id, source_table, original_id, kept_id, wa_message_id, reason, "row")
-     SELECT $1, $2, m.moved, m.kept, m.id, $3, to_jsonb(t) || jsonb_build_object($4::text, m.id)
+     SELECT $1, $2, m.moved, m.kept, m.id, $3, to_jsonb(t.*) || jsonb_build_object($4::text, m.id)
      FROM unnest($5::text[], $6::text[], $7::text[]) AS m(moved, kept, id)
      JOIN ${target.sql} t ON ${keyEquals(target, 't', 'm.moved')}
      ORDER BY ${orderBy(target.order, 't')}`,
@@ -132,7 +134,7 @@ async function refuseForeignPairs(
   keys: unknown[],
 ): Promise<void> {
   if (reference.columns.length === 1) return
-  const beside = reference.referenced.filter((column) => !target.key.some(({ sql }) => sql === column))
+  const beside = columnsBesideKey(target, reference)
   if (beside.length === 0) return
   const differs = beside.map((column) => `o.${column} IS DISTINCT FROM k.${column}`).join(' OR ')
   const { rows } = await query<{ moved: string; kept: string }>(
@@ -144,6 +146,24 @@ async function refuseForeignPairs(
   if (!pair) return
   throw new RowRefusedError(
     `${labelOf(reference)} refers to row ${pair.moved}, which differs from row ${pair.kept} in ${beside.join(', ')}`,
+  )
+}
+
+/** A trigger or a rule may have kept a reference where it was, and the row's deletion would take that child along. */
+async function refuseLeftReferences(
+  query: Query,
+  target: Target,
+  reference: Reference,
+  moves: readonly Move[],
+): Promise<void> {
+  const { rows } = await query<{ moved: string }>(
+    `SELECT m.moved FROM unnest($1::text[]) AS m(moved) JOIN ${target.sql} o ON ${keyEquals(target, 'o', 'm.moved')}
+     WHERE EXISTS (SELECT FROM ${reference.sql} c WHERE ${joinCondition(reference, 'c', 'o')}) LIMIT 1`,
+    [moves.map(({ moved }) => moved)],
+  )
+  if (!rows[0]) return
+  throw new RowRefusedError(
+    `${labelOf(reference)} still refers to row ${rows[0].moved} after re-pointing: a trigger or rule of ${reference.table} stands against it`,
   )
 }
 
@@ -161,7 +181,7 @@ async function deleteRows(query: Query, context: MoveContext, moves: readonly Mo
   const statement =
     filling === undefined
       ? `WITH gone AS (${gone} RETURNING 1) SELECT count(*)::int AS count FROM gone`
-      : `WITH gone AS (${gone} RETURNING t AS r, m.kept), filled AS (${filling}) SELECT count(*)::int AS count FROM gone`
+      : `WITH gone AS (${gone} RETURNING ${wholeRow(target, 't')} AS r, m.kept), filled AS (${filling}) SELECT count(*)::int AS count FROM gone`
   const { rows } = await query<{ count: number }>(statement, [moved, kept])
   assertAll(rows[0]?.count ?? 0, moves, 'taken out of the table')
 }

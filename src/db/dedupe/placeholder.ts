@@ -33,7 +33,7 @@ export async function choosePlaceholder(session: Session, target: Target): Promi
     reason = refusal
   }
   throw new DedupeError(
-    `${label}.${column.name} takes no placeholder while duplicates are moved (${reason}), so new ones cannot be held off; drop that constraint until the run has ended`,
+    `${label}.${column.name} takes no placeholder while duplicates are moved (${reason}), so new ones cannot be held off; take away what stands against it (a constraint, a trigger) until the run has ended`,
   )
 }
 

@@ -1,4 +1,6 @@
 /** Whether this role may do what a run needs, asked before anything is changed. */
+
+import { temporaryNames } from './leftovers.ts'
 import type { Query } from './query.ts'
 import { labelOf, type Reference } from './references.ts'
 import type { Target } from './target.ts'
@@ -12,7 +14,8 @@ export async function findObstacles(
   const obstacles = [
     ...(await findServerObstacles(query)),
     ...(await findOwnership(query, target, references)),
-    ...(await findSchemaObstacles(query, target)),
+    ...(await findLeftoverOwnership(query, target)),
+    ...(await findSchemaObstacles(query, target, references)),
   ]
   const hidden = [
     ...((await isRowSecurityActive(query, target)) ? [target.label] : []),
@@ -63,16 +66,36 @@ async function findOwnership(
   })
 }
 
-async function findSchemaObstacles(query: Query, { schema }: Target): Promise<string[]> {
-  const { rows } = await query<{ may_create: boolean; name: string; role: string }>(
-    `SELECT has_schema_privilege($1, 'CREATE') AS may_create, quote_ident($1) AS name, quote_ident(current_user) AS role`,
-    [schema],
+/** What earlier runs have made, perhaps as another role. */
+async function findLeftoverOwnership(query: Query, target: Target): Promise<string[]> {
+  const { rows } = await query<{ table: string; owner: string; role: string }>(
+    `SELECT c.oid::regclass::text AS "table", quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+       quote_ident(current_user) AS role
+     FROM pg_class c WHERE c.oid IN (to_regclass($1), to_regclass($2)) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1`,
+    [target.quarantine, temporaryNames(target).diverted],
   )
-  const row = rows[0]
-  if (!row || row.may_create) return []
-  return [
-    `role ${row.role} may not make tables in schema ${row.name}; run: GRANT CREATE ON SCHEMA ${row.name} TO ${row.role}`,
-  ]
+  return rows.map(
+    ({ table, owner, role }) =>
+      `role ${role} does not own ${table}, which an earlier run has made as ${owner}; connect as ${owner}, or run: GRANT ${owner} TO ${role}`,
+  )
+}
+
+/** A table for the moved rows, and functions and indexes beside each table that refers to them. */
+async function findSchemaObstacles(
+  query: Query,
+  target: Target,
+  references: readonly Reference[],
+): Promise<string[]> {
+  const { rows } = await query<{ name: string; role: string }>(
+    `SELECT DISTINCT quote_ident(n.nspname) AS name, quote_ident(current_user) AS role
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid = ANY($1::oid[]) AND NOT has_schema_privilege(n.oid, 'CREATE') ORDER BY 1`,
+    [[target.oid, ...references.map(({ tableOid }) => tableOid)]],
+  )
+  return rows.map(
+    ({ name, role }) =>
+      `role ${role} may make nothing in schema ${name}; run: GRANT CREATE ON SCHEMA ${name} TO ${role}`,
+  )
 }
 
 async function isRowSecurityActive(query: Query, { oid }: Target): Promise<boolean> {

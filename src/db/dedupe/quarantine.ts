@@ -33,10 +33,19 @@ function statements(table: string): string[] {
   ]
 }
 
-/** Makes it where it is missing. */
-export async function ensureQuarantine(query: Query, target: Pick<Target, 'quarantine'>): Promise<void> {
+/** Makes it where it is missing, and gives it to the owner of the table where this role may. */
+export async function ensureQuarantine(
+  query: Query,
+  target: Pick<Target, 'oid' | 'quarantine'>,
+): Promise<void> {
   await assertQuarantineIsOurs(query, target)
   for (const statement of statements(target.quarantine)) await query(statement)
+  const { rows } = await query<{ owner: string }>(
+    `SELECT quote_ident(pg_get_userbyid(relowner)) AS owner FROM pg_class
+     WHERE oid = $1::oid AND relowner <> (SELECT relowner FROM pg_class WHERE oid = to_regclass($2))`,
+    [target.oid, target.quarantine],
+  )
+  if (rows[0]) await query(`ALTER TABLE ${target.quarantine} OWNER TO ${rows[0].owner}`).catch(() => {})
 }
 
 /** @throws DedupeError when a table of that name is there and is another. */

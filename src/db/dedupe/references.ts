@@ -42,6 +42,10 @@ type ReferenceRow = Omit<Reference, 'sql' | 'columns' | 'referenced' | 'isToKey'
 const ON_DELETE = `CASE c.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
   WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END`
 
+/**
+ * Of a partitioned table that refers to the target, the table and not its partitions. Where the target is a partition
+ * itself, what refers to the whole is listed as referring to it.
+ */
 export async function findReferences(
   query: Query,
   target: Pick<Target, 'oid' | 'key'>,
@@ -68,7 +72,8 @@ export async function findReferences(
        WHERE a.attrelid = c.conrelid AND a.attnum = u.child
      ) a ON true
      JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = u.parent
-     WHERE c.contype = 'f' AND c.confrelid = $1::oid AND c.conparentid = 0
+     WHERE c.contype = 'f' AND c.confrelid = $1::oid AND NOT EXISTS (
+       SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.confrelid = c.confrelid)
      GROUP BY c.oid, c.conname, c.conrelid, c.confrelid, c.conkey, c.confdeltype, n.nspname, t.relname, t.relkind
      ORDER BY c.conrelid::regclass::text, c.conname`,
     [target.oid],
@@ -94,6 +99,11 @@ function describe({ schema, name, ...row }: ReferenceRow, { key }: Pick<Target, 
 export function labelOf({ table, columns }: Reference): string {
   const names = columns.map((column) => (/^"[a-z_][a-z0-9_]*"$/.test(column) ? column.slice(1, -1) : column))
   return names.length === 1 ? `${table}.${names[0]}` : `${table}.(${names.join(', ')})`
+}
+
+/** Referred to beside the key: (tenant) of a foreign key over (tenant, id). Quoted. */
+export function columnsBesideKey({ key }: Pick<Target, 'key'>, { referenced }: Reference): string[] {
+  return referenced.filter((column) => !key.some(({ sql }) => sql === column))
 }
 
 /** `child.a = parent.x AND …` */

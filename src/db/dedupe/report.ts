@@ -6,7 +6,7 @@ import { findObstacles } from './privileges.ts'
 import { assertQuarantineIsOurs, countQuarantined } from './quarantine.ts'
 import type { Query } from './query.ts'
 import { findReferences, joinCondition, labelOf, type Reference } from './references.ts'
-import { keyText, orderBy, type Target } from './target.ts'
+import { keyText, orderBy, type Target, wholeRow } from './target.ts'
 import { type IndexState, inspectIndex } from './unique-index.ts'
 
 export type DuplicateExample = {
@@ -140,7 +140,7 @@ async function findDuplicates(
     `WITH doubled AS MATERIALIZED (
        SELECT ${column.sql} AS id FROM ${sql} WHERE ${predicate} GROUP BY ${column.sql} HAVING count(*) > 1
      ), copies AS MATERIALIZED (
-       SELECT t AS r, t.${column.sql}::text AS id, ${keyText(target, 't')} AS key,
+       SELECT ${wholeRow(target, 't')} AS r, t.${column.sql}::text AS id, ${keyText(target, 't')} AS key,
          row_number() OVER (PARTITION BY t.${column.sql} ORDER BY ${orderBy(target.order, 't')}) AS n
        FROM ${sql} t JOIN doubled d ON d.id = t.${column.sql}
      ), groups AS MATERIALIZED (

@@ -47,6 +47,8 @@ const SETTINGS = {
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   client_min_messages: 'warning',
+  // As the guard writes keys.
+  datestyle: 'ISO',
   // All that a batch does is look up a few rows by index. Without statistics, or with old ones, a planner can take it for
   // more, and then reads whole tables while the rows of the batch are locked.
   enable_seqscan: 'off',
@@ -54,6 +56,14 @@ const SETTINGS = {
   enable_mergejoin: 'off',
   // Where a scan cannot be avoided, the price put on it must not make the server compile the statement.
   jit: 'off',
+}
+
+/** Of some versions only. */
+const NEWER_SETTINGS = {
+  idle_session_timeout: '0',
+  transaction_timeout: '0',
+  // A run that is killed while it builds an index is noticed then, and not when the index is there.
+  client_connection_check_interval: '2s',
 }
 
 /** @throws DedupeError when another run is at work on the table. */
@@ -80,6 +90,7 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
     for (const [name, value] of Object.entries(SETTINGS)) {
       await query('SELECT set_config($1, $2, false)', [name, value])
     }
+    for (const one of [query, watch]) await applyNewerSettings(one)
     await assertNoRunAtWork(query, table)
     pid = await takeRunLock(query, table)
     signal.throwIfAborted()
@@ -157,6 +168,15 @@ export async function describeLockHolders(
   const holder = rows[0]
   if (!holder) return undefined
   return `waiting for process ${holder.pid} (${holder.application}, ${holder.state}), in a transaction for ${holder.seconds} s`
+}
+
+async function applyNewerSettings(query: Query): Promise<void> {
+  for (const [name, value] of Object.entries(NEWER_SETTINGS)) {
+    // Not every system can check a connection; there a setting is refused that the version knows.
+    await query('SELECT set_config(name, $2, false) FROM pg_settings WHERE name = $1', [name, value]).catch(
+      () => {},
+    )
+  }
 }
 
 async function checkOut(pool: Pool): Promise<PoolClient> {

@@ -100,6 +100,11 @@ export function keyEquals({ key }: Pick<Target, 'key'>, alias: string, keyTextSq
     .join(' AND ')
 }
 
+/** A row as one value. The bare alias would be a column, where the table has one of that name. */
+export function wholeRow({ sql }: Pick<Target, 'sql'>, alias: string): string {
+  return `(${alias}.*)::${sql}`
+}
+
 export function orderBy(columns: readonly Column[], alias: string): string {
   return columns.map(({ sql }) => `${alias}.${sql}`).join(', ')
 }

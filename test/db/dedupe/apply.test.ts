@@ -352,6 +352,35 @@ describe('what stands in the way of a row', () => {
     ])
   })
 
+  test.each(['P0001', '45000', 'P0004'])(
+    'a trigger that raises %s on delete leaves its row where it is, and no other',
+    async (code) => {
+      const database = await createOldDatabase(['a', 'a', 'b', 'b'])
+      await database.pool.query(`
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF OLD.id = 2 THEN RAISE 'nothing is deleted here' USING ERRCODE = '${code}'; END IF; RETURN OLD; END $$;
+        CREATE TRIGGER keep BEFORE DELETE ON chat_messages FOR EACH ROW EXECUTE FUNCTION keep()`)
+
+      const result = await apply(database)
+
+      expect(result).toMatchObject({ outcome: 'incomplete', moved: 1 })
+      expect(result.left_out).toEqual([{ id: 'a', reason: 'nothing is deleted here' }])
+    },
+  )
+
+  test('a table that takes no update is refused before anything moves, with what it says', async () => {
+    const database = await createOldDatabase(['a', 'a'])
+    await database.pool.query(`
+      CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'messages do not change'; END $$;
+      CREATE TRIGGER keep BEFORE UPDATE ON chat_messages FOR EACH ROW EXECUTE FUNCTION keep()`)
+
+    await expect(apply(database)).rejects.toThrow(
+      /\(messages do not change\).*take away what stands against it/,
+    )
+
+    expect(await rows(database, 'SELECT id FROM chat_messages')).toHaveLength(2)
+  })
+
   test('a row that somebody has locked is left until it is free', async () => {
     const database = await createOldDatabase(['a', 'a', 'b', 'b'])
     await database.pool.query(LOOKUP_INDEX)

@@ -58,6 +58,30 @@ describe('an index of the name that is there already', () => {
     expect(indexes.map((row) => row.indexname).sort()).toEqual(['chat_messages_pkey', NAME])
   })
 
+  test('valid and damaged, so that there are duplicates behind it, is named with what to do', async () => {
+    const database = await createOldDatabase(['a'])
+    await apply(database)
+    const setReady = (isReady: boolean) =>
+      `UPDATE pg_index SET indisready = ${isReady} WHERE indexrelid = '${NAME}'::regclass`
+    await database.pool.query(setReady(false))
+    await insertIds(database.pool, ['a'])
+    await database.pool.query(setReady(true))
+
+    const refusal: Error = await apply(database).catch((err) => err)
+
+    expect(await audit(database)).toMatchObject({
+      ok: false,
+      index: { is_valid: true },
+      duplicates: { groups: 1 },
+    })
+    expect(refusal.message).toContain(
+      `1 ids of chat_messages are there more than once although the index ${NAME} is valid`,
+    )
+    const [, command = ''] = /run: (.*), then this command again/.exec(refusal.message) ?? []
+    await database.pool.query(command)
+    expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1, index: 'built' })
+  })
+
   test.each([
     ['in the other order', `WHERE wa_message_id <> '' AND wa_message_id IS NOT NULL`],
     ['without the half that says nothing', `WHERE wa_message_id <> ''`],

@@ -149,6 +149,40 @@ describe('tables of other systems', () => {
     expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done', moved: 1 })
   })
 
+  test('columns that are called as the rows are in the SQL of a run', async () => {
+    const names = [
+      't',
+      'm',
+      'o',
+      'k',
+      'c',
+      'r',
+      'n',
+      'key',
+      'kept',
+      'moved',
+      'held',
+      'gone',
+      'row',
+      'copies',
+      'v_id',
+    ]
+    const database = await createOldDatabase(
+      ['a', 'a'],
+      `CREATE TABLE chat_messages (id serial PRIMARY KEY, wa_message_id text, content text, ${names.map((name) => `"${name}" text`)});
+       CREATE TABLE notes (message_id integer REFERENCES chat_messages (id), ${names.map((name) => `"${name}" text`)})`,
+    )
+    await database.pool.query(
+      `UPDATE chat_messages SET t = 'later' WHERE id = 2; INSERT INTO notes VALUES (2)`,
+    )
+
+    expect(await report(database)).toMatchObject({ groups: 1, gaps: { t: 1 }, references: [{ rows: 1 }] })
+    expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done', moved: 1 })
+    const [moved] = await rows(database, 'SELECT "row" FROM chat_messages_duplicates')
+    expect(moved?.row).toMatchObject({ id: 2, wa_message_id: 'a', content: 'row 2', t: 'later' })
+    expect(await rows(database, 'SELECT t FROM chat_messages')).toEqual([{ t: 'later' }])
+  })
+
   test('a single partition is cleaned by itself', async () => {
     const database = await createEmptyDatabase()
     await database.pool.query(`
@@ -305,6 +339,51 @@ describe('missing rights', () => {
     )
 
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1 })
+  })
+
+  test('in the schema of a table that refers to it', async () => {
+    const { role, database } = await createRole(
+      'owner',
+      (name) => `GRANT CREATE, USAGE ON SCHEMA public TO ${name}; ALTER TABLE chat_messages OWNER TO ${name};
+        GRANT USAGE ON SCHEMA crm TO ${name}; ALTER TABLE crm.notes OWNER TO ${name}`,
+      'CREATE SCHEMA crm; CREATE TABLE crm.notes (message_id integer REFERENCES chat_messages (id))',
+    )
+
+    await expect(apply(database)).rejects.toThrow(`GRANT CREATE ON SCHEMA crm TO ${role}`)
+  })
+
+  test('on a quarantine that a run of another role has made', async () => {
+    const { role, database } = await createRole(
+      'owner',
+      (name) =>
+        `GRANT CREATE, USAGE ON SCHEMA public TO ${name}; ALTER TABLE chat_messages OWNER TO ${name};
+         CREATE TABLE other (id int PRIMARY KEY, wa_id text)`,
+    )
+    const admin = { ...database, pool: createPool({ url: database.url, applicationName: 'admin', max: 3 }) }
+    cleanUp(() => admin.pool.end())
+    await apply(admin, { table: 'other', column: 'wa_id' })
+
+    await expect(apply(database)).rejects.toThrow(
+      new RegExp(`role ${role} does not own chat_messages_duplicates, which an earlier run has made as \\w+`),
+    )
+  })
+
+  test('are not left behind by a superuser: the quarantine belongs to the owner of the table', async () => {
+    const { role, database } = await createRole(
+      'owner',
+      (name) => `GRANT CREATE, USAGE ON SCHEMA public TO ${name}; ALTER TABLE chat_messages OWNER TO ${name}`,
+    )
+    const admin = { ...database, pool: createPool({ url: database.url, applicationName: 'admin', max: 3 }) }
+    cleanUp(() => admin.pool.end())
+
+    await apply(admin)
+
+    const owners = await rows(
+      admin,
+      `SELECT tableowner FROM pg_tables WHERE tablename = 'chat_messages_duplicates'`,
+    )
+    expect(owners).toEqual([{ tableowner: role }])
+    expect(await audit(database)).toMatchObject({ ok: true, quarantined: 1 })
   })
 
   test('rows hidden by row security are not overlooked', async () => {
