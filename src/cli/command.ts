@@ -70,6 +70,17 @@ export function numberOption(
   throw new UsageError(`--${name} takes a ${integer ? 'whole ' : ''}number ${range}, not "${text}"`)
 }
 
+/** The time given for an option, or undefined. */
+export function dateOption(values: OptionValues, name: string): Date | undefined {
+  const text = textOption(values, name)
+  if (text === undefined) return undefined
+  const date = new Date(text)
+  // Other forms are read in the time zone of the machine, or by guess.
+  const isIso = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d))?$/.test(text)
+  if (isIso && !Number.isNaN(date.getTime())) return date
+  throw new UsageError(`--${name} takes a date such as 2026-06-01 or 2026-06-01T12:00:00Z, not "${text}"`)
+}
+
 export function writeLine(stream: OutputStream, text: string): void {
   stream.write(`${text}\n`)
 }

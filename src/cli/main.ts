@@ -39,6 +39,10 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'read stored messages and parked events again with this version',
     load: () => import('./reprocess.ts'),
   },
+  backfill: {
+    summary: 'fetch messages from Twilio whose webhooks never came',
+    load: () => import('./backfill.ts'),
+  },
   simulate: {
     summary: 'send signed webhooks to a running service, then count what was stored',
     load: () => import('./simulate.ts'),

@@ -12,10 +12,9 @@ import { normalize, reparse } from '../providers/index.ts'
 import {
   type Command,
   type CommandContext,
+  dateOption,
   flagOption,
   numberOption,
-  textOption,
-  UsageError,
   writeJson,
   writeLine,
 } from './command.ts'
@@ -136,16 +135,6 @@ function progressOf(ctx: CommandContext, label: string, total: number, options: 
       progress.finish()
     }
   }
-}
-
-function dateOption(values: CommandContext['values'], name: string): Date | undefined {
-  const text = textOption(values, name)
-  if (text === undefined) return undefined
-  const date = new Date(text)
-  // Other forms are read in the time zone of the machine, or by guess.
-  const isIso = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d))?$/.test(text)
-  if (isIso && !Number.isNaN(date.getTime())) return date
-  throw new UsageError(`--${name} takes a date such as 2026-06-01 or 2026-06-01T12:00:00Z, not "${text}"`)
 }
 
 function formatResult({ dry_run, stopped, messages, statuses, parked }: Result): string {

@@ -23,9 +23,19 @@ const FIRST_LOOK_MS = 120_000
 const MAX_AGE_MS = 24 * 60 * 60_000
 
 /**
- * Takes the texts whose turn it is to be looked up: after two minutes, then each time when twice as old. Of two texts
- * alike to one person around the same time, one message in the provider's list could be either, so neither is asked for.
+ * SQL: whether the list can tell row `m` from others, by its text. Of two texts alike to one person around the same time,
+ * one message in the provider's list could be either, so neither is asked for.
  */
+export const IS_ASKABLE = sql`m.request -> 'sent_to' IS NOT NULL
+  AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
+  AND NOT EXISTS (
+    SELECT FROM chat_messages o
+    WHERE o.conversation_id = m.conversation_id AND o.id <> m.id AND o.source = 'api'
+      AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
+      AND o.send_attempts > 0 AND o.content = m.content
+  )`
+
+/** Takes the texts whose turn it is to be looked up: after two minutes, then each time when twice as old. */
 export async function takeUnknownSends(
   db: Kysely<Database>,
   provider: ProviderName,
@@ -35,17 +45,11 @@ export async function takeUnknownSends(
     WITH due AS (
       SELECT m.id FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
       WHERE m.status = 'unknown' AND m.source = 'api' AND m.wa_message_id IS NULL AND c.provider = ${provider}
-        AND m.request -> 'sent_to' IS NOT NULL AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
+        AND ${IS_ASKABLE}
         AND m.sending_since < clock_timestamp() - ${FIRST_LOOK_MS} * interval '1 millisecond'
         AND m.sending_since > clock_timestamp() - ${MAX_AGE_MS} * interval '1 millisecond'
         AND (m.looked_up_at IS NULL
           OR clock_timestamp() - m.sending_since > 2 * (m.looked_up_at - m.sending_since))
-        AND NOT EXISTS (
-          SELECT FROM chat_messages o
-          WHERE o.conversation_id = m.conversation_id AND o.id <> m.id AND o.source = 'api'
-            AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
-            AND o.send_attempts > 0 AND o.content = m.content
-        )
       ORDER BY m.id LIMIT ${limit} FOR NO KEY UPDATE OF m SKIP LOCKED
     )
     UPDATE chat_messages m SET looked_up_at = clock_timestamp()

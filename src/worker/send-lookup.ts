@@ -56,15 +56,16 @@ async function lookUpAll(
   let found = 0
   for (const message of await takeUnknownSends(deps.db, provider, MAX_MESSAGES_A_RUN)) {
     if (signal.aborted) break
-    const sent = await findOne(deps.db, sender, message, signal)
+    const sent = await findSentMessage(deps.db, sender, message, signal)
     if (sent === undefined) continue
-    await deps.store.store(statusItem(provider, message, sent, deps.now?.() ?? Date.now()))
+    await deps.store.store(foundStatus(provider, message, sent, deps.now?.() ?? Date.now()))
     found++
   }
   return found
 }
 
-async function findOne(
+/** The one message in the provider's list that can be this send; undefined where there is none, or more than one. */
+export async function findSentMessage(
   db: Kysely<Database>,
   sender: Sender,
   { business_number, recipient, text, sending_since }: UnknownSend,
@@ -90,7 +91,8 @@ async function findOne(
   return others.length === 0 ? only : undefined
 }
 
-function statusItem(
+/** What was found, as a status with our callback_id: stored, it gives the send its id. */
+export function foundStatus(
   provider: ProviderName,
   { business_number, callback_id }: UnknownSend,
   sent: SentMessage,

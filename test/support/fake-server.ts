@@ -20,7 +20,7 @@ export type FakeCall = {
 export type Behaviour = (call: FakeCall, exchange: Exchange) => void | Promise<void>
 
 export type Exchange = {
-  answer(status: number, body: unknown): void
+  answer(status: number, body: unknown, headers?: Record<string, string>): void
   /** What the provider answers when nothing is wrong. */
   succeed(): void
   /** Ends the connection without an answer. */
@@ -141,8 +141,8 @@ function createExchange(
   res: ServerResponse,
   succeed: () => ReturnType<FakeServerOptions['succeed']>,
 ): Exchange {
-  const answer = (status: number, body: unknown) => {
-    res.writeHead(status, { 'content-type': 'application/json' })
+  const answer: Exchange['answer'] = (status, body, headers = {}) => {
+    res.writeHead(status, { 'content-type': 'application/json', ...headers })
     res.end(typeof body === 'string' ? body : JSON.stringify(body))
   }
   return {

@@ -34,8 +34,9 @@ async function createDatabase(template: string): Promise<TestDatabase> {
   const url = new URL(inject('postgresUrl'))
   url.pathname = `/${name}`
   const pool = new pg.Pool({ connectionString: url.href })
-  // Connections that the drop ends.
+  // Connections that the drop ends, also while the pool is letting go of them.
   pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
 
   let dropped: Promise<void> | undefined
   async function dropDatabase(): Promise<void> {

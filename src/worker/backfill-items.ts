@@ -1,0 +1,86 @@
+/** What a provider's list says of a message, as the batch writer takes it. */
+import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../core/event.ts'
+import type { MessageFact } from '../core/fact.ts'
+import { messageJobId, statusJobId } from '../core/job-id.ts'
+import { statusRank } from '../core/status.ts'
+import type { MessageItem, StatusItem } from '../db/store-item.ts'
+import type { ListedMessage } from '../providers/message-history.ts'
+
+type Content = Pick<MessageFact, 'message_type' | 'content' | 'media'>
+
+/** A message that came with a time of its own: it goes where it belongs, not where the back-fill was. */
+export function listedMessageItem(
+  provider: ProviderName,
+  message: ListedMessage,
+  content: Content,
+  receivedAt: number,
+): MessageItem {
+  const { wa_message_id, direction, account, business_number, contact, status, errors } = message
+  const isKnownStatus = status !== undefined && statusRank(status) !== undefined
+  const sent_at = direction === 'inbound' ? message.created_at : (message.sent_at ?? message.created_at)
+  return {
+    job_id: messageJobId(wa_message_id),
+    event: eventOf('message', provider, message, receivedAt),
+    fact: {
+      kind: 'message',
+      provider,
+      ...(account === undefined ? {} : { account }),
+      business_number,
+      direction,
+      source: 'backfill',
+      is_placeholder: false,
+      wa_message_id,
+      contact,
+      ...content,
+      forwarded: false,
+      frequently_forwarded: false,
+      ...(isKnownStatus ? { status } : {}),
+      ...(errors === undefined ? {} : { error: errors }),
+      sent_at,
+    },
+  }
+}
+
+/** `status`: the message's own word. Its time is that of the entry's last change, the nearest that the list has. */
+export function listedStatusItem(
+  provider: ProviderName,
+  message: ListedMessage,
+  status: string,
+  receivedAt: number,
+): StatusItem {
+  const { wa_message_id, account, business_number, errors, updated_at } = message
+  return {
+    job_id: statusJobId(wa_message_id, status),
+    event: eventOf('status', provider, message, receivedAt),
+    fact: {
+      kind: 'status',
+      provider,
+      ...(account === undefined ? {} : { account }),
+      business_number,
+      wa_message_id,
+      status,
+      participant: '',
+      ...(updated_at === undefined ? {} : { occurred_at: updated_at }),
+      ...(errors === undefined ? {} : { errors }),
+    },
+  }
+}
+
+function eventOf(
+  kind: 'message' | 'status',
+  provider: ProviderName,
+  { wa_message_id, account, business_number, payload }: ListedMessage,
+  received_at: number,
+): WebhookEvent {
+  return {
+    v: EVENT_VERSION,
+    kind,
+    provider,
+    received_at,
+    wa_message_id,
+    ...(account === undefined ? {} : { account }),
+    business_number,
+    field: 'backfill',
+    payload,
+  }
+}

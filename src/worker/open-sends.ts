@@ -1,0 +1,112 @@
+/**
+ * Which entries of a provider's list may be sends of ours whose outcome nobody knows. Such an entry is never stored as a
+ * message of somebody else's: it is given to the send that it belongs to, where exactly one entry can be it, and otherwise
+ * held back, because the person already sees the message as "may have been sent".
+ */
+import type { Kysely } from 'kysely'
+import type { ProviderName } from '../core/event.ts'
+import { findOpenSends, type OpenSend } from '../db/backfill.ts'
+import { identifiersOf } from '../db/contact-identifiers.ts'
+import type { EventStore } from '../db/event-store.ts'
+import type { Database } from '../db/schema.ts'
+import type { ListedMessage } from '../providers/message-history.ts'
+import type { Sender } from '../providers/sender.ts'
+import { findSentMessage, foundStatus } from './send-lookup.ts'
+
+export type OpenSendDeps = {
+  db: Kysely<Database>
+  store: EventStore
+  provider: ProviderName
+  sender: Sender
+  /** Only tells apart. */
+  isDryRun: boolean
+}
+
+export type SortedEntries = {
+  /** Not ours: to be stored. */
+  others: ListedMessage[]
+  /** Entries that have become sends of ours. */
+  identified: number
+  heldBack: number
+}
+
+/**
+ * The claim comes before the call, the entry's time is the provider's: two clocks. Far more than either is wrong by, and a
+ * process that stood still between its claim and its call does not call.
+ */
+const TOLERANCE_MS = 15 * 60_000
+
+/** `entries`: messages that no row has. */
+export async function sortOutOpenSends(
+  deps: OpenSendDeps,
+  entries: readonly ListedMessage[],
+  signal: AbortSignal,
+): Promise<SortedEntries> {
+  const sent = entries.filter(({ direction }) => direction === 'outbound')
+  const sorted: SortedEntries = { others: [], identified: 0, heldBack: 0 }
+  const open = await findSendsAround(deps, sent)
+  const found = new Map<OpenSend, Promise<string | undefined>>()
+  for (const entry of entries) {
+    const candidates = open.filter((send) => isPossibly(entry, send))
+    if (candidates.length === 0) {
+      sorted.others.push(entry)
+      continue
+    }
+    for (const send of candidates) if (!found.has(send)) found.set(send, identify(deps, send, signal))
+    const ids = await Promise.all(candidates.map((send) => found.get(send)))
+    if (ids.includes(entry.wa_message_id)) sorted.identified++
+    else sorted.heldBack++
+  }
+  return sorted
+}
+
+async function findSendsAround(
+  { db, provider }: OpenSendDeps,
+  entries: readonly ListedMessage[],
+): Promise<OpenSend[]> {
+  if (entries.length === 0) return []
+  const times = entries.map(({ created_at }) => created_at.getTime())
+  return findOpenSends(db, provider, {
+    after: new Date(Math.min(...times) - TOLERANCE_MS),
+    before: new Date(Math.max(...times) + TOLERANCE_MS),
+  })
+}
+
+/** What the list cannot contradict is possible: the text of a template is the provider's own. */
+function isPossibly(entry: ListedMessage, send: OpenSend): boolean {
+  if (entry.direction !== 'outbound') return false
+  const isFromSame = [entry.business_number, entry.service].includes(send.business_number)
+  const isToSame = identifiersOf(entry.contact).some(({ value }) => isRecipient(send, value))
+  const isClose = Math.abs(entry.created_at.getTime() - send.sending_since.getTime()) <= TOLERANCE_MS
+  if (!isFromSame || !isToSame || !isClose) return false
+  if (send.is_template) return true
+  return send.has_file === entry.files > 0 && isSameText(send.text, entry.text ?? '')
+}
+
+function isRecipient({ identifiers, recipient }: OpenSend, value: string): boolean {
+  return identifiers.includes(value) || identifiersOf(sentTo(recipient)).some((own) => own.value === value)
+}
+
+function sentTo({ phone, user_id }: OpenSend['recipient']) {
+  return { ...(phone === undefined ? {} : { phone }), ...(user_id === undefined ? {} : { user_id }) }
+}
+
+/** Spaces may have been trimmed on the way. */
+function isSameText(one: string, other: string): boolean {
+  const normal = (text: string) => text.replace(/\s+/g, ' ').trim()
+  return normal(one) === normal(other)
+}
+
+/** Asks the list for this send alone, and gives it the id of the one entry that can be it. Undefined where it is not told. */
+async function identify(
+  { db, store, provider, sender, isDryRun }: OpenSendDeps,
+  send: OpenSend,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (isDryRun || !send.is_askable) return undefined
+  const sent = await findSentMessage(db, sender, send, signal)
+  if (sent === undefined) return undefined
+  const result = await store.store(foundStatus(provider, send, sent, Date.now()))
+  if (result.outcome === 'retry') throw result.cause
+  return sent.wa_message_id
+}

@@ -1,0 +1,45 @@
+/** Back-fills in this process: a real database, and a fake Twilio over HTTP. */
+
+import { writeBatch } from '../../src/db/batch-writer.ts'
+import { createEventStore } from '../../src/db/event-store.ts'
+import { createSenders, normalize } from '../../src/providers/index.ts'
+import type { MessageHistory } from '../../src/providers/message-history.ts'
+import type { Sender } from '../../src/providers/sender.ts'
+import { parseTwilioWebhook } from '../../src/providers/twilio/parse.ts'
+import { type BackfillOptions, runBackfill } from '../../src/worker/backfill.ts'
+import { type FakeTwilio, TWILIO_SENDING_ACCOUNT } from './fake-twilio.ts'
+import type { TestDatabase } from './postgres.ts'
+import { TWILIO_AUTH_TOKEN, type TwilioForm, twilioWebhook } from './twilio-webhooks.ts'
+
+export type TwilioClient = { sender: Sender; history: MessageHistory }
+
+export function twilioClient(apiUrl: string): TwilioClient {
+  const sender = createSenders({
+    meta: { graphUrl: 'http://127.0.0.1:1/v25.0' },
+    twilio: { accountSid: TWILIO_SENDING_ACCOUNT, authTokens: [TWILIO_AUTH_TOKEN], apiUrl },
+  }).twilio
+  if (sender?.history === undefined) throw new Error('there is no sender')
+  return { sender, history: sender.history }
+}
+
+/** The options of a run that need no thought. */
+export function backfillOptions({ db }: TestDatabase, twilio: FakeTwilio) {
+  return { db, store: createEventStore({ db }), provider: 'twilio', ...twilioClient(twilio.url) } as const
+}
+
+export function backFill(database: TestDatabase, twilio: FakeTwilio, options: Partial<BackfillOptions> = {}) {
+  return runBackfill({
+    ...backfillOptions(database, twilio),
+    signal: new AbortController().signal,
+    ...options,
+  })
+}
+
+/** Stores a webhook as the worker does. */
+export function deliverTwilio({ db }: TestDatabase, form: TwilioForm, url?: string) {
+  const webhook = twilioWebhook(form, { received_at: Date.now(), ...(url === undefined ? {} : { url }) })
+  return writeBatch(
+    db,
+    parseTwilioWebhook(webhook).map((job) => ({ ...job, fact: normalize(job.event) })),
+  )
+}

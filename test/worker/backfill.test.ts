@@ -1,0 +1,530 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { createEventStore } from '../../src/db/event-store.ts'
+import { createSendLookup } from '../../src/worker/send-lookup.ts'
+import { backFill, deliverTwilio, twilioClient } from '../support/backfilling.ts'
+import { type FakeTwilio, listedMessage, startFakeTwilio, twilioTime } from '../support/fake-twilio.ts'
+import { orderText } from '../support/outbound.ts'
+import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
+import { dump, EVERYTHING } from '../support/reprocessing.ts'
+import { twilioMessage, twilioStatus } from '../support/twilio-webhooks.ts'
+
+const MINUTE = 60_000
+const DAY = 24 * 60 * MINUTE
+
+let database: TestDatabase
+let twilio: FakeTwilio
+
+beforeEach(async () => {
+  database = await createTestDatabase()
+  twilio = await startFakeTwilio()
+})
+
+const run = (options: Parameters<typeof backFill>[2] = {}) => backFill(database, twilio, options)
+const messages = async () =>
+  (await database.pool.query('SELECT * FROM chat_messages ORDER BY sent_at, id')).rows
+const sids = async () => (await messages()).map((row) => row.wa_message_id)
+const position = async () =>
+  (await database.pool.query('SELECT position FROM backfill_positions')).rows[0]?.position as Date | undefined
+
+describe('what is missing', () => {
+  test('received and sent by other tools: stored with time, people, text and status, unread where it came in', async () => {
+    const received = twilio.put({ body: 'Is it still there?' }, 90)
+    const sent = twilio.put({ direction: 'outbound-api', body: 'Yes', status: 'read' }, 80)
+
+    const report = await run()
+
+    expect(report).toMatchObject({ examined: 2, stored: 2, statuses: 1, parked: 0, stopped: false })
+    const [first, second, ...others] = await messages()
+    expect(others).toEqual([])
+    expect(first).toMatchObject({
+      wa_message_id: received.sid,
+      direction: 'inbound',
+      source: 'backfill',
+      message_type: 'text',
+      content: 'Is it still there?',
+      status: null,
+      payload: received,
+      sent_at: new Date(String(received.date_created)),
+    })
+    expect(second).toMatchObject({
+      wa_message_id: sent.sid,
+      direction: 'outbound',
+      status: 'read',
+      content: 'Yes',
+    })
+    expect(second.conversation_id).toBe(first.conversation_id)
+    const { rows } = await database.pool.query(
+      `SELECT c.provider, c.business_number, c.last_message_at, p.phone FROM conversations c JOIN contacts p ON p.id = c.contact_id`,
+    )
+    expect(rows).toEqual([
+      {
+        provider: 'twilio',
+        business_number: '15550001234',
+        last_message_at: new Date(String(sent.date_created)),
+        phone: '15551230001',
+      },
+    ])
+  })
+
+  test('with its files: their addresses, types and ids', async () => {
+    const { sid } = twilio.put({ sid: `MM${'a'.repeat(32)}`, body: 'Two of them', num_media: '2' })
+    twilio.files.set(sid, [
+      { sid: `ME${'1'.repeat(32)}`, content_type: 'image/jpeg' },
+      { sid: `ME${'2'.repeat(32)}`, content_type: 'application/pdf' },
+    ])
+
+    await run()
+
+    const [message] = await messages()
+    expect(message).toMatchObject({
+      message_type: 'image',
+      content: 'Two of them',
+      media_mime_type: 'image/jpeg',
+      media_id: `ME${'1'.repeat(32)}`,
+    })
+    expect(message.media_url).toMatch(/\/2010-04-01\/Accounts\/AC\w{32}\/Messages\/MMa{32}\/Media\/ME1{32}$/)
+    expect(message.media).toMatchObject([{ mime_type: 'image/jpeg' }, { mime_type: 'application/pdf' }])
+  })
+
+  test('of a message whose files are gone: the message without them', async () => {
+    twilio.put({ body: '', num_media: '1' })
+
+    expect(await run()).toMatchObject({ stored: 1 })
+
+    expect(await messages()).toMatchObject([{ message_type: 'document', content: null, media_url: null }])
+  })
+
+  test('from somebody whose number is hidden: one contact with their user id', async () => {
+    twilio.put({ from: 'whatsapp:US.13491208655302741918' })
+
+    await run()
+
+    const { rows } = await database.pool.query('SELECT kind, value FROM contact_identifiers')
+    expect(rows).toEqual([{ kind: 'user_id', value: 'US.13491208655302741918' }])
+  })
+
+  test('failed at another tool: with the error of Twilio', async () => {
+    twilio.put({ direction: 'outbound-api', status: 'undelivered', error_code: 63024, error_message: 'no' })
+
+    await run()
+
+    expect(await messages()).toMatchObject([
+      { status: 'undelivered', error: [{ code: 63024, message: 'no' }] },
+    ])
+  })
+})
+
+describe('what is left alone', () => {
+  test('SMS of the same account, in both directions', async () => {
+    twilio.put({ from: '+15551230001', to: '+15550001234' })
+    twilio.put({ direction: 'outbound-api', from: '+15550001234', to: '+15551230001' })
+
+    expect(await run()).toMatchObject({ examined: 0, stored: 0, other_channels: 2 })
+
+    expect(await messages()).toEqual([])
+  })
+
+  test('what is younger than 15 minutes, until it is older', async () => {
+    const young = twilio.put({}, 14)
+    const old = twilio.put({}, 16)
+
+    await run()
+    expect(await sids()).toEqual([old.sid])
+    young.date_created = young.date_sent = twilioTime(Date.now() - 15 * MINUTE - 1_000)
+    await run()
+
+    expect((await sids()).sort()).toEqual([old.sid, young.sid].sort())
+  })
+
+  test('what was scheduled or canceled, and is not sent', async () => {
+    for (const status of ['scheduled', 'canceled']) twilio.put({ direction: 'outbound-api', status })
+
+    expect(await run()).toMatchObject({ examined: 0, stored: 0 })
+  })
+
+  test('entries that are no messages', async () => {
+    twilio.put({ sid: 'wait' })
+    twilio.put({ from: null })
+    twilio.put({ date_created: 'yesterday' })
+
+    expect(await run()).toMatchObject({ examined: 0, stored: 0, parked: 0 })
+  })
+
+  test('everything, in a dry run: it only counts', async () => {
+    twilio.put()
+    const before = await dump(database, ...EVERYTHING)
+
+    expect(await run({ isDryRun: true })).toMatchObject({ stored: 1 })
+
+    expect(await dump(database, ...EVERYTHING)).toEqual(before)
+    expect(await position()).toBeUndefined()
+  })
+})
+
+describe('webhooks and the list', () => {
+  test('a webhook after the list adds what the list did not have, and keeps the time', async () => {
+    const sid = `MM${'b'.repeat(32)}`
+    const listed = twilio.put({ sid, body: '', num_media: '1' })
+    await run()
+    const [before] = await messages()
+
+    const outcomes = await deliverTwilio(
+      database,
+      twilioMessage({
+        MessageSid: sid,
+        Body: undefined,
+        MessageType: 'button',
+        ButtonText: 'Yes, please',
+        NumMedia: '1',
+        MediaUrl0: `https://api.twilio.com/2010-04-01/Accounts/AC1/Messages/${sid}/Media/ME${'3'.repeat(32)}`,
+        MediaContentType0: 'image/png',
+        OriginalRepliedMessageSid: `SM${'c'.repeat(32)}`,
+        Forwarded: 'true',
+        ReferralCtwaClid: 'click',
+      }),
+    )
+
+    expect(outcomes).toEqual(['merged'])
+    const [after, ...others] = await messages()
+    expect(others).toEqual([])
+    expect(after).toMatchObject({
+      id: before.id,
+      source: 'webhook',
+      message_type: 'button',
+      content: 'Yes, please',
+      media_mime_type: 'image/png',
+      media_url: expect.stringContaining('https://api.twilio.com/'),
+      reply_to_wa_message_id: `SM${'c'.repeat(32)}`,
+      forwarded: true,
+      referral: { num_media: '0', ctwa_clid: 'click' },
+      payload: { WaId: '15551230001', ProfileName: 'Ada Example' },
+      sent_at: new Date(String(listed.date_created)),
+    })
+    const { rows } = await database.pool.query('SELECT name, phone FROM contacts')
+    expect(rows).toEqual([{ name: 'Ada Example', phone: '15551230001' }])
+  })
+
+  test('a webhook that comes twice after the list: the second one changes nothing', async () => {
+    const { sid } = twilio.put()
+    await run()
+    await deliverTwilio(database, twilioMessage({ MessageSid: sid }))
+    const before = await dump(database, 'chat_messages', 'changes', 'contacts')
+
+    expect(await deliverTwilio(database, twilioMessage({ MessageSid: sid }))).toEqual(['duplicate'])
+
+    expect(await dump(database, 'chat_messages', 'changes', 'contacts')).toEqual(before)
+  })
+
+  test('a list after the webhooks changes nothing', async () => {
+    const received = twilio.put({}, 30)
+    const sent = twilio.put({ direction: 'outbound-api' }, 30)
+    await deliverTwilio(database, twilioMessage({ MessageSid: received.sid }))
+    await run()
+    await deliverTwilio(database, twilioStatus('delivered', { MessageSid: sent.sid }))
+    const before = await dump(database, ...EVERYTHING)
+    twilio.calls.length = 0
+
+    expect(await run()).toMatchObject({ examined: 2, stored: 0, statuses: 0 })
+
+    expect(await dump(database, ...EVERYTHING)).toEqual(before)
+    expect(twilio.calls.filter(({ path }) => path.includes('/Media'))).toEqual([])
+  })
+
+  test('statuses that were missed move a message forward, and those that come late never back', async () => {
+    const sent = twilio.put({ direction: 'outbound-api', status: 'sent' })
+    await run()
+    await deliverTwilio(database, twilioStatus('read', { MessageSid: sent.sid }))
+    sent.status = 'delivered'
+
+    expect(await run()).toMatchObject({ stored: 0, statuses: 1 })
+    expect(await messages()).toMatchObject([{ status: 'read' }])
+
+    const other = twilio.put({ direction: 'outbound-api', status: 'queued' })
+    await run()
+    for (const [word, status] of [
+      ['sent', 'sent'],
+      ['delivered', 'delivered'],
+      ['partially_delivered', 'delivered'],
+      ['sent', 'delivered'],
+    ]) {
+      other.status = word
+      await run()
+      const row = (await messages()).find(({ wa_message_id }) => wa_message_id === other.sid)
+      expect(row.status).toBe(status)
+    }
+  })
+
+  test('both at the same moment: one message, as the webhook has it', async () => {
+    const entries = Array.from({ length: 20 }, () => twilio.put())
+
+    await Promise.all([
+      run(),
+      ...entries.map(({ sid }) => deliverTwilio(database, twilioMessage({ MessageSid: sid }))),
+    ])
+
+    const rows = await messages()
+    expect(rows).toHaveLength(20)
+    expect(rows.filter(({ source }) => source !== 'webhook')).toEqual([])
+  })
+})
+
+describe('sends of ours', () => {
+  /** A message of ours that was claimed so long ago, in a status between the call and its outcome. */
+  async function claimed(
+    text: string,
+    minutesAgo: number,
+    status = 'unknown',
+    request = {},
+  ): Promise<string> {
+    const id = await orderText(database.db, text, { provider: 'twilio', ...request })
+    await database.pool.query(
+      `UPDATE chat_messages SET status = $2, send_attempts = 1, sending_since = now() - $3 * interval '1 minute',
+        request = request || '{"sent_to": {"phone": "15551230001"}}' WHERE id = $1`,
+      [id, status, minutesAgo],
+    )
+    return id
+  }
+  const to = { to: { phone: '15551230001' } }
+  const put = (body: string, minutesAgo: number, fields = {}) =>
+    twilio.put({ direction: 'outbound-api', body, status: 'delivered', ...fields }, minutesAgo)
+
+  test('with their SID: only statuses are taken from the list', async () => {
+    const id = await claimed('Hello', 30, 'sending', to)
+    const { sid } = put('Hello', 30)
+    await database.pool.query(
+      `UPDATE chat_messages SET wa_message_id = $2, status = 'accepted' WHERE id = $1`,
+      [id, sid],
+    )
+
+    expect(await run()).toMatchObject({ stored: 0, statuses: 1 })
+
+    expect(await messages()).toMatchObject([{ id, wa_message_id: sid, status: 'delivered', source: 'api' }])
+  })
+
+  test.each(['unknown', 'sending'])(
+    '%s, with one entry that can be it: found, not doubled',
+    async (status) => {
+      const id = await claimed('Hello', 30, status, to)
+      const { sid } = put('Hello', 30)
+
+      expect(await run()).toMatchObject({ stored: 0, identified: 1, held_back: 0 })
+
+      expect(await messages()).toMatchObject([{ id, wa_message_id: sid, status: 'delivered', source: 'api' }])
+      expect(await run()).toMatchObject({ stored: 0, identified: 0, statuses: 0 })
+    },
+  )
+
+  test('under way while the list has them already: left alone', async () => {
+    const id = await claimed('Hello', 0, 'sending', to)
+    put('Hello', 0)
+
+    expect(await run()).toMatchObject({ examined: 0, stored: 0 })
+
+    expect(await messages()).toMatchObject([{ id, status: 'sending', wa_message_id: null }])
+  })
+
+  test('two alike, two entries: held back, so that neither is doubled', async () => {
+    await claimed('Hello', 30, 'unknown', to)
+    await claimed('Hello', 30, 'unknown', to)
+    put('Hello', 30)
+    put('Hello', 30)
+
+    expect(await run()).toMatchObject({ stored: 0, identified: 0, held_back: 2 })
+
+    expect(await messages()).toHaveLength(2)
+  })
+
+  test('a file or a template, which the list cannot tell from others: held back, until a status tells', async () => {
+    const id = await claimed('', 30, 'unknown', {
+      ...to,
+      type: 'template',
+      template: { content_sid: `HX${'1'.repeat(32)}` },
+    })
+    const { sid } = put('Your order 17 is on its way', 30)
+    expect(await run()).toMatchObject({ stored: 0, held_back: 1 })
+    const { rows } = await database.pool.query('SELECT callback_id FROM chat_messages')
+
+    await deliverTwilio(
+      database,
+      twilioStatus('sent', { MessageSid: sid }),
+      `/webhooks/twilio?callback_id=${rows[0].callback_id}`,
+    )
+    expect(await run()).toMatchObject({ stored: 0, held_back: 0, statuses: 1 })
+
+    expect(await messages()).toMatchObject([{ id, wa_message_id: sid, status: 'delivered' }])
+  })
+
+  test('of another text, to somebody else, from another number or at another time: no reason to hold anything back', async () => {
+    await claimed('Hello', 30, 'unknown', to)
+    put('Good morning', 30)
+    put('Hello', 30, { to: 'whatsapp:+15551230002' })
+    put('Hello', 30, { from: 'whatsapp:+15550009999' })
+    put('Hello', 50)
+
+    expect(await run()).toMatchObject({ stored: 4, held_back: 0 })
+  })
+
+  test('found by the look-up instead: the back-fill has nothing to do', async () => {
+    const id = await claimed('Hello', 30, 'unknown', to)
+    put('Hello', 30)
+    const { sender } = twilioClient(twilio.url)
+    const lookup = createSendLookup({
+      db: database.db,
+      store: createEventStore({ db: database.db }),
+      senders: { twilio: sender },
+    })
+    expect(await lookup.runOnce(new AbortController().signal)).toBe(1)
+
+    expect(await run()).toMatchObject({ stored: 0, identified: 0, held_back: 0, statuses: 0 })
+
+    expect(await messages()).toMatchObject([{ id, status: 'delivered' }])
+  })
+
+  test('whose entry was stored before anybody knew: ours stays, when its status comes', async () => {
+    const { sid } = put('Hello', 30)
+    await run()
+    const id = await claimed('Hello', 30, 'unknown', to)
+    const { rows } = await database.pool.query(`SELECT callback_id FROM chat_messages WHERE id = ${id}`)
+
+    await deliverTwilio(
+      database,
+      twilioStatus('read', { MessageSid: sid }),
+      `/webhooks/twilio?callback_id=${rows[0].callback_id}`,
+    )
+
+    expect(await messages()).toMatchObject([{ id, wa_message_id: sid, status: 'read' }])
+  })
+})
+
+describe('the position', () => {
+  test('the first run goes back a day, or to the last message that is here', async () => {
+    const old = twilio.put({}, 3 * 24 * 60)
+    const recent = twilio.put({}, 20 * 60)
+    await run()
+    expect(await sids()).toEqual([recent.sid])
+
+    await database.pool.query(`DELETE FROM backfill_positions`)
+    await database.pool.query(`UPDATE conversations SET last_message_at = now() - interval '4 days'`)
+    await run()
+
+    expect(await sids()).toEqual([old.sid, recent.sid])
+  })
+
+  test('a run begins an hour before the end of the last one, and asks for no other day', async () => {
+    await run()
+    const end = await position()
+    twilio.calls.length = 0
+
+    const { since } = await run()
+
+    expect(since).toEqual(new Date(Number(end) - 60 * MINUTE))
+    const days = twilio.calls.map(({ path }) => new URL(path, twilio.url).searchParams.get('DateSent'))
+    expect(days.at(-1)).toBe(new Date().toISOString().slice(0, 10))
+    expect(days.length).toBeLessThanOrEqual(2)
+  })
+
+  test('days are GMT: what was sent around midnight is there', async () => {
+    const midnight = Date.parse(new Date().toISOString().slice(0, 10)) - DAY
+    const around = [-1_000, 0, 1_000].map((offset) => {
+      const date = twilioTime(midnight + offset)
+      return twilio.put({ date_created: date, date_sent: date, date_updated: date }).sid
+    })
+
+    await run({ since: new Date(midnight - DAY) })
+
+    expect(await sids()).toEqual(around)
+  })
+
+  test('a run from later on leaves the position, so that there is no gap', async () => {
+    await run()
+    await database.pool.query(`UPDATE backfill_positions SET position = now() - interval '3 days'`)
+    const end = await position()
+
+    await run({ since: new Date(Date.now() - DAY) })
+    expect(await position()).toEqual(end)
+    await run({ since: new Date(Number(end) - DAY) })
+
+    expect(Number(await position())).toBeGreaterThan(Number(end))
+  })
+
+  test('ends 15 minutes ago, by the clock that is behind: ours or that of Twilio', async () => {
+    const end = Date.now() - 15 * MINUTE
+    const { until } = await run()
+    expect(Math.abs(Number(until) - end)).toBeLessThan(MINUTE)
+    await database.pool.query('DELETE FROM backfill_positions')
+    const reads = await startFakeTwilio({ behavioursFor: 'reads' })
+    reads.always((_, exchange) =>
+      exchange.answer(
+        200,
+        { messages: [], next_page_uri: null },
+        { date: new Date(Date.now() - 3 * 60 * MINUTE).toUTCString() },
+      ),
+    )
+
+    await backFill(database, reads)
+
+    expect(Math.abs(Number(await position()) - (end - 3 * 60 * MINUTE))).toBeLessThan(MINUTE)
+  })
+
+  test('a run that was stopped midway leaves no gap: the next one goes on', async () => {
+    const entries = Array.from({ length: 250 }, (_, index) => twilio.put({}, 30 * 60 + index).sid)
+    const since = new Date(Date.now() - 5 * DAY)
+    const stop = new AbortController()
+    let pages = 0
+
+    const report = await run({
+      since,
+      signal: stop.signal,
+      onProgress: ({ examined }) => {
+        if (examined > 0 && ++pages === 1) stop.abort()
+      },
+    })
+    expect(report).toMatchObject({ stopped: true })
+    expect(report.stored).toBeLessThan(250)
+    const reached = await position()
+    expect(Number(reached)).toBeLessThan(Date.now() - 24 * 60 * MINUTE)
+    await run()
+
+    expect((await sids()).sort()).toEqual(entries.sort())
+    expect(Number(await position())).toBeGreaterThan(Number(reached))
+  })
+
+  test('messages that arrive while it reads are not lost and not doubled', async () => {
+    const entries = Array.from({ length: 150 }, () => twilio.put({}, 60).sid)
+    let arrived: string[] = []
+
+    await run({
+      onProgress: () => {
+        if (arrived.length === 0)
+          arrived = [twilio.put({}, 0).sid, twilio.put({}, 20).sid, twilio.put({}, 100).sid]
+      },
+    })
+    for (const entry of twilio.messages)
+      for (const name of ['date_created', 'date_sent'] as const)
+        entry[name] = twilioTime(Date.parse(String(entry[name])) - 16 * MINUTE)
+    await run()
+
+    expect((await sids()).sort()).toEqual([...entries, ...arrived].sort())
+  })
+
+  test('two runs at once store everything once', async () => {
+    const entries = Array.from({ length: 120 }, (_, index) => twilio.put({}, 60 + index).sid)
+
+    await Promise.all([run(), run()])
+
+    expect((await sids()).sort()).toEqual(entries.sort())
+  })
+
+  test('is read newest first only as far back as it has to be', async () => {
+    for (let index = 0; index < 450; index++) {
+      const date = twilioTime(Date.now() - 20 * MINUTE - index * 1_000)
+      twilio.messages.push(listedMessage({ date_created: date, date_sent: date }))
+    }
+
+    await run({ since: new Date(Date.now() - 21 * MINUTE) })
+
+    const reads = twilio.calls.filter(({ path }) => path.includes('DateSent'))
+    expect(reads.length).toBeLessThan(5)
+    expect((await messages()).length).toBeLessThan(100)
+  })
+})
