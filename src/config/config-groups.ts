@@ -47,6 +47,8 @@ export type Config = {
     from?: string | undefined
     /** Without a final slash. */
     apiUrl: string
+    /** 0: never. */
+    backfillMinutes: number
   }
   admin: {
     user: string
@@ -103,6 +105,7 @@ export function groupValues(values: VariableValues): Omit<Config, 'generated' | 
       authTokens: values.TWILIO_AUTH_TOKEN ?? [],
       from: values.TWILIO_FROM,
       apiUrl: values.TWILIO_API_URL,
+      backfillMinutes: values.TWILIO_BACKFILL_MINUTES,
     },
     admin: { user: values.ADMIN_USER, password: values.ADMIN_PASSWORD ?? '' },
     apiTokens: values.API_TOKENS ?? [],

@@ -24,6 +24,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     twilio_api_url: config.twilio.apiUrl,
     twilio_account_sid: config.twilio.accountSid,
     twilio_from: config.twilio.from,
+    twilio_backfill_minutes: config.twilio.backfillMinutes,
     twilio_auth_token_configured: config.twilio.authTokens.length > 0,
     admin_user: config.admin.user,
     admin_password_configured: config.admin.password !== '',

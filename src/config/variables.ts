@@ -136,6 +136,11 @@ export const variables = z.object({
     meaning: 'Default sender, such as `whatsapp:+15550001234` or a messaging service (`MG…`).',
   }),
   TWILIO_API_URL: withDefault(baseUrl, 'https://api.twilio.com', { meaning: "Twilio's REST API." }),
+  TWILIO_BACKFILL_MINUTES: withDefault(wholeNumber(0, 1_440), '15', {
+    unit: 'minutes',
+    meaning:
+      "How often one of the workers fetches messages whose webhooks never came from Twilio's list; 0: never. Needs `TWILIO_ACCOUNT_SID`.",
+  }),
   ADMIN_USER: withDefault(userName, 'admin', { meaning: 'User of the dashboard and of Bull Board.' }),
   ADMIN_PASSWORD: optional(text, {
     meaning: 'Password of the dashboard and of Bull Board: at least 12 characters, none of the common ones.',

@@ -6,7 +6,6 @@ import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createChangePruner } from '../../worker/change-pruner.ts'
-import { createQueueDuplicateCounter } from '../../worker/queue-duplicate-counter.ts'
 import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { type ReceiverService, startReceiverService } from './receiver-service.ts'
@@ -36,6 +35,8 @@ const PRUNE_INTERVAL_MS = 10 * 60_000
 const MEMORY_INTERVAL_MS = 1_000
 const SEND_SWEEP_INTERVAL_MS = 1_000
 const SEND_LOOKUP_INTERVAL_MS = 10_000
+/** How soon a worker notices that it is time, not how often it is. */
+const BACKFILL_INTERVAL_MS = 10_000
 
 type Part = { config: Config; log: Logger; context: RunContext; stores: Stores; metrics: Metrics }
 
@@ -96,12 +97,11 @@ function startWorker({ config, log, context, stores, metrics }: Part): void {
     worker.close({ inboundMs: INBOUND_CLOSE_TIMEOUT_MS, sendsMs: SENDS_CLOSE_TIMEOUT_MS }),
   )
   const pruner = createChangePruner({ db })
-  const duplicates = createQueueDuplicateCounter({ events: backend.createQueueEvents('inbound'), db })
   repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
-  repeat(context, log, 'queue duplicates', DUPLICATES_INTERVAL_MS, () => duplicates.runOnce())
   repeat(context, log, 'old changes', PRUNE_INTERVAL_MS, () => pruner.runOnce(context.signal))
   repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
   repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.lookUp())
+  repeat(context, log, 'back-fill', BACKFILL_INTERVAL_MS, () => worker.sends.backFill())
 }
 
 function repeat(

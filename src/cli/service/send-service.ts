@@ -9,6 +9,8 @@ import type { Logger } from '../../logger.ts'
 import { createSenders, type Senders } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
+import type { BackfillReport } from '../../worker/backfill.ts'
+import { createScheduledBackfill, type ScheduledBackfill } from '../../worker/scheduled-backfill.ts'
 import { createSendLookup } from '../../worker/send-lookup.ts'
 import { createSendSweep } from '../../worker/send-sweep.ts'
 import { createSendWorker } from '../../worker/send-worker.ts'
@@ -30,6 +32,8 @@ export type SendService = {
   sweep(): Promise<void>
   /** Asks providers what became of messages; to be called every few seconds. */
   lookUp(): Promise<void>
+  /** Fetches messages that never came as webhooks, when it is time; to be called every few seconds. */
+  backFill(): Promise<void>
   close(deadlineMs: number): Promise<void>
 }
 
@@ -54,6 +58,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
   const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
   const sweep = createSendSweep({ db, producer, credentials: credentialsOf(senders) })
   const lookup = createSendLookup({ db, store, senders })
+  const backfills = createBackfills(deps, senders)
   worker.run().catch((err) => log.error({ err }, 'send worker ended'))
 
   return {
@@ -68,8 +73,35 @@ export function startSendService(deps: SendServiceDeps): SendService {
       const found = await lookup.runOnce(stop)
       if (found > 0) log.info({ messages: found }, 'unknown sends found at the provider')
     },
+    backFill: async () => {
+      for (const backfill of backfills) {
+        const report = await backfill.runOnce(stop)
+        if (report !== undefined) log[levelOf(report)]({ ...report }, 'messages back-filled')
+      }
+    },
     close: (deadlineMs) => worker.close(deadlineMs),
   }
+}
+
+function createBackfills({ config, db, store }: SendServiceDeps, { twilio }: Senders): ScheduledBackfill[] {
+  const { backfillMinutes } = config.twilio
+  if (twilio?.history === undefined || backfillMinutes === 0) return []
+  const intervalMs = backfillMinutes * 60_000
+  return [
+    createScheduledBackfill({
+      db,
+      store,
+      provider: 'twilio',
+      sender: twilio,
+      history: twilio.history,
+      intervalMs,
+    }),
+  ]
+}
+
+/** What it found is what webhooks have missed. */
+function levelOf({ stored, statuses, identified, parked }: BackfillReport): 'info' | 'debug' {
+  return stored + statuses + identified + parked > 0 ? 'info' : 'debug'
 }
 
 function credentialsOf(senders: Senders): Partial<Record<ProviderName, string>> {

@@ -28,7 +28,7 @@ export type WorkerServiceDeps = {
 export type WorkerService = {
   /** Runs failed jobs again; to be called every few seconds. */
   sweepFailedJobs(): Promise<void>
-  sends: Pick<SendService, 'sweep' | 'lookUp'>
+  sends: Pick<SendService, 'sweep' | 'lookUp' | 'backFill'>
   /** Fetches no new job, and lets running ones end until the deadline. What is cut off is run again elsewhere. */
   close(deadlines: { inboundMs: number; sendsMs: number }): Promise<void>
 }
@@ -49,7 +49,7 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const holder = randomUUID()
   const sweepQueue = backend.createQueue('inbound')
   const sends = startSendService({ ...deps, store })
-  worker.run().catch((err) => log.error({ err }, 'worker ended'))
+  worker.run()
 
   return {
     sends,
@@ -65,7 +65,7 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
       }
     },
     close: async ({ inboundMs, sendsMs }) => {
-      // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
+      // What is under way waits for a queue that is away, hence the deadline.
       const deadline = new Promise((resolve) => setTimeout(resolve, inboundMs).unref())
       await Promise.all([Promise.race([worker.close(), deadline]), sends.close(sendsMs)])
     },
