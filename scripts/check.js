@@ -1,6 +1,6 @@
 /**
- * What CI runs, in the order in which a failure is cheapest to find: format and lint, types, then every test, the
- * architecture among them. Ends with 1 at the first step that fails. The results of the tests also go to
+ * What CI runs, in the order in which a failure is cheapest to find: format and lint, types, known vulnerabilities, then
+ * every test, the architecture among them. Ends with 1 at the first step that fails. The results of the tests also go to
  * .vitest/results.json.
  */
 import { spawn } from 'node:child_process'
@@ -13,6 +13,7 @@ const RESULTS = path.join(ROOT, '.vitest', 'results.json')
 const STEPS = [
   ['format and lint', 'biome', 'check'],
   ['types', 'tsc', '-p', '.'],
+  ['known vulnerabilities', process.execPath, 'scripts/audit.js'],
   [
     'architecture and tests',
     'vitest',
@@ -29,9 +30,9 @@ process.exitCode = await runSteps()
 
 async function runSteps() {
   for (const [name, command, ...args] of STEPS) {
-    print(`\n▶ ${name}: ${command} ${args[0]}`)
+    print(`\n▶ ${name}: ${path.basename(command)} ${args[0]}`)
     const stepStartedAt = Date.now()
-    const failure = await run(path.join(ROOT, 'node_modules', '.bin', command), args)
+    const failure = await run(path.resolve(ROOT, 'node_modules', '.bin', command), args)
     if (failure) {
       print(`✗ ${name} failed (${failure}) after ${secondsSince(startedAt)}`)
       return 1
