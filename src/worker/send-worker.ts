@@ -68,8 +68,13 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   const sendConversation = createConversationSender(deps, cutOff.signal)
   let pausedUntil = 0
 
-  async function processJob({ data }: Job<OutboundJob>): Promise<void> {
-    if (data.v !== OUTBOUND_JOB_VERSION) throw new Error(`job format version ${String(data.v)} is not known`)
+  async function processJob(job: Job<OutboundJob>): Promise<void> {
+    const { data } = job
+    if (data.v !== OUTBOUND_JOB_VERSION) {
+      // As it was added, unless Redis has deleted that: a failed job that stayed would make the next ring go unheard.
+      job.opts.removeOnFail = true
+      throw new Error(`job format version ${String(data.v)} is not known`)
+    }
     if (deps.stop.aborted) return
     try {
       if (data.kind === 'send') await sendConversation(data.message_id)
@@ -85,7 +90,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
     if (performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + PAUSE_MS
       observer.onPause(err, PAUSE_MS)
-      await queue.rateLimit(PAUSE_MS)
+      await queue.rateLimit(PAUSE_MS).catch(() => {})
     }
     throw Worker.RateLimitError()
   }
