@@ -21,8 +21,10 @@ export type ReactionView = {
 
 export type MessageEffects = {
   reactions: ReactionView[]
-  /** The latest edit. */
-  edit?: { content: string | null; media: MediaView[]; edited_at: string }
+  /** What the latest edit says. */
+  edit?: { content: string | null; media: MediaView[] }
+  /** Of the latest edit, also where the provider does not tell what it says. */
+  edited_at?: string
   /** Set once the message was taken back for everybody, which nothing undoes. */
   revoked_at?: string
 }
@@ -30,7 +32,7 @@ export type MessageEffects = {
 type EffectRow = MediaColumns & {
   id: string
   target_wa_message_id: string
-  message_type: 'reaction' | 'edit' | 'revoke'
+  message_type: 'reaction' | 'edit' | 'revoke' | 'unsupported'
   direction: 'inbound' | 'outbound'
   sender_id: string | null
   content: string | null
@@ -43,6 +45,12 @@ export function isEffect(alias: string) {
   return sql`(${sql.ref(`${alias}.message_type`)} IN ('reaction', 'edit', 'revoke')
     AND ${sql.ref(`${alias}.target_wa_message_id`)} IS NOT NULL
     AND coalesce(${sql.ref(`${alias}.status`)}, '') NOT IN ('failed', 'undelivered'))`
+}
+
+/** Meta tells of some edits only that there was one. Such a message stays in the list: it says why nothing is to be read. */
+function isUnreadableEdit(alias: string) {
+  return sql`(${sql.ref(`${alias}.message_type`)} = 'unsupported'
+    AND ${sql.ref(`${alias}.payload`)} #>> '{unsupported,type}' = 'edit')`
 }
 
 /** The time by which messages are put in order: the provider's where it is known. The index has the same expression. */
@@ -62,7 +70,7 @@ export async function readEffects(
       e.content, e.status, ${timeOf('e')} AS happened_at, e.media_id, e.media_url, e.media_mime_type, e.media_sha256, e.media_filename,
       e.media_voice, e.media
     FROM chat_messages e LEFT JOIN contacts s ON s.id = e.sender_contact_id
-    WHERE e.target_wa_message_id = ANY (${waMessageIds}::text[]) AND ${isEffect('e')}
+    WHERE e.target_wa_message_id = ANY (${waMessageIds}::text[]) AND (${isEffect('e')} OR ${isUnreadableEdit('e')})
     ORDER BY ${timeOf('e')}, e.id`.execute(db)
   for (const [target, inOrder] of Map.groupBy(rows, (row) => row.target_wa_message_id))
     effects.set(target, effectsOf(inOrder))
@@ -71,12 +79,12 @@ export async function readEffects(
 
 function effectsOf(inOrder: readonly EffectRow[]): MessageEffects {
   const edit = inOrder.findLast((row) => row.message_type === 'edit' && hasContent(row))
+  const lastEdit = inOrder.findLast(({ message_type }) => ['edit', 'unsupported'].includes(message_type))
   const revoke = inOrder.find((row) => row.message_type === 'revoke')
   return {
     reactions: reactionsOf(inOrder.filter((row) => row.message_type === 'reaction')),
-    ...(edit && {
-      edit: { content: edit.content, media: mediaOf(edit), edited_at: edit.happened_at.toISOString() },
-    }),
+    ...(edit && { edit: { content: edit.content, media: mediaOf(edit) } }),
+    ...(lastEdit && { edited_at: lastEdit.happened_at.toISOString() }),
     ...(revoke && { revoked_at: revoke.happened_at.toISOString() }),
   }
 }

@@ -126,7 +126,7 @@ function viewOf(
   contacts: ReadonlyMap<string, ContactView>,
   effects: MessageEffects = { reactions: [] },
 ): MessageView {
-  const { edit, revoked_at = null, reactions } = effects
+  const { edit, edited_at = null, revoked_at = null, reactions } = effects
   const isRevoked = revoked_at !== null
   return {
     id: row.id,
@@ -153,7 +153,7 @@ function viewOf(
     sender: row.sender_id === null ? null : getContact(contacts, row.sender_id),
     media: isRevoked ? [] : edit && edit.media.length > 0 ? edit.media : mediaOf(row),
     reactions,
-    edited_at: edit?.edited_at ?? null,
+    edited_at,
     revoked_at,
     forwarded: row.forwarded,
     frequently_forwarded: row.frequently_forwarded,

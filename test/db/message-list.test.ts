@@ -153,6 +153,29 @@ describe('reactions, edits and revokes', () => {
     ])
   })
 
+  test('an edit that Meta does not show marks its target, and stands by itself', async () => {
+    const contact = someone()
+    const target = wamid()
+    const unsupported = (type: string, sent_at: Date) =>
+      messageItem(
+        wamid(),
+        { contact, target_wa_message_id: target, message_type: 'unsupported', content: 'Unknown', sent_at },
+        { payload: JSON.stringify({ type: 'unsupported', unsupported: { type } }) },
+      )
+    await writeBatch(database.db, [
+      messageItem(target, { contact, content: 'first', sent_at: at(1) }),
+      effect(target, contact, { message_type: 'edit', content: 'second', sent_at: at(2) }),
+      unsupported('edit', at(3)),
+      unsupported('pin', at(4)),
+    ])
+
+    expect(await messagesWith(contact)).toMatchObject([
+      { content: 'Unknown', message_type: 'unsupported' },
+      { content: 'Unknown', message_type: 'unsupported' },
+      { content: 'second', edited_at: at(3).toISOString() },
+    ])
+  })
+
   test('a message that was revoked has no content and no media any more', async () => {
     const contact = someone()
     const target = wamid()
