@@ -81,7 +81,12 @@ function interactive(body: unknown): string | undefined {
     text(answer.payment_method),
     text(object(interactiveBody.body).text),
     text(answer.id),
+    productOf(answer) ?? productOf(object(interactiveBody.action)),
   )
+}
+
+function productOf({ product_retailer_id }: JsonObject): string | undefined {
+  return scalar(product_retailer_id)
 }
 
 /** `response_json` is JSON in a string, of whatever shape the flow gives it. For a flow, `body` only says "Sent". */

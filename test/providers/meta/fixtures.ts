@@ -183,6 +183,14 @@ export const MESSAGE_FIXTURES: readonly MessageFixture[] = [
     },
     content: 'pix',
   },
+  {
+    name: 'product',
+    message: {
+      type: 'interactive',
+      interactive: { type: 'product', action: { catalog_id: '800', product_retailer_id: 'SKU-1' } },
+    },
+    content: 'SKU-1',
+  },
   { name: 'interactive without its object', message: { type: 'interactive' }, content: undefined },
   {
     name: 'button of a template',

@@ -64,6 +64,21 @@ describe('a webhook', () => {
     expect(new Set(jobsOf(body).map((job) => job.job_id)).size).toBe(9)
   })
 
+  test('about a conversation that Meta’s own agent handles is read like any other', () => {
+    const value = {
+      messages: [metaMessage()],
+      message_echoes: [metaMessage({ from: '15550009999', to: '15551230001' })],
+      statuses: [metaStatus()],
+    }
+    const events = eventsOf(metaWebhook([metaChange(value, 'standby')]))
+
+    expect(events.map(({ kind, field }) => [kind, field])).toEqual([
+      ['message', 'standby'],
+      ['status', 'standby'],
+      ['echo', 'standby'],
+    ])
+  })
+
   test('with errors beside its message gives both, each once', () => {
     const errors = [{ code: 131000, title: 'Unsupported webhook payload' }]
     const value = { messages: [metaMessage({ id: 'wamid.A', type: 'interactive' })], errors }
