@@ -86,7 +86,8 @@ function isNodeForThisPlatform(name) {
 }
 
 function runNpmCi() {
-  const args = ['ci', '--loglevel=error', '--no-audit', '--no-fund']
+  // No package runs code of its own here: docs/decisions/0008-install-scripts.md.
+  const args = ['ci', '--ignore-scripts', '--loglevel=error', '--no-audit', '--no-fund']
   if (withDev) args.push('--include=dev')
   const [command, ...prefix] = findNpm()
   return spawnSync(command, [...prefix, ...args], {

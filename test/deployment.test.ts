@@ -54,6 +54,7 @@ describe('docker-compose.yml', () => {
     expect(service).toMatchObject({
       cap_drop: ['ALL'],
       security_opt: ['no-new-privileges:true'],
+      pids_limit: 512,
       read_only: true,
       init: true,
     })

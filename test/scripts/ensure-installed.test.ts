@@ -42,6 +42,14 @@ test('installs on a fresh clone, and says so in a line', async () => {
   expect(project.calls()).toHaveLength(1)
 })
 
+test('lets no package run a script of its own while it is installed', async () => {
+  const project = createProject()
+
+  await run(project).ended
+
+  expect(project.calls()).toEqual([expect.stringMatching(/^ci --ignore-scripts /)])
+})
+
 test('does and says nothing when what is installed matches the lock', async () => {
   const project = createProject()
   await run(project).ended
