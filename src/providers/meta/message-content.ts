@@ -8,6 +8,9 @@ import { first, isObject, type JsonObject, list, object, own, scalar, text } fro
 import { editedMessage, messageBody, messageType } from './message-type.ts'
 import { serialise } from './nesting.ts'
 
+/** The name in a vCard, which stands alone where Meta has not read the card. */
+const VCARD_NAME = /^FN(?:;[^:\r\n]*)?:(.*)$/im
+
 type Reader = (body: unknown, message: JsonObject) => string | undefined
 
 const READERS: Readonly<Record<string, Reader>> = {
@@ -53,7 +56,8 @@ function location(body: unknown): string | undefined {
 }
 
 function contacts(body: unknown): string | undefined {
-  return joined(list(body).map((card) => cardName(object(card))))
+  const cards = isObject(body) ? [body] : list(body)
+  return joined(cards.map((card) => cardName(object(card))))
 }
 
 /** A card shared on request may have no name. */
@@ -66,6 +70,7 @@ function cardName(card: JsonObject): string | undefined {
     text(object(card.org).company),
     text(phone.phone),
     text(phone.wa_id),
+    text(VCARD_NAME.exec(text(card.vcard) ?? '')?.[1]?.trim()),
   )
 }
 

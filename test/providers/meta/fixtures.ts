@@ -92,6 +92,14 @@ export const MESSAGE_FIXTURES: readonly MessageFixture[] = [
     content: 'Ben Sample, Cleo Test, +1 555 000 3333, Example Ltd',
   },
   {
+    name: 'one contact, known by its card only',
+    message: {
+      type: 'contacts',
+      contacts: { vcard: 'BEGIN:VCARD\r\nVERSION:3.0\r\nFN;CHARSET=UTF-8:Dora Sample\r\nEND:VCARD' },
+    },
+    content: 'Dora Sample',
+  },
+  {
     name: 'button reply',
     message: {
       type: 'interactive',
