@@ -25,7 +25,7 @@ import { ADOPTED, type Conflict, findConflicts, findOldTables, type Shapes } fro
 import { tryService } from './adopt/probe.ts'
 import { readShapes } from './adopt/shape.ts'
 import { findSources, type SourceOptions, type Sources } from './adopt/sources.ts'
-import { queryWithKysely } from './dedupe/query.ts'
+import { type Query, queryWithKysely } from './dedupe/query.ts'
 import type { Database } from './schema.ts'
 
 export type AdoptOptions = SourceOptions & {
@@ -50,17 +50,24 @@ export type Adoption = {
   notes: string[]
 }
 
-/** Tables that are there under names of ours; `old` of them are of another shape. */
-export async function findAdoptable(
-  db: Kysely<Database>,
-  schema: string,
-): Promise<{ present: string[]; old: string[] }> {
+export type Adoptable = {
+  /** Tables that are there under names of ours. */
+  present: string[]
+  /** Those of them that are of another shape. */
+  old: string[]
+  /** What all tables of ours are to be. */
+  blueprint: Shapes
+}
+
+/** Undefined: the schema has no table at all. */
+export async function findAdoptable(db: Kysely<Database>, schema: string): Promise<Adoptable | undefined> {
   const shapes = await readShapes(queryWithKysely(db), schema)
-  if (shapes.size === 0) return { present: [], old: [] }
+  if (shapes.size === 0) return undefined
   const blueprint = await readBlueprint(db)
   return {
     present: [...blueprint.keys()].filter((name) => shapes.has(name)),
     old: findOldTables(shapes, blueprint),
+    blueprint,
   }
 }
 
@@ -72,6 +79,7 @@ export async function findAdoptable(
 export async function adoptOldTables(
   db: Kysely<Database>,
   schema: string,
+  { blueprint }: Pick<Adoptable, 'blueprint'>,
   options: AdoptOptions,
   signal?: AbortSignal,
 ): Promise<Adoption> {
@@ -80,9 +88,9 @@ export async function adoptOldTables(
   // A limit of the role would cut what takes long.
   await query('SET statement_timeout = 0')
   try {
-    const plan = await planAdoption(db, schema, options)
+    const plan = await planAdoption(query, schema, blueprint, options)
     if (options.isDryRun) return describe(plan, { conversations: 0, with_phone: 0 })
-    const { blueprint, conflicts, sources } = plan
+    const { conflicts, sources } = plan
     if (conflicts.length > 0) await changeTable(query, setAsideStatements(conflicts, plan.shapes), signal)
     const present = await readShapes(query, schema)
     for (const name of ADOPTED) {
@@ -116,10 +124,13 @@ type Plan = {
   messages: number
 }
 
-async function planAdoption(db: Kysely<Database>, schema: string, options: AdoptOptions): Promise<Plan> {
-  const query = queryWithKysely(db)
+async function planAdoption(
+  query: Query,
+  schema: string,
+  blueprint: Shapes,
+  options: AdoptOptions,
+): Promise<Plan> {
   const shapes = await readShapes(query, schema)
-  const blueprint = await readBlueprint(db)
   assertFillable(blueprint)
   const conflicts = await findConflicts(query, shapes, blueprint)
   const obstacles = await findObstacles(query, shapes, blueprint, conflicts, {

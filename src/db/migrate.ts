@@ -127,22 +127,22 @@ async function runMigrations(
   const applied = await findAppliedMigrations(db)
   assertNoUnknownMigration(applied)
   const schema = await currentSchema(db)
-  const { present, old } = applied.length > 0 ? NOTHING_THERE : await findAdoptable(db, schema)
-  if (present.length === 0) return { applied: await migrate(db, schema, migrations) }
+  const found = applied.length > 0 ? undefined : await findAdoptable(db, schema)
+  if (found === undefined || found.present.length === 0)
+    return { applied: await migrate(db, schema, migrations) }
+  const { old } = found
   if (old.length > 0 && adopt === undefined) {
     throw new SchemaError(
       `the database has tables of another system (${old.join(', ')}); to take them over run: npx wa-ingest migrate`,
     )
   }
-  const adopted = await adoptOldTables(db, schema, adopt ?? {}, signal)
+  const adopted = await adoptOldTables(db, schema, found, adopt ?? {}, signal)
   if (adopt?.isDryRun === true) return { applied: [], adopted }
   // The tables are what all migrations make; what is left to do is to say so.
   const names = Object.keys(migrations)
   const nothing = Object.fromEntries(names.map((name) => [name, { up: async () => {} }]))
   return { applied: await migrate(db, schema, nothing), adopted }
 }
-
-const NOTHING_THERE = { present: [], old: [] }
 
 async function migrate(
   db: Kysely<Database>,

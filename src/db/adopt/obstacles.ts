@@ -3,6 +3,7 @@ import { quoteName } from '../dedupe/identifier.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers } from '../dedupe/leftovers.ts'
 import type { Query } from '../dedupe/query.ts'
 import { isRunAtWork } from '../dedupe/session.ts'
+import { findDependents } from './dependents.ts'
 import { ADOPTED, type Conflict, conversionOf, DEFAULTS, isInteger, type Shapes } from './old-schema.ts'
 import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
 import { findUniqueObstacles } from './unique-obstacles.ts'
@@ -97,7 +98,7 @@ async function findTableObstacles(
     const old = columnOf(there, column.name)
     return old !== undefined && !setAside.has(column.name) && conversionOf(old.type, column.type) !== 'same'
   })
-  obstacles.push(...(await findDependentViews(query, there, converted)))
+  obstacles.push(...(await findDependents(query, there, converted)))
   obstacles.push(...describeRewrite(there, converted, options))
   return obstacles
 }
@@ -150,26 +151,6 @@ async function findRowSecurity(query: Query, { oid, name }: TableShape): Promise
   return rows[0]?.active
     ? [`row security hides rows of ${name}; run: ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`]
     : []
-}
-
-/** The type of a column that a view uses cannot be changed. */
-async function findDependentViews(
-  query: Query,
-  { oid, name }: TableShape,
-  columns: readonly ColumnShape[],
-): Promise<string[]> {
-  if (columns.length === 0) return []
-  const { rows } = await query<{ view: string; columns: string }>(
-    `SELECT r.ev_class::regclass::text AS view, string_agg(DISTINCT a.attname, ', ' ORDER BY a.attname) AS columns
-     FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid AND d.classid = 'pg_rewrite'::regclass
-     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-     WHERE d.refobjid = $1::oid AND a.attname = ANY($2::text[]) AND r.ev_class <> $1::oid GROUP BY 1 ORDER BY 1`,
-    [oid, columns.map((column) => column.name)],
-  )
-  return rows.map(
-    ({ view, columns: used }) =>
-      `the view ${view} uses ${name}.${used.replaceAll(', ', `, ${name}.`)}, whose type has to change; run: DROP VIEW ${view} (note its definition first: \\d+ ${view}), and make it again afterwards`,
-  )
 }
 
 function describeRewrite(
