@@ -2,11 +2,18 @@
  * BullMQ on PostgreSQL: one store for everything, where there is no Redis. Slower than Redis (measured here: a seventh of
  * its rate), with the same promises.
  */
-import { createPostgresBackend, Queue, QueueEvents, runMigrations, Worker } from 'bullmq'
+import { createPostgresBackend, type Job, Queue, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
-import { type QueueBackend, workerSettings } from './backend.ts'
+import type { InboundJob } from '../core/event.ts'
+import {
+  type InboundConsumer,
+  type InboundConsumerOptions,
+  type QueueBackend,
+  workerSettings,
+} from './backend.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
+import { startSlowly } from './slow-start.ts'
 
 export type PostgresBackendOptions = {
   /** A direct connection, not through a pooler: workers LISTEN. */
@@ -62,39 +69,100 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
     options: '-c synchronous_commit=off',
   })
 
+  const createProducerQueue = (name: QueueName) =>
+    anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createPostgresBackend)))
+  const createQueue = (name: QueueName) =>
+    anyBackend<Queue>(track(new Queue(name, { connection: patient }, createPostgresBackend)))
+  const createWorker: QueueBackend['createWorker'] = (name, processor, options) => {
+    const worker = startSlowly(
+      processor,
+      Math.min(options.concurrency, MAX_CONCURRENCY),
+      (run, concurrency) => {
+        const settings = { ...workerSettings({ concurrency }), removeOnComplete: KEEP_COMPLETED }
+        return anyBackend<Worker>(
+          new Worker(name, run, { ...settings, connection: working }, createPostgresBackend),
+        )
+      },
+    )
+    return track(worker)
+  }
+
+  /** This backend announces no duplicates among jobs added in bulk; those added before are counted. */
+  async function countDropped(name: string, ids: readonly string[], addedAt: number): Promise<number> {
+    const distinct = [...new Set(ids)]
+    const { rows } = await control.query<{ known: string }>(
+      `SELECT count(*) AS known FROM ${QUEUE_SCHEMA}.job WHERE queue = $1 AND id = ANY ($2) AND added_at_ms < $3`,
+      [name, distinct, addedAt],
+    )
+    return ids.length - distinct.length + Number(rows[0]?.known ?? 0)
+  }
+
   return {
     kind: 'postgres',
-    createProducerQueue: (name: QueueName) =>
-      anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createPostgresBackend))),
-    createQueue: (name: QueueName) =>
-      anyBackend<Queue>(track(new Queue(name, { connection: patient }, createPostgresBackend))),
-    createWorker: (name, processor, { concurrency }) => {
-      const settings = workerSettings({ concurrency: Math.min(concurrency, MAX_CONCURRENCY) })
-      const options = { ...settings, removeOnComplete: KEEP_COMPLETED, connection: working }
-      const worker = new Worker(name, processor, options, createPostgresBackend)
-      return anyBackend<Worker>(track(worker))
+    createProducerQueue,
+    createQueue,
+    createWorker,
+    createInboundAdd: () => {
+      const queue = createProducerQueue('inbound')
+      return async (jobs) => {
+        const addedAt = Date.now()
+        await queue.addBulk(jobs.map((job) => bulkEntry(job, addedAt)))
+        const ids = jobs.map(({ job_id }) => job_id)
+        return { dropped: countDropped(queue.name, ids, addedAt) }
+      }
     },
-    createQueueEvents: (name) =>
-      anyBackend<QueueEvents>(track(new QueueEvents(name, { connection: patient }, createPostgresBackend))),
+    createInboundConsumer: (options) => consumeJobs(options, createQueue('inbound'), createWorker),
     ping: async () => {
       await control.query('SELECT 1')
     },
     ready,
     memoryUsed: async () => undefined,
-    countDropped: async (name, ids, addedAt) => {
-      const distinct = [...new Set(ids)]
-      const { rows } = await control.query<{ known: string }>(
-        `SELECT count(*) AS known FROM ${QUEUE_SCHEMA}.job WHERE queue = $1 AND id = ANY ($2) AND added_at_ms < $3`,
-        [name, distinct, addedAt],
-      )
-      return ids.length - distinct.length + Number(rows[0]?.known ?? 0)
-    },
     // The database's own settings are checked with the database.
     checkSafety: async () => [],
     close: async () => {
       await closeAll()
       await control.end()
     },
+  }
+}
+
+function bulkEntry({ job_id, event }: InboundJob, timestamp: number) {
+  return { name: event.kind, data: event, opts: { jobId: job_id, timestamp } }
+}
+
+/** One job at a time as far as BullMQ knows; those that run at the same time are written as one batch all the same. */
+function consumeJobs(
+  { concurrency, process, onFailed }: InboundConsumerOptions,
+  queue: Queue,
+  createWorker: QueueBackend['createWorker'],
+): InboundConsumer {
+  let pausedUntil = 0
+
+  async function pause(pauseMs: number): Promise<never> {
+    // Every job of the moment comes here; the first one pauses the queue for all.
+    if (performance.now() >= pausedUntil) {
+      pausedUntil = performance.now() + pauseMs
+      // It is in the same PostgreSQL, and so may be away as well. The job goes back all the same: failed, it would be left to
+      // the sweep, which takes longer.
+      await queue.rateLimit(pauseMs).catch(() => {})
+    }
+    throw Worker.RateLimitError()
+  }
+
+  async function run(job: Job): Promise<string> {
+    const result = await process({ id: String(job.id), data: job.data })
+    if ('putBackForMs' in result) return pause(result.putBackForMs)
+    if (result.isForgotten === true) job.opts.removeOnComplete = true
+    return result.outcome
+  }
+
+  const worker = createWorker('inbound', run, { concurrency })
+  worker.on('failed', (job, err) => onFailed(err, job?.id))
+  return {
+    run: () => {
+      worker.run().catch((err) => onFailed(err, undefined))
+    },
+    close: () => worker.close(),
   }
 }
 

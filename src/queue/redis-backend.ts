@@ -6,12 +6,24 @@
  * `skipWaitingForReady` together with `skipVersionCheck` is what lets a producer start while Redis is away and recover
  * when it comes (measured; with the first alone the Queue stays dead).
  */
-import { Queue, QueueEvents, Worker } from 'bullmq'
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { Queue, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
-import { type QueueBackend, workerSettings } from './backend.ts'
+import {
+  LOCK_MS,
+  MAX_STALLED_COUNT,
+  type QueueBackend,
+  STALLED_INTERVAL_MS,
+  workerSettings,
+} from './backend.ts'
+import { createAddJobs } from './inbound/add-jobs.ts'
+import { createBatchConsumer } from './inbound/batch-consumer.ts'
+import { openInboundJobs } from './inbound/inbound-jobs.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
 import { checkRedisSafety } from './redis-safety.ts'
+import { startSlowly } from './slow-start.ts'
 
 export type RedisSettings = {
   url?: string | undefined
@@ -27,6 +39,7 @@ export type RedisBackendOptions = {
 }
 
 const CONNECT_TIMEOUT_MS = 2_000
+const HANDSHAKE_MS = 500
 /** A little more than the producer's own deadline, so that the deadline is what is seen and the command is freed soon after. */
 const COMMAND_TIMEOUT_MS = 1_200
 /**
@@ -37,6 +50,8 @@ const PRODUCER_SILENCE_MS = 1_500
 const WORKER_SILENCE_MS = 4_000
 /** Longer than BullMQ waits for a job or an event to come: 10 s. */
 const WAITING_SILENCE_MS = 15_000
+/** Longer than an inbound consumer waits: 3 s. */
+const INBOUND_WAITING_SILENCE_MS = 5_000
 const MAX_RECONNECT_DELAY_MS = 1_000
 
 /** Completed jobs are what the first net still recognises; Redis pays 1.8 kB of memory for each. */
@@ -61,7 +76,6 @@ const PATIENT: ConnectionOptions = {
   maxRetriesPerRequest: null,
   socketTimeout: WORKER_SILENCE_MS,
 }
-const WAITING: ConnectionOptions = { ...PATIENT, socketTimeout: WAITING_SILENCE_MS }
 
 export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
   const clients: (Redis | Cluster)[] = []
@@ -81,16 +95,34 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
     createProducerQueue: (name: QueueName) =>
       track(new Queue(name, { ...shared, skipWaitingForReady: true, connection: connect(FAIL_FAST) })),
     createQueue: (name: QueueName) => track(new Queue(name, { ...shared, connection: connect(PATIENT) })),
-    createWorker: (name, processor, options) =>
-      track(
-        new Worker(name, processor, {
-          ...shared,
-          ...workerSettings(options),
-          removeOnComplete: KEEP_COMPLETED,
-          connection: withWaitingCopies(connect(PATIENT)),
+    createWorker: (name, processor, { concurrency: maxJobs }) => {
+      const connection = withWaitingCopies(connect(PATIENT))
+      const options = { ...shared, removeOnComplete: KEEP_COMPLETED, connection }
+      const worker = startSlowly(
+        processor,
+        maxJobs,
+        (run, concurrency) => new Worker(name, run, { ...options, ...workerSettings({ concurrency }) }),
+      )
+      return track(worker)
+    },
+    createInboundAdd: () => {
+      const addJobs = createAddJobs(connect(FAIL_FAST))
+      return async (jobs) => ({ dropped: Promise.resolve(await addJobs(jobs)) })
+    },
+    createInboundConsumer: (options) =>
+      createBatchConsumer({
+        ...options,
+        jobs: openInboundJobs({
+          client: connect(PATIENT),
+          waitingClient: connect({ ...PATIENT, socketTimeout: INBOUND_WAITING_SILENCE_MS }),
+          lockMs: LOCK_MS,
+          recovery: { intervalMs: STALLED_INTERVAL_MS, maxLosses: MAX_STALLED_COUNT },
+          keepCompleted: KEEP_COMPLETED,
         }),
-      ),
-    createQueueEvents: (name) => track(new QueueEvents(name, { ...shared, connection: connect(WAITING) })),
+        holdIntervalMs: LOCK_MS / 2,
+        recoverIntervalMs: STALLED_INTERVAL_MS,
+        onError,
+      }),
     ping: async () => {
       await control.ping()
     },
@@ -101,9 +133,17 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
     checkSafety: () => checkRedisSafety(control),
     close: async () => {
       await closeAll()
-      for (const client of clients) client.disconnect()
+      await Promise.all(clients.map(disconnect))
     },
   }
+}
+
+/** ioredis takes a reply that comes while it closes in the middle of its handshake for a defect, and throws where nobody catches. */
+async function disconnect(client: Redis | Cluster): Promise<void> {
+  if (client.status === 'connect') {
+    await Promise.race([whenReady(client), delay(HANDSHAKE_MS, undefined, { ref: false })])
+  }
+  client.disconnect()
 }
 
 /** BullMQ makes the connection on which a worker waits for jobs as a copy of the one that it is given. */

@@ -1,15 +1,16 @@
 /**
  * The consumer of the queue `inbound`: every job is one event, and ends in an outcome.
  *
- * Jobs that run at the same time are written as one batch by the event store. Where the database is away, the whole
- * queue pauses and the jobs go back to it; BullMQ's rate limit does that without using up an attempt.
+ * Jobs that run at the same time are written as one batch by the event store. Where the database is away, they go back to
+ * the queue without having used up an attempt, and nothing is taken for a while.
  */
-import { type Job, Worker } from 'bullmq'
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
 import type { EventStore } from '../db/event-store.ts'
-import type { QueueBackend } from '../queue/backend.ts'
+import type { StoreItem } from '../db/store-item.ts'
+import type { InboundConsumer, InboundJobResult, QueueBackend, TakenJob } from '../queue/backend.ts'
+import { emptiedItem, isEmptied } from './emptied-job.ts'
 
 export type InboundWorkerObserver = {
   onOutcome(outcome: FinalOutcome | 'retry', event: WebhookEvent): void
@@ -27,7 +28,7 @@ export type InboundWorkerDeps = {
   observer: InboundWorkerObserver
 }
 
-/** How long the queue pauses when the database is away: recovery is noticed within this time. */
+/** How long nothing is taken when the database is away: recovery is noticed within this time. */
 const PAUSE_MS = 1_000
 
 /** The worker reads an event in a version of the job format that it does not know. */
@@ -36,37 +37,42 @@ export class UnknownEventVersionError extends Error {
 }
 
 /** Not started: call `run()`. */
-export function createInboundWorker(deps: InboundWorkerDeps): Worker {
+export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
   const { backend, store, normalize, concurrency, observer } = deps
-  const pauseQueue = backend.createQueue('inbound')
   let pausedUntil = 0
 
-  async function pause(cause: unknown): Promise<never> {
-    // Every job of the batch comes here; the first one pauses the queue for all.
+  function pause(cause: unknown): InboundJobResult {
+    // Every job of the batch comes here; the first one tells.
     if (performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + PAUSE_MS
       observer.onPause(cause, PAUSE_MS)
-      await pauseQueue.rateLimit(PAUSE_MS)
     }
-    throw Worker.RateLimitError()
+    return { putBackForMs: PAUSE_MS }
   }
 
-  async function processJob(job: Job<WebhookEvent>): Promise<FinalOutcome> {
+  function itemOf(job: TakenJob): StoreItem {
+    if (isEmptied(job)) return emptiedItem(job)
     const event = readEvent(job.data)
-    const result = await store.store({ job_id: String(job.id), event, fact: normalize(event) })
-    observer.onOutcome(result.outcome, event)
-    return result.outcome === 'retry' ? pause(result.cause) : result.outcome
+    return { job_id: job.id, event, fact: normalize(event) }
   }
 
-  const worker = backend.createWorker('inbound', processJob, { concurrency })
-  worker.on('failed', (job, err) => observer.onFailed(err, job?.id))
-  return worker
+  async function process(job: TakenJob): Promise<InboundJobResult> {
+    const item = itemOf(job)
+    const result = await store.store(item)
+    observer.onOutcome(result.outcome, item.event)
+    if (result.outcome === 'retry') return pause(result.cause)
+    // The queue would take the event for one that it has, and drop it if it comes again.
+    return { outcome: result.outcome, isForgotten: isEmptied(job) }
+  }
+
+  return backend.createInboundConsumer({ concurrency, process, onFailed: observer.onFailed })
 }
 
 /** @throws UnknownEventVersionError */
-export function readEvent(data: WebhookEvent): WebhookEvent {
-  if (data.v !== EVENT_VERSION) {
-    throw new UnknownEventVersionError(`job format version ${String(data.v)} is not ${EVENT_VERSION}`)
+export function readEvent(data: unknown): WebhookEvent {
+  const event = data as Partial<WebhookEvent>
+  if (event.v !== EVENT_VERSION) {
+    throw new UnknownEventVersionError(`job format version ${String(event.v)} is not ${EVENT_VERSION}`)
   }
-  return data
+  return event as WebhookEvent
 }

@@ -47,7 +47,7 @@ describeWithRedis('the sweep of failed jobs', () => {
       concurrency: 5,
       observer: { onOutcome: () => {}, onPause: () => {}, onFailed: () => {} },
     })
-    worker.run().catch(() => {})
+    worker.run()
     await eventually(async () => expect(await queue.getFailedCount()).toBe(1))
 
     await (await queue.getJob(ID))?.updateData(event())

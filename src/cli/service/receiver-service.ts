@@ -40,7 +40,7 @@ export type ReceiverService = {
   close(): Promise<void>
   /** Looks how full the queue is; to be called every second. */
   watchQueueMemory(): Promise<void>
-  /** Adds what the queue dropped to the totals, where the receiver can tell; to be called every few seconds. */
+  /** Adds what the queue dropped to the totals; to be called every few seconds. */
   countDropped(): Promise<void>
 }
 
@@ -52,10 +52,7 @@ const CLOSE_DEADLINE_MS = 3_500
 export async function startReceiverService(deps: ReceiverServiceDeps): Promise<ReceiverService> {
   const { config, backend, metrics, log, routers: admin } = deps
   const guard = createMemoryGuard(backend)
-  const producer = createInboundProducer({
-    queue: backend.createProducerQueue('inbound'),
-    countDropped: backend.countDropped,
-  })
+  const producer = createInboundProducer({ addInbound: backend.createInboundAdd() })
   const receiveWebhook = createReceiveWebhook({
     queue: producer,
     isQueueFull: () => guard.isFull(),

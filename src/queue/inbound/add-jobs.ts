@@ -1,0 +1,25 @@
+/** Putting events on the queue `inbound` on Redis, all of a round trip in one script. */
+import type { Cluster, Redis } from 'ioredis'
+import type { InboundJob } from '../../core/event.ts'
+import { inboundKeys } from './keys.ts'
+import { prepareScript } from './run-script.ts'
+import { ADD } from './scripts.ts'
+
+/** What BullMQ would keep for a job that is tried once. */
+const JOB_OPTIONS = '{"attempts":0}'
+
+/**
+ * Resolves with the number of duplicates that were dropped, when all jobs are as durable as Redis makes them.
+ * @throws what Redis or the connection says; then some of the jobs may be there all the same.
+ */
+export type AddJobs = (jobs: readonly InboundJob[]) => Promise<number>
+
+export function createAddJobs(client: Redis | Cluster): AddJobs {
+  const { wait, marker, meta, prefix } = inboundKeys()
+  const add = prepareScript(client, ADD)
+  return async (jobs) => {
+    const args: (string | number)[] = [prefix, Date.now(), JOB_OPTIONS]
+    for (const { job_id, event } of jobs) args.push(job_id, event.kind, JSON.stringify(event))
+    return Number(await add([wait, marker, meta], args))
+  }
+}

@@ -1,0 +1,98 @@
+/** The jobs of the queue `inbound` on Redis, as one consumer takes and ends them. */
+import { randomUUID } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+import type { TakenJob } from '../backend.ts'
+import { inboundKeys } from './keys.ts'
+import { prepareScript } from './run-script.ts'
+import { HOLD, RECOVER, SETTLE, TAKE } from './scripts.ts'
+
+/** `back`: to the queue, to be taken again. `forgotten`: as if it had never been there. */
+export type Verdict = 'completed' | 'failed' | 'back' | 'forgotten'
+
+/** `value`: what a completed job returned, as JSON, or why a job failed. */
+export type Settled = { id: string; verdict: Verdict; value: string }
+
+/** All of it waits for Redis as long as it is away, and throws what Redis says. */
+export type InboundJobs = {
+  /** Up to so many, oldest first, and locked. */
+  take(most: number): Promise<TakenJob[]>
+  /** Ends those that are still ours, and takes the next. */
+  settle(settled: readonly Settled[], most: number): Promise<TakenJob[]>
+  /** Keeps those locked that are still ours. */
+  hold(ids: readonly string[]): Promise<void>
+  /** Resolves when there may be jobs, after some seconds, or at the signal. */
+  wait(signal: AbortSignal): Promise<void>
+  /** Puts back what a consumer held that is gone. To be called by every consumer, again and again; one of them does it. */
+  recover(): Promise<void>
+}
+
+export type InboundJobsOptions = {
+  client: Redis | Cluster
+  /** A connection of its own: it blocks. */
+  waitingClient: Redis | Cluster
+  lockMs: number
+  /** How often somebody looks for jobs that have lost their consumer, and how many times one may lose it. */
+  recovery: { intervalMs: number; maxLosses: number }
+  /** Completed jobs are what the first net still recognises: for so many seconds, and so many of them. */
+  keepCompleted: { age: number; count: number }
+}
+
+const MAX_BATCH_BYTES = 4 * 1024 * 1024
+/** How long Redis holds its answer back while there is nothing to do. */
+const WAIT_SECONDS = 3
+
+export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
+  const { client, waitingClient, lockMs, recovery, keepCompleted } = options
+  const { prefix, wait, active, marker, meta, stalled, stalledCheck, completed, failed } = inboundKeys()
+  const take = prepareScript(client, TAKE)
+  const settle = prepareScript(client, SETTLE)
+  const hold = prepareScript(client, HOLD)
+  const recover = prepareScript(client, RECOVER)
+  const token = randomUUID()
+  const takeKeys = [wait, active, marker, meta]
+  const settleKeys = [...takeKeys, stalled, completed, failed]
+  const takeArgs = (most: number) => [prefix, token, lockMs, Date.now(), most, MAX_BATCH_BYTES]
+  const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
+
+  return {
+    take: async (most) => readJobs(await take(takeKeys, takeArgs(most))),
+    settle: async (ended, most) => {
+      const verdicts = ended.flatMap(({ id, verdict, value }) => [id, verdict, value])
+      return readJobs(await settle(settleKeys, [...takeArgs(most), ...keepArgs, ...verdicts]))
+    },
+    hold: async (ids) => {
+      await hold([stalled], [prefix, token, lockMs, ...ids])
+    },
+    wait: async (signal) => {
+      const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
+      const stopWaiting = () => stop()
+      signal.addEventListener('abort', stopWaiting)
+      await Promise.race([waitingClient.bzpopmin(marker, WAIT_SECONDS), stopped]).finally(() =>
+        signal.removeEventListener('abort', stopWaiting),
+      )
+    },
+    recover: async () => {
+      const keys = [wait, active, marker, stalled, stalledCheck]
+      // A little less, or who asks at every interval would find that it was just done, every other time.
+      const restMs = Math.round(recovery.intervalMs * 0.8)
+      await recover(keys, [prefix, restMs, Date.now(), recovery.maxLosses])
+    },
+  }
+}
+
+/** Id, data and BullMQ's reason against it, three values for each job. */
+function readJobs(reply: unknown): TakenJob[] {
+  const fields = Array.isArray(reply) ? reply : []
+  const jobs: TakenJob[] = []
+  for (let i = 0; i < fields.length; i += 3) {
+    const [id, data, failedAs] = fields.slice(i, i + 3)
+    const job: TakenJob = { id: String(id), data: readData(data) }
+    jobs.push(typeof failedAs === 'string' ? { ...job, failedAs } : job)
+  }
+  return jobs
+}
+
+/** Empty where Redis has evicted the job, as BullMQ reads it. */
+function readData(data: unknown): unknown {
+  return JSON.parse(typeof data === 'string' ? data : '{}')
+}

@@ -1,0 +1,17 @@
+/** The keys of BullMQ 6 for the queue `inbound` (queue-keys.js). */
+import { QUEUE_PREFIX } from '../names.ts'
+
+export function inboundKeys() {
+  const prefix = `${QUEUE_PREFIX}:inbound:`
+  return {
+    prefix,
+    wait: `${prefix}wait`,
+    active: `${prefix}active`,
+    marker: `${prefix}marker`,
+    meta: `${prefix}meta`,
+    stalled: `${prefix}stalled`,
+    stalledCheck: `${prefix}stalled-check`,
+    completed: `${prefix}completed`,
+    failed: `${prefix}failed`,
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The life of an inbound job on Redis, many jobs in one script.
+ *
+ * BullMQ runs a script to add each job and another one to end it, and those are most of what a message costs Redis and us
+ * (docs/benchmarks.md). These do the same for a whole batch. They leave exactly the keys that BullMQ 6.7 leaves: its Queue,
+ * its Worker and Bull Board work on the same jobs (test/queue/inbound/scripts.test.ts). What is left out is the stream
+ * of events, which nobody reads.
+ *
+ * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs are made from the prefix;
+ * its braces keep them on the node of the declared ones.
+ */
+
+/**
+ * Adds the jobs whose ids are new.
+ * KEYS wait, marker, meta. ARGV prefix, timestamp, options, then id, name, data for each job.
+ * Gives the number of those that were there already.
+ */
+export const ADD = `
+local wait, marker, meta = KEYS[1], KEYS[2], KEYS[3]
+local prefix, timestamp, options = ARGV[1], ARGV[2], ARGV[3]
+local ids = {}
+for i = 4, #ARGV, 3 do
+  local job = prefix .. ARGV[i]
+  if redis.call('EXISTS', job) == 0 then
+    redis.call('HSET', job, 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'opts', options, 'timestamp', timestamp,
+      'delay', 0, 'priority', 0)
+    ids[#ids + 1] = ARGV[i]
+  end
+end
+if #ids > 0 then
+  redis.call('LPUSH', wait, unpack(ids))
+  if redis.call('HEXISTS', meta, 'paused') == 0 then redis.call('ZADD', marker, 0, '0') end
+end
+return (#ARGV - 3) / 3 - #ids
+`
+
+/** Takes jobs from the end of the list, where the oldest are. Gives id, data and what BullMQ has against each of them. */
+const TAKE_FUNCTION = `
+local function take(wait, active, marker, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
+  local taken, held, reply, bytes = 0, {}, {}, 0
+  if maxJobs == 0 or redis.call('HEXISTS', meta, 'paused') == 1 then return reply end
+  local ids = redis.call('LRANGE', wait, -maxJobs, -1)
+  for i = #ids, 1, -1 do
+    local id = ids[i]
+    local job = prefix .. id
+    local fields = redis.call('HMGET', job, 'data', 'defa', 'ats')
+    local data = fields[1]
+    bytes = bytes + #(data or '')
+    if taken > 0 and bytes > maxBytes then break end
+    taken = taken + 1
+    redis.call('SET', job .. ':lock', token, 'PX', lockMs)
+    redis.call('HSET', job, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
+    held[taken] = id
+    reply[#reply + 1] = id
+    reply[#reply + 1] = data
+    reply[#reply + 1] = fields[2]
+  end
+  if taken > 0 then
+    redis.call('LTRIM', wait, 0, -(taken + 1))
+    redis.call('LPUSH', active, unpack(held))
+  end
+  if #ids > 0 and redis.call('LLEN', wait) > 0 then redis.call('ZADD', marker, 0, '0') end
+  return reply
+end
+`
+
+/**
+ * Takes up to a number of jobs and of bytes, at least one, and locks them.
+ * KEYS wait, active, marker, meta. ARGV prefix, token, lock in ms, now in ms, most jobs, most bytes.
+ * Gives id, data, reason for each; data is nil where Redis has evicted the job.
+ */
+export const TAKE = `${TAKE_FUNCTION}
+return take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))
+`
+
+/**
+ * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and one whose
+ * lock has run out unnoticed is still ours to end.
+ * KEYS wait, active, marker, meta, stalled, completed, failed. ARGV as for TAKE, then how long and how many completed jobs
+ * are kept, then id, verdict (completed, failed, back, forgotten) and returned value or reason for each job.
+ */
+export const SETTLE = `${TAKE_FUNCTION}
+local wait, active, marker, meta, stalled, completed, failed = unpack(KEYS)
+local prefix, token, now = ARGV[1], ARGV[2], ARGV[4]
+local keepMs, keepCount = tonumber(ARGV[7]), tonumber(ARGV[8])
+local ended, back, done, broken = {}, {}, {}, {}
+for i = 9, #ARGV, 3 do
+  local id, verdict, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local job = prefix .. id
+  local owner = redis.call('GET', job .. ':lock')
+  if (owner == token or not owner) and redis.call('LREM', active, -1, id) == 1 then
+    redis.call('DEL', job .. ':lock')
+    ended[#ended + 1] = id
+    if verdict == 'back' then
+      table.insert(back, 1, id)
+    elseif verdict == 'forgotten' then
+      redis.call('UNLINK', job)
+    else
+      local list = verdict == 'failed' and broken or done
+      list[#list + 1] = now
+      list[#list + 1] = id
+      local made = tonumber(redis.call('HGET', job, 'atm')) or 0
+      redis.call('HSET', job, verdict == 'failed' and 'failedReason' or 'returnvalue', value, 'finishedOn', now,
+        'atm', made + 1)
+      if verdict == 'failed' then redis.call('HDEL', job, 'defa') end
+    end
+  end
+end
+if #ended > 0 then redis.call('SREM', stalled, unpack(ended)) end
+if #back > 0 then
+  redis.call('RPUSH', wait, unpack(back))
+  redis.call('ZADD', marker, 0, '0')
+end
+if #broken > 0 then redis.call('ZADD', failed, unpack(broken)) end
+if #done > 0 then redis.call('ZADD', completed, unpack(done)) end
+
+local function forget(ids)
+  if #ids == 0 then return end
+  for i, id in ipairs(ids) do ids[i] = prefix .. id end
+  redis.call('UNLINK', unpack(ids))
+  redis.call('ZREMRANGEBYRANK', completed, 0, #ids - 1)
+end
+forget(redis.call('ZRANGEBYSCORE', completed, '-inf', now - keepMs, 'LIMIT', 0, 1000))
+local surplus = math.min(redis.call('ZCARD', completed) - keepCount, 1000)
+if surplus > 0 then forget(redis.call('ZRANGE', completed, 0, surplus - 1)) end
+
+return take(wait, active, marker, meta, prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+`
+
+/**
+ * Keeps jobs locked that are ours.
+ * KEYS stalled. ARGV prefix, token, lock in ms, then ids.
+ */
+export const HOLD = `
+local stalled, prefix, token = KEYS[1], ARGV[1], ARGV[2]
+local held = {}
+for i = 4, #ARGV do
+  local lock = prefix .. ARGV[i] .. ':lock'
+  if redis.call('GET', lock) == token then
+    redis.call('PEXPIRE', lock, ARGV[3])
+    held[#held + 1] = ARGV[i]
+  end
+end
+if #held > 0 then redis.call('SREM', stalled, unpack(held)) end
+return #held
+`
+
+/**
+ * Puts jobs back that nobody holds any more. Whoever asks first within the interval does it for all: what was active at the
+ * last look, and has had no lock renewed since, has lost its worker. One that lost too many is marked to be failed.
+ * KEYS wait, active, marker, stalled, stalled-check. ARGV prefix, interval in ms, now in ms, most losses.
+ * Gives the number of jobs put back.
+ */
+export const RECOVER = `
+local wait, active, marker, stalled, check = unpack(KEYS)
+local prefix, intervalMs, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('SET', check, now, 'PX', intervalMs, 'NX') == false then return 0 end
+local back = 0
+for _, id in ipairs(redis.call('SMEMBERS', stalled)) do
+  local job = prefix .. id
+  if redis.call('EXISTS', job .. ':lock') == 0 and redis.call('LREM', active, 1, id) == 1 then
+    if redis.call('HINCRBY', job, 'stc', 1) > most then
+      redis.call('HSET', job, 'defa', 'job stalled more than allowable limit')
+    end
+    redis.call('RPUSH', wait, id)
+    back = back + 1
+  end
+end
+if back > 0 then redis.call('ZADD', marker, 0, '0') end
+redis.call('DEL', stalled)
+local running = redis.call('LRANGE', active, 0, -1)
+for first = 1, #running, 1000 do
+  redis.call('SADD', stalled, unpack(running, first, math.min(first + 999, #running)))
+end
+return back
+`
