@@ -1,4 +1,5 @@
-import { globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { expect, test } from 'vitest'
 
 const records = globSync('docs/decisions/[0-9]*.md')
@@ -35,4 +36,34 @@ test.each(records)('%s has a number in order, a context, a decision and a conseq
     '**Decision.**',
     '**Consequence.**',
   ])
+})
+
+test.each(['SECURITY.md', 'docs/security.md', 'docs/startup-checks.md'])(
+  'every file that %s names as proof is there',
+  (page) => {
+    const links = [...readFileSync(page, 'utf8').matchAll(/\]\(([^)#:]+)\)/g)].map(([, link = '']) =>
+      path.join(path.dirname(page), link),
+    )
+
+    expect(links.length).toBeGreaterThan(2)
+    expect(links.filter((link) => !existsSync(link))).toEqual([])
+  },
+)
+
+test('docs/security.md counts the requirements of ASVS as its table has them', () => {
+  const page = readFileSync('docs/security.md', 'utf8')
+  const rows = [...page.matchAll(/^\| \d+\.\d+\.\d+.* \| (met|in part|proxy|not met|none) \| .*$/gm)]
+  const count = (verdict: string) =>
+    rows
+      .filter(([, found]) => found === verdict)
+      .reduce(
+        (sum, [row]) =>
+          sum + (/\(four requirements\)/.test(row) ? 4 : /\(five requirements\)/.test(row) ? 5 : 1),
+        0,
+      )
+
+  expect(page).toContain(
+    `Of 70 requirements ${count('met')} are met, ${count('in part')} in part, ${count('proxy')} are left to the proxy, ${count('not met')} is not met, and ${count('none')} have nothing`,
+  )
+  expect(rows.length).toBe(70 - 3 - 4)
 })

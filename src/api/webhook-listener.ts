@@ -57,7 +57,11 @@ const ACKNOWLEDGE: Record<ProviderName, Acknowledge> = {
   meta: (res) => res.writeHead(200).end(),
   twilio: (res) =>
     res
-      .writeHead(200, { 'Content-Type': 'text/xml; charset=utf-8', 'Content-Length': '11' })
+      .writeHead(200, {
+        'Content-Type': 'text/xml; charset=utf-8',
+        'Content-Length': '11',
+        'X-Content-Type-Options': 'nosniff',
+      })
       .end('<Response/>'),
 }
 
