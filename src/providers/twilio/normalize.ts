@@ -18,7 +18,13 @@ import { readMedia } from './media.ts'
 import { readContent, readMessageType } from './message-content.ts'
 import { readReferral } from './referral.ts'
 
-const USER_ID_FIELDS = ['ParentExternalUserId', 'ExternalParentUserId', 'ExternalUserId']
+/** ExternalUserId is what webhooks have, ExternalUserIdentifier what Twilio's changelog of July 2026 calls it. */
+const USER_ID_FIELDS = [
+  'ParentExternalUserId',
+  'ExternalParentUserId',
+  'ExternalUserIdentifier',
+  'ExternalUserId',
+]
 
 export const normalizeTwilio: Normalize = (event) => {
   if (event.park !== undefined) return { kind: 'parked', reason: event.park }

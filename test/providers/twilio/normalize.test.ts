@@ -28,6 +28,11 @@ describe('who wrote', () => {
       { ParentExternalUserId: 'whatsapp:US.ENT.77', ExternalUserId: 'whatsapp:US.7' },
       { phone: '15551230001', user_id: 'US.7', parent_user_id: 'US.ENT.77' },
     ],
+    [
+      'user id in the field as the changelog has it',
+      { ExternalUserIdentifier: 'whatsapp:US.7' },
+      { phone: '15551230001', user_id: 'US.7' },
+    ],
     ['no user id that is none', { ExternalUserId: 'whatsapp:foo_bar' }, { phone: '15551230001' }],
     ['phone without the channel', { From: '+1 555 123-0001', WaId: undefined }, { phone: '15551230001' }],
     [
