@@ -30,7 +30,7 @@ export type RunOptions = {
   onProgress?: (phase: string) => void
 }
 
-const DEFAULT_RATE = 25
+const DEFAULT_RATE = 12
 const RELEASE_DEADLINE_MS = 20_000
 const SETTLE_TIMEOUT_MS = 30_000
 const REST_PATIENCE_MS = 30_000
@@ -79,6 +79,8 @@ async function play(
   options.onProgress?.('is audited')
   const audit = await ctx.auditor.audit()
   for (const service of servicesOf(world)) breaches.push(...service.crashes(), ...notRunning(service))
+  if (audit.emptied > 0)
+    ctx.note(`${audit.emptied} jobs were parked by their id: Redis had deleted their data`)
   const usage = memory.stop()
   breaches.push(
     ...judgeAudit(audit, limits),
@@ -190,6 +192,7 @@ function judgeAudit(audit: Audit, limits: Limits): string[] {
   if (audit.lost > 0 && limits.loss === 'none') {
     breaches.push(`${audit.lost} lost: ${audit.examples.lost.join(', ')}`)
   }
+  if (audit.emptied > 0 && limits.loss === 'none') breaches.push(`${audit.emptied} jobs have lost their data`)
   const left = Object.entries(audit.unfinishedJobs)
   if (left.length > 0) {
     breaches.push(`jobs that did not end: ${left.map(([state, count]) => `${count} ${state}`).join(', ')}`)

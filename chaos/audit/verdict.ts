@@ -1,4 +1,5 @@
 /** The judgement over a run: the ledger on one side, the rows on the other. Pure. */
+import { EMPTIED_REASON } from '../../src/worker/emptied-job.ts'
 import { type Ledger, messageKey, statusKey } from '../load/ledger.ts'
 import { findUnfinished, type StoredRows } from './stored-rows.ts'
 
@@ -14,6 +15,8 @@ export type Verdict = {
   doubled: number
   /** Acknowledged, and without a row. */
   lost: number
+  /** Jobs whose data Redis has deleted: parked by their id, and not stored. */
+  emptied: number
   /** A few keys of each, to look for in the logs. */
   examples: { doubled: string[]; lost: string[] }
   /** What else is wrong with the rows, one line each. */
@@ -22,7 +25,8 @@ export type Verdict = {
 
 const EXAMPLES = 5
 
-export function judge(ledger: Ledger, rows: StoredRows): Verdict {
+export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
+  const rows = { ...allRows, events: allRows.events.filter(({ reason }) => reason !== EMPTIED_REASON) }
   const counts = countByKey(rows)
   const lost: string[] = []
   const doubled: string[] = []
@@ -42,6 +46,7 @@ export function judge(ledger: Ledger, rows: StoredRows): Verdict {
   return {
     ...{ sent: ledger.size(), acknowledged: ledger.acknowledged() },
     ...{ stored, storedUnacknowledged, doubled: copies, lost: lost.length },
+    emptied: allRows.events.length - rows.events.length,
     examples: { doubled: doubled.slice(0, EXAMPLES), lost: lost.slice(0, EXAMPLES) },
     faults: findFaults(ledger, rows, counts),
   }

@@ -87,7 +87,15 @@ export function createUnplayedReport(
   { scenario, backend, seed }: Pick<ReportParts, 'scenario' | 'backend' | 'seed'>,
   err: unknown,
 ): ScenarioReport {
-  const counts = { sent: 0, acknowledged: 0, stored: 0, storedUnacknowledged: 0, doubled: 0, lost: 0 }
+  const counts = {
+    sent: 0,
+    acknowledged: 0,
+    stored: 0,
+    storedUnacknowledged: 0,
+    doubled: 0,
+    lost: 0,
+    emptied: 0,
+  }
   const requests = { sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 }
   return createReport({
     ...{ scenario, backend, seed, requests },

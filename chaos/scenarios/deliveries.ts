@@ -5,15 +5,15 @@ import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { BACKENDS } from '../world/world.ts'
 
 const SECOND = 1_000
-/** A process that swept and has ended holds the lease for a minute; then a failed job has rested, and is swept. */
-const LONGEST_SWEEP_MS = 90 * SECOND
+/** A failed job rests for 10 s, and is looked for every 5 s. */
+const LONGEST_SWEEP_MS = 25 * SECOND
 
 export const statusRace: Scenario = {
   name: 'status-race',
   promise:
     'a message and its statuses at the same instant, on two receivers and two workers: the final status is right',
   backends: BACKENDS,
-  seconds: 10,
+  seconds: 6,
   world: { apis: 2, workers: 2 },
   load: { rate: 5 },
   async run(ctx) {
@@ -29,7 +29,7 @@ export const duplicates: Scenario = {
   name: 'duplicates-at-once',
   promise: 'the same webhook ten times at the same instant, with duplicates inside, is stored once',
   backends: BACKENDS,
-  seconds: 10,
+  seconds: 6,
   world: { apis: 2, workers: 2 },
   load: { rate: 5 },
   async run(ctx) {

@@ -12,7 +12,7 @@ export const postgresKill: Scenario = {
   name: 'postgres-kill',
   promise: 'kill -9 of PostgreSQL at any moment loses nothing; workers go on when it is back',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 3 * SECOND)
@@ -27,7 +27,7 @@ export const postgresRestart: Scenario = {
   name: 'postgres-restart',
   promise: 'PostgreSQL is away for 5 s: the queue holds, and nobody has to be started again',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -42,7 +42,7 @@ export const postgresFrozen: Scenario = {
   name: 'postgres-frozen',
   promise: 'PostgreSQL hangs for 5 s (SIGSTOP): the queue holds, and what was under way is stored once',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -59,7 +59,7 @@ export const postgresHalfOpen: Scenario = {
   name: 'postgres-half-open',
   promise: 'connections to PostgreSQL die without a word, new ones work: everything recovers by itself',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -74,7 +74,7 @@ export const postgresReadOnly: Scenario = {
   name: 'postgres-read-only',
   promise: 'PostgreSQL takes no writes for 5 s: nothing is parked or lost, and writing goes on by itself',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     const { postgres } = ctx.world
     const setReadOnly = async (value: 'on' | 'off') => {
@@ -99,9 +99,9 @@ export const postgresFull: Scenario = {
   promise:
     'the disk of PostgreSQL is full for 5 s: nothing is parked or lost, and it goes on when there is room',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   unavailable: whyNoMounts,
-  load: { rate: 40 },
+  load: { rate: 20 },
   world: {
     postgresSettings: { max_wal_size: '48MB', min_wal_size: '32MB' },
     placeStores: async (directory, releases) => ({
@@ -140,7 +140,7 @@ export const connectionStorm: Scenario = {
   promise:
     'every connection slot of PostgreSQL is taken for 5 s, and the service has lost its own: nothing is lost',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -188,7 +188,7 @@ export const terminations: Scenario = {
   promise:
     "the service's sessions are ended again and again while they work: nothing is lost or stored twice",
   backends: BACKENDS,
-  seconds: 12,
+  seconds: 8,
   async run(ctx) {
     const { postgres } = ctx.world
     await ctx.repeat(async () => {

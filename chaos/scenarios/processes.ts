@@ -14,7 +14,7 @@ export const killApi: Scenario = {
   name: 'kill-api',
   promise: 'kill -9 of the receiver at any moment loses nothing that it acknowledged',
   backends: BACKENDS,
-  seconds: 12,
+  seconds: 8,
   run: (ctx) => killAgainAndAgain(ctx, (world) => world.apis[0]),
 }
 
@@ -22,7 +22,7 @@ export const killWorker: Scenario = {
   name: 'kill-worker',
   promise: 'kill -9 of a worker at any moment loses nothing; its jobs run again by themselves',
   backends: BACKENDS,
-  seconds: 12,
+  seconds: 8,
   limits: { recoveryMs: ABANDONED_JOBS_MS },
   run: (ctx) => killAgainAndAgain(ctx, (world) => world.workers[0]),
 }
@@ -44,7 +44,7 @@ export const deploy: Scenario = {
   name: 'deploy',
   promise: 'SIGTERM to one process after the other under load: each ends in time, nothing is lost',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 8,
   world: { apis: 2, workers: 3 },
   limits: { recoveryMs: ABANDONED_JOBS_MS },
   async run(ctx) {
@@ -69,9 +69,9 @@ export const manyProcesses: Scenario = {
   name: 'two-apis-three-workers',
   promise: 'two receivers and three workers at once store everything once, and each of them does its share',
   backends: BACKENDS,
-  seconds: 12,
+  seconds: 8,
   world: { apis: 2, workers: 3 },
-  load: { rate: 40 },
+  load: { rate: 20 },
   async run(ctx) {
     await ctx.repeat(() => ctx.pause(1 * SECOND))
     await proveEachWorker(ctx)
@@ -98,7 +98,7 @@ export const frozenWorker: Scenario = {
   name: 'worker-frozen',
   promise: 'a worker whose event loop stands still until another has taken its jobs stores nothing twice',
   backends: BACKENDS,
-  seconds: 20,
+  seconds: 8,
   world: { workers: 2 },
   limits: { recoveryMs: ABANDONED_JOBS_MS },
   async run({ world, ...ctx }) {
@@ -123,7 +123,7 @@ export const clockJump: Scenario = {
   name: 'clock-jump',
   promise: 'a worker whose clock jumps by hours, forward and back, loses nothing and stops nothing',
   backends: BACKENDS,
-  seconds: 15,
+  seconds: 8,
   world: { workers: 2, workerNodeArgs: ['--import', WRONG_CLOCK] },
   limits: { recoveryMs: ABANDONED_JOBS_MS },
   async run({ world, ...ctx }) {

@@ -14,7 +14,7 @@ export const redisKill: Scenario = {
   name: 'redis-kill',
   promise: 'kill -9 of Redis at any moment: webhooks go to PostgreSQL meanwhile, and nothing is lost',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 3 * SECOND)
@@ -29,7 +29,7 @@ export const redisFrozen: Scenario = {
   name: 'redis-frozen',
   promise: 'Redis hangs for 5 s (SIGSTOP): one deadline is waited for, then webhooks go to PostgreSQL',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -46,7 +46,7 @@ export const redisAway: Scenario = {
   name: 'redis-away',
   promise: 'Redis refuses connections for 5 s: webhooks go to PostgreSQL meanwhile',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     const { redisRelay } = ctx.world
     await ctx.repeat(async () => {
@@ -64,7 +64,7 @@ export const redisHalfOpen: Scenario = {
   name: 'redis-half-open',
   promise: 'connections to Redis die without a word, new ones work: everything recovers by itself',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
@@ -79,7 +79,7 @@ export const redisFull: Scenario = {
   name: 'redis-full',
   promise: 'Redis reaches maxmemory: webhooks go to PostgreSQL, workers go on when there is room again',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   world: { redisArgs: ['--maxmemory', '24mb'] },
   async run(ctx) {
     await ctx.repeat(async () => {
@@ -122,7 +122,7 @@ export const redisEverysec: Scenario = {
   promise:
     'appendfsync everysec is reported as unsafe; kill -9 of Redis alone loses nothing that it had handed to the system',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   world: { redisArgs: ['--appendfsync', 'everysec'] },
   // While a sync is under way Redis may hold a write back for up to 2 s and confirm it all the same.
   limits: { loss: 'measured' },
@@ -160,7 +160,7 @@ export const redisFlushall: Scenario = {
   name: 'redis-flushall',
   promise: 'FLUSHALL loses what was acknowledged and not stored yet, nothing else, and the service goes on',
   backends: ONLY_REDIS,
-  seconds: 15,
+  seconds: 10,
   load: { maxRedeliveries: 0 },
   limits: { loss: 'measured' },
   async run(ctx) {

@@ -12,7 +12,7 @@ export const soak: Scenario = {
   seconds: 15,
   // The first of each is never killed: its memory is what is looked at.
   world: { apis: 2, workers: 2 },
-  load: { rate: 40, people: 2_000 },
+  load: { rate: 20, people: 2_000 },
   limits: { recoveryMs: 20 * SECOND, rssBytes: 400 * MEGABYTE },
   async run(ctx) {
     await ctx.repeat(async () => {

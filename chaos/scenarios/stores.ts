@@ -13,8 +13,8 @@ export const storesFrozen: Scenario = {
   name: 'stores-frozen',
   promise: 'no store answers for 10 s: 503 in bounded time, mostly at once, in bounded memory',
   backends: BACKENDS,
-  seconds: 15,
-  load: { rate: 60 },
+  seconds: 10,
+  load: { rate: 30 },
   run: (ctx) =>
     takeAway(ctx, {
       away: async ({ world }) => {
@@ -32,8 +32,8 @@ export const storesRefusing: Scenario = {
   name: 'stores-refusing',
   promise: 'no store takes connections for 10 s: 503 at once, in bounded memory',
   backends: BACKENDS,
-  seconds: 15,
-  load: { rate: 60 },
+  seconds: 10,
+  load: { rate: 30 },
   run: (ctx) =>
     takeAway(ctx, {
       away: async ({ world }) => {
