@@ -53,7 +53,7 @@ export async function startFakeTwilio({
     messages,
     files,
     take,
-    put: (fields, minutesAgo) => {
+    put: (fields?: Partial<TwilioResource>, minutesAgo?: number) => {
       const resource = listedMessage(fields, minutesAgo)
       messages.push(resource)
       messages.sort((a, b) => sentAt(b) - sentAt(a))
