@@ -190,15 +190,17 @@ async function fill(db: Kysely<Database>, { sources, blueprint, old }: Plan, sig
 
 /** Keys first: foreign keys need them. */
 async function constrain(run: Constraining, schema: string, blueprint: Shapes): Promise<void> {
+  const filled = await readShapes(run.query, schema)
   for (const name of ADOPTED) {
-    const there = (await readShapes(run.query, schema)).get(name)
+    const there = filled.get(name)
     const ours = blueprint.get(name)
     if (!there || !ours) continue
     await requireColumns(run, there, ours)
     await requireKey(run, there)
   }
+  const keyed = await readShapes(run.query, schema)
   for (const [name, ours] of blueprint) {
-    const there = (await readShapes(run.query, schema)).get(name)
+    const there = keyed.get(name)
     if (!there) continue
     await addConstraints(run, there, ours)
     await addIndexes(run, there, ours)

@@ -28,6 +28,12 @@ export function createEmptyDatabase(): Promise<TestDatabase> {
   return createDatabase('template0')
 }
 
+/** A copy as it is now; ends every connection to the one that is copied. */
+export async function cloneDatabase({ name }: TestDatabase): Promise<TestDatabase> {
+  await runAsAdmin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`)
+  return createDatabase(name)
+}
+
 async function createDatabase(template: string): Promise<TestDatabase> {
   const name = `test_${randomBytes(8).toString('hex')}`
   await runAsAdmin(`CREATE DATABASE ${name} TEMPLATE ${template}`)

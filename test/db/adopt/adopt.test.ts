@@ -1,9 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../../src/db/batch-writer.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../../src/db/migrate.ts'
 import { verifyDatabase } from '../../../src/db/verify.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
-import { createTestDatabase } from '../../support/postgres.ts'
+import { cloneDatabase, createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 import { adopt, connectAnew, createOldChat, readShape, SEED } from './old-chat.ts'
 
 const CONVERSATIONS = `CREATE TABLE conversations (
@@ -13,14 +13,17 @@ const MESSAGES = `INSERT INTO chat_messages (conversation_id, wa_message_id, con
   (1, 'wamid.A', 'one', '2026-01-01 10:00'), (1, 'wamid.B', 'two', '2026-01-02 10:00'),
   (2, 'wamid.C', 'three', '2026-01-03 10:00'), (1, NULL, 'four', '2026-01-04 10:00'), (2, '', 'five', '2026-01-05 10:00')`
 
+/** SEED, CONVERSATIONS, PEOPLE and MESSAGES, taken over: made once, to be cloned. */
+let takenOver: TestDatabase
+
+beforeAll(async () => {
+  takenOver = await createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES)
+  await adopt(takenOver)
+})
+
 describe('the table of the old system', () => {
   test('becomes what a new database has: every column, constraint and index', async () => {
-    const [old, fresh] = await Promise.all([
-      createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES),
-      createTestDatabase(),
-    ])
-
-    await adopt(old)
+    const [old, fresh] = await Promise.all([cloneDatabase(takenOver), createTestDatabase()])
 
     const [adopted, wanted] = await Promise.all([readShape(old), readShape(fresh)])
     expect(adopted.columns).toEqual(expect.arrayContaining(wanted.columns))
@@ -135,8 +138,7 @@ describe('the table of the old system', () => {
 
 describe('the service on it', () => {
   test('knows a message that was there: a redelivery is no second row', async () => {
-    const old = await createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES)
-    await adopt(old)
+    const old = await cloneDatabase(takenOver)
 
     const outcomes = await writeBatch(old.db, [
       messageItem('wamid.A', { content: 'as the provider has it' }),
@@ -151,8 +153,7 @@ describe('the service on it', () => {
   })
 
   test('goes on in the conversation with that phone', async () => {
-    const old = await createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES)
-    await adopt(old)
+    const old = await cloneDatabase(takenOver)
 
     await writeBatch(old.db, [
       messageItem('wamid.NEW', { contact: { phone: '15550001234', user_id: 'US.1' } }),
@@ -210,8 +211,7 @@ describe('the service on it', () => {
   })
 
   test('has nothing unread from before', async () => {
-    const old = await createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES)
-    await adopt(old)
+    const old = await cloneDatabase(takenOver)
 
     const { rows } = await old.pool.query('SELECT id, last_read_message_id FROM conversations ORDER BY id')
     expect(rows).toEqual([
@@ -221,8 +221,7 @@ describe('the service on it', () => {
   })
 
   test('writers of the old system that know nothing of it go on writing messages', async () => {
-    const old = await createOldChat(SEED, CONVERSATIONS, PEOPLE, MESSAGES)
-    await adopt(old)
+    const old = await cloneDatabase(takenOver)
 
     await old.pool.query(
       `INSERT INTO chat_messages (conversation_id, wa_message_id, content) VALUES (1, 'wamid.LATE', 'x')`,
@@ -306,9 +305,7 @@ describe('what old rows say under names of their own', () => {
       `UPDATE chat_messages SET peer = '15550001234'`,
     )
 
-    await adopt(away)
-    await adopt(inside)
-    await adopt(given, { phoneColumn: 'chat_messages.peer' })
+    await Promise.all([adopt(away), adopt(inside), adopt(given, { phoneColumn: 'chat_messages.peer' })])
 
     for (const { pool } of [away, inside, given]) {
       const { rows } = await pool.query(
@@ -437,17 +434,25 @@ describe('what is in the way', () => {
 })
 
 describe('an adoption that is stopped', () => {
+  const statements = [
+    SEED,
+    CONVERSATIONS,
+    PEOPLE,
+    MESSAGES,
+    `ALTER TABLE chat_messages ADD from_me boolean DEFAULT false`,
+  ]
+  let straight: unknown
+
+  beforeAll(async () => {
+    const database = await createOldChat(...statements)
+    await adopt(database)
+    straight = await readEverything(database)
+  })
+
   test.each(['columns of chat_messages', 'conversations', 'messages', 'constraints and indexes'])(
     'at %s goes on when it is run again, and ends as if nothing had been',
     async (step) => {
-      const statements = [
-        SEED,
-        CONVERSATIONS,
-        PEOPLE,
-        MESSAGES,
-        `ALTER TABLE chat_messages ADD from_me boolean DEFAULT false`,
-      ]
-      const [stopped, straight] = [await createOldChat(...statements), await createOldChat(...statements)]
+      const stopped = await createOldChat(...statements)
       const stop = new AbortController()
 
       const attempt = adopt(
@@ -458,17 +463,18 @@ describe('an adoption that is stopped', () => {
       await expect(attempt).rejects.toThrow('stopped')
       await expect(migrateToLatest(connectAnew(stopped))).rejects.toThrow('npx wa-ingest migrate')
       await adopt(stopped)
-      await adopt(straight)
 
-      expect(await readShape(stopped)).toEqual(await readShape(straight))
-      const rows =
-        'SELECT id, conversation_id, direction, provider, content, source FROM chat_messages ORDER BY id'
-      expect((await stopped.pool.query(rows)).rows).toEqual((await straight.pool.query(rows)).rows)
-      const conversations =
-        'SELECT v.id, v.last_read_message_id, p.phone, p.name FROM conversations v JOIN contacts p ON p.id = v.contact_id ORDER BY 1'
-      expect((await stopped.pool.query(conversations)).rows).toEqual(
-        (await straight.pool.query(conversations)).rows,
-      )
+      expect(await readEverything(stopped)).toEqual(straight)
     },
   )
 })
+
+async function readEverything(database: TestDatabase): Promise<unknown> {
+  const messages = await database.pool.query(
+    'SELECT id, conversation_id, direction, provider, content, source FROM chat_messages ORDER BY id',
+  )
+  const conversations = await database.pool.query(
+    'SELECT v.id, v.last_read_message_id, p.phone, p.name FROM conversations v JOIN contacts p ON p.id = v.contact_id ORDER BY 1',
+  )
+  return { shape: await readShape(database), messages: messages.rows, conversations: conversations.rows }
+}
