@@ -193,29 +193,49 @@ export const redisFailover: Scenario = {
   load: { maxRedeliveries: 0 },
   limits: { loss: 'measured' },
   async run(ctx) {
-    const primary = redisOf(ctx)
-    const { replica, link } = await startReplica(ctx, primary)
-    await ctx.pause(1 * SECOND)
-    for (const worker of ctx.world.workers) worker.freeze()
-    link.freeze()
-    await ctx.pause(1 * SECOND)
-    const mayBeLost = await ctx.auditor.countMissing()
-    await primary.end()
-    await ctx.world.redisRelay?.takeDown()
-    await replica.use((redis) => redis.call('REPLICAOF', 'NO', 'ONE'))
-    ctx.world.redisRelay?.redirect(replica.url)
-    await ctx.world.redisRelay?.bringUp()
-    ctx.world.redis = replica
-    const at = performance.now()
-    for (const worker of ctx.world.workers) worker.thaw()
-    await goesOn(ctx, at)
-    ctx.note(`${mayBeLost} acknowledged events were not stored yet when the primary died`)
+    await failOver(ctx, await startReplica(ctx, redisOf(ctx)))
   },
+}
+
+export const redisFailoverWaiting: Scenario = {
+  name: 'redis-failover-waiting',
+  promise: 'with REDIS_WAIT_REPLICAS, failover to a replica that lagged loses nothing',
+  backends: ONLY_REDIS,
+  seconds: 1,
+  world: { env: { REDIS_WAIT_REPLICAS: '1' } },
+  load: { maxRedeliveries: 0 },
+  async run(ctx) {
+    await failOver(ctx, await startReplica(ctx, redisOf(ctx)))
+    const refused = ctx.ledger.requests().answers['503'] ?? 0
+    ctx.check(`no webhook is refused while PostgreSQL is there (${refused} were)`, refused === 0)
+  },
+}
+
+type Replica = { replica: RedisStore; link: TcpRelay }
+
+/** With jobs on the queue that nobody works off, some of them not on the replica. */
+async function failOver(ctx: ScenarioContext, { replica, link }: Replica): Promise<void> {
+  const primary = redisOf(ctx)
+  for (const worker of ctx.world.workers) worker.freeze()
+  await ctx.pause(1 * SECOND)
+  link.freeze()
+  await ctx.pause(1 * SECOND)
+  const mayBeLost = await ctx.auditor.countMissing()
+  await primary.end()
+  await ctx.world.redisRelay?.takeDown()
+  await replica.use((redis) => redis.call('REPLICAOF', 'NO', 'ONE'))
+  ctx.world.redisRelay?.redirect(replica.url)
+  await ctx.world.redisRelay?.bringUp()
+  ctx.world.redis = replica
+  const at = performance.now()
+  for (const worker of ctx.world.workers) worker.thaw()
+  await goesOn(ctx, at)
+  ctx.note(`${mayBeLost} acknowledged events were not stored yet when the primary died`)
 }
 
 export const redisScenarios = [
   ...[redisKill, redisFrozen, redisAway, redisHalfOpen, redisFull, redisFullAtStart],
-  ...[redisEverysec, redisEvicts, redisFlushall, redisFailover],
+  ...[redisEverysec, redisEvicts, redisFlushall, redisFailover, redisFailoverWaiting],
 ]
 
 function redisOf({ world }: ScenarioContext): RedisStore {
@@ -254,12 +274,11 @@ async function reports(ctx: ScenarioContext, ...findings: RegExp[]): Promise<voi
 }
 
 /** Follows the primary through a relay, so that it can be cut off. */
-async function startReplica(
-  ctx: ScenarioContext,
-  primary: RedisStore,
-): Promise<{ replica: RedisStore; link: TcpRelay }> {
+async function startReplica(ctx: ScenarioContext, primary: RedisStore): Promise<Replica> {
   const link = await openTcpRelay(primary.url)
   ctx.releases.add('link of the replica', () => link.close())
+  // A full copy would otherwise wait 5 s for more replicas to come.
+  await primary.use((redis) => redis.config('SET', 'repl-diskless-sync-delay', '0'))
   const directory = path.join(ctx.world.directory, 'replica')
   mkdirSync(directory, { recursive: true })
   const { port } = new URL(link.url)

@@ -74,6 +74,8 @@ export type RedisSettings = {
   /** Not empty: Sentinels, and `sentinelName` is set. */
   sentinels: HostAndPort[]
   sentinelName?: string | undefined
+  /** How many replicas must have a webhook before it is acknowledged. */
+  waitReplicas: number
 }
 
 /** Everything of the configuration that follows from the values of the variables alone. */
@@ -125,5 +127,6 @@ function groupRedis(values: VariableValues): RedisSettings | undefined {
     clusterNodes: REDIS_CLUSTER_NODES ?? [],
     sentinels: REDIS_SENTINELS ?? [],
     sentinelName: REDIS_SENTINEL_NAME,
+    waitReplicas: values.REDIS_WAIT_REPLICAS,
   }
 }

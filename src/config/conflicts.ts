@@ -21,6 +21,8 @@ export function findHalfSetGroups(set: SetVariables): string[] {
   )
   if (has(set, 'REDIS_CLUSTER_NODES') && has(set, 'REDIS_SENTINELS'))
     problems.push('REDIS_CLUSTER_NODES and REDIS_SENTINELS are both set: Redis is one or the other')
+  if (has(set, 'REDIS_CLUSTER_NODES') && has(set, 'REDIS_WAIT_REPLICAS'))
+    problems.push('REDIS_WAIT_REPLICAS does not work with REDIS_CLUSTER_NODES: remove it')
   return problems
 }
 

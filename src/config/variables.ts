@@ -99,6 +99,11 @@ export const variables = z.object({
     meaning: 'Redis Sentinels, as host:port, comma-separated. Needs `REDIS_SENTINEL_NAME`.',
   }),
   REDIS_SENTINEL_NAME: optional(text, { meaning: 'Name of the primary that the Sentinels watch.' }),
+  REDIS_WAIT_REPLICAS: withDefault(wholeNumber(0, 10), '0', {
+    unit: 'replicas',
+    meaning:
+      'So many replicas must have a webhook before it is acknowledged (`WAIT`); where they do not in time, it goes straight to PostgreSQL. Not with `REDIS_CLUSTER_NODES`.',
+  }),
   DATA_DIR: withDefault(text, '.data', {
     meaning: 'Folder of the embedded PostgreSQL and of generated secrets.',
   }),

@@ -20,6 +20,7 @@ import {
 import { createAddJobs } from './inbound/add-jobs.ts'
 import { createBatchConsumer } from './inbound/batch-consumer.ts'
 import { openInboundJobs } from './inbound/inbound-jobs.ts'
+import { createWaitForReplicas } from './inbound/wait-for-replicas.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
 import { checkRedisSafety } from './redis-safety.ts'
@@ -30,6 +31,8 @@ export type RedisSettings = {
   clusterNodes: readonly { host: string; port: number }[]
   sentinels: readonly { host: string; port: number }[]
   sentinelName?: string | undefined
+  /** What is added counts as durable when so many replicas have it; absent: none. Not of a cluster. */
+  waitReplicas?: number | undefined
 }
 
 export type RedisBackendOptions = {
@@ -106,8 +109,14 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
       return track(worker)
     },
     createInboundAdd: () => {
-      const addJobs = createAddJobs(connect(FAIL_FAST))
-      return async (jobs) => ({ dropped: Promise.resolve(await addJobs(jobs)) })
+      const client = connect(FAIL_FAST)
+      const addJobs = createAddJobs(client)
+      const waitForReplicas = createWaitForReplicas(client, redis.waitReplicas ?? 0)
+      return async (jobs) => {
+        const dropped = await addJobs(jobs)
+        await waitForReplicas()
+        return { dropped: Promise.resolve(dropped) }
+      }
     },
     createInboundConsumer: (options) =>
       createBatchConsumer({

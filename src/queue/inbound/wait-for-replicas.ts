@@ -1,0 +1,26 @@
+/** Redis confirms what one server has. Waiting for replicas narrows what a failover can lose. */
+import { Cluster, type Redis } from 'ioredis'
+import { QUEUE_PREFIX } from '../names.ts'
+
+/** Less than the producer's own deadline, in which the jobs are added as well. */
+const TIMEOUT_MS = 600
+const KEY = `${QUEUE_PREFIX}:replicated`
+
+/**
+ * Resolves when so many replicas have everything that this server has confirmed up to now.
+ * @throws when they do not within the time, or what Redis or the connection says.
+ */
+export type WaitForReplicas = () => Promise<void>
+
+export function createWaitForReplicas(client: Redis | Cluster, replicas: number): WaitForReplicas {
+  // The configuration refuses the two together: a cluster would send WAIT to any of its nodes.
+  if (replicas === 0 || client instanceof Cluster) return () => Promise.resolve()
+  return async () => {
+    // WAIT looks at the last write of its own connection. Jobs that were there already are none, and may have come over
+    // another connection; what is written here comes after them in any case.
+    const replies = await client.pipeline().set(KEY, 1).wait(replicas, TIMEOUT_MS).exec()
+    for (const [err] of replies ?? []) if (err !== null) throw err
+    const reached = Number(replies?.[1]?.[1] ?? 0)
+    if (reached < replicas) throw new Error(`${reached} of ${replicas} replicas of Redis confirm`)
+  }
+}
