@@ -4,10 +4,12 @@ import * as initial from './0001-initial.ts'
 import * as outbound from './0002-outbound.ts'
 import * as reading from './0003-reading.ts'
 import * as backfill from './0004-backfill.ts'
+import * as uploads from './0005-uploads.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
   '0002-outbound': outbound,
   '0003-reading': reading,
   '0004-backfill': backfill,
+  '0005-uploads': uploads,
 }

@@ -7,6 +7,7 @@ import type { Queue } from 'bullmq'
 import { type Request, type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
 import { type AdminAuth, createAdminAuth } from './admin-auth.ts'
+import { takesFile } from './api-router.ts'
 import { createBullBoardRouter } from './bull-board.ts'
 import { createHealth, type HealthDeps } from './health.ts'
 import type { Metrics } from './metrics.ts'
@@ -42,12 +43,17 @@ export type DashboardRoutes = {
 export function createAdminRouter(deps: AdminRouterDeps): Router {
   const auth = createAdminAuth({ ...deps.admin, ...deps })
   const guard = createSameOriginGuard({ publicUrl: deps.publicUrl, isExempt: auth.cameWithToken })
+  const apiGuard = createSameOriginGuard({
+    publicUrl: deps.publicUrl,
+    isExempt: auth.cameWithToken,
+    takesFile,
+  })
 
   deps.metrics.watchQueues(deps.boardQueues)
 
   const router = Router()
   router.use(deps.metrics.observeHttp, createProbeRouter(deps, auth))
-  router.use('/api', auth.requireAdminOrApiToken, guard, deps.api)
+  router.use('/api', auth.requireAdminOrApiToken, apiGuard, deps.api)
   router.use(
     QUEUES_PATH,
     auth.requireAdmin,

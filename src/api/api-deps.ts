@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
+import type { OutboundOptions } from '../db/outbound.ts'
 import type { Database } from '../db/schema.ts'
 import type { Stats } from '../db/stats.ts'
 import type { Log } from './problem.ts'
@@ -11,6 +12,9 @@ export type ApiDeps = {
   stats: () => Promise<Stats>
   /** Our number at each provider where a message may start a conversation. */
   defaultNumbers: Partial<Record<ProviderName, string>>
+  /** Where uploaded files are kept; every process that sends has to see the same. */
+  uploadFolder: string
+  refuseUpload: NonNullable<OutboundOptions['refuseUpload']>
   /** Tells the worker that something waits to be sent. Never fails: what is not heard is found by the sweep. */
   ring: (orders: { messageIds?: readonly string[]; receiptsOf?: readonly string[] }) => void
   /** Aborts when the process is to stop: streams end at once. */

@@ -49,6 +49,8 @@ export type RouteDescription<
   headers?: Headers
   /** Of the type application/json; may be left out where an empty object fits. */
   body?: Body
+  /** Instead of `body`: the handler reads the request itself, as a file of one of these types. */
+  file?: { contentTypes: readonly string[] }
   answers: Answers
   /** Answers other than the wished ones, beside those that every route may give. */
   problems?: Record<number, string>

@@ -1,5 +1,5 @@
 /** The JSON API below /api. Goes behind authentication and the same-origin guard. */
-import express, { type RequestHandler, Router } from 'express'
+import express, { type Request, type RequestHandler, Router } from 'express'
 import { isUnavailable } from '../db/unavailable.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { ApiRoute } from './api-route.ts'
@@ -9,6 +9,7 @@ import { describeApi } from './openapi.ts'
 import { ProblemError } from './problem.ts'
 import { changeRoutes } from './routes/changes.ts'
 import { conversationRoutes } from './routes/conversations.ts'
+import { mediaRoutes } from './routes/media.ts'
 import { messageRoutes } from './routes/messages.ts'
 import { openApiRoute } from './routes/openapi.ts'
 import { statsRoutes } from './routes/stats.ts'
@@ -19,8 +20,8 @@ export function createApiRouter(deps: ApiDeps): Router {
   const routes = createApiRoutes(deps)
   const router = Router()
   router.use(express.json({ limit: MAX_BODY_BYTES, type: isDeclaredJson }))
-  for (const { path, method, handler } of routes)
-    router[method](path, refuseOtherBodies, whenAvailable(handler))
+  for (const { path, method, file, handler } of routes)
+    router[method](path, file === undefined ? refuseOtherBodies : passFile, whenAvailable(handler))
   for (const path of new Set(routes.map((route) => route.path)))
     router.all(path, refuseMethod(routes.filter((route) => route.path === path)))
   return router
@@ -32,6 +33,7 @@ export function createApiRoutes(deps: ApiDeps): ApiRoute[] {
   const routes = [
     ...conversationRoutes(deps),
     ...messageRoutes(deps),
+    ...mediaRoutes(deps),
     ...changeRoutes({ db, streams: createChangeStreams({ db, signal, log }) }),
     ...statsRoutes(deps),
   ]
@@ -42,6 +44,14 @@ export function createApiRoutes(deps: ApiDeps): ApiRoute[] {
 /** A body that was not read would pass for one that was not sent. */
 const refuseOtherBodies: RequestHandler = (req, _res, next) => {
   next(hasBody(req) && !isDeclaredJson(req) ? notJson() : undefined)
+}
+
+/** The handler reads it. */
+const passFile: RequestHandler = (_req, _res, next) => next()
+
+/** Where a body may be a file, for the guard in front of the API. */
+export function takesFile(req: Request): boolean {
+  return req.method === 'POST' && req.path === '/media'
 }
 
 function whenAvailable(handler: RequestHandler): RequestHandler {

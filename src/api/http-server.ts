@@ -1,6 +1,13 @@
 /** An HTTP server with limits on everything that a slow or hostile client could hold on to. */
-import { createServer, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hasBody } from './json-body.ts'
 
 export type HttpServer = {
   /** The port that is listened on, also where any free one was asked for. */
@@ -14,6 +21,8 @@ export type HttpLimits = {
   headersTimeoutMs: number
   /** To the end of the body. */
   requestTimeoutMs: number
+  /** The same, of a request whose handler has called `allowLongBody`. */
+  longRequestTimeoutMs: number
   /** How often the two above are looked at. */
   checkIntervalMs: number
   keepAliveTimeoutMs: number
@@ -27,6 +36,8 @@ const SECOND = 1000
 const LIMITS: HttpLimits = {
   headersTimeoutMs: 10 * SECOND,
   requestTimeoutMs: 30 * SECOND,
+  // The largest upload at 1 Mbit/s.
+  longRequestTimeoutMs: 15 * 60 * SECOND,
   checkIntervalMs: 5 * SECOND,
   // Longer than the idle time-out of usual proxies (60 s), so that they never send into a closing connection.
   keepAliveTimeoutMs: 65 * SECOND,
@@ -43,20 +54,21 @@ export async function startHttpServer(
   listener: RequestListener,
   { port, host, limits = {} }: { port: number; host: string; limits?: Partial<HttpLimits> },
 ): Promise<HttpServer> {
-  const { headersTimeoutMs, requestTimeoutMs, checkIntervalMs, keepAliveTimeoutMs, maxConnections } = {
-    ...LIMITS,
-    ...limits,
-  }
+  const { headersTimeoutMs, requestTimeoutMs, longRequestTimeoutMs, ...others } = { ...LIMITS, ...limits }
+  const { checkIntervalMs, keepAliveTimeoutMs, maxConnections } = others
   const server = createServer(
     {
       headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      requestTimeout: Math.max(requestTimeoutMs, longRequestTimeoutMs),
       connectionsCheckingInterval: checkIntervalMs,
       keepAliveTimeout: keepAliveTimeoutMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       noDelay: true,
     },
-    listener,
+    (req, res) => {
+      if (hasBody(req)) limitBody(req, res, requestTimeoutMs)
+      listener(req, res)
+    },
   )
   server.maxConnections = maxConnections
   await listen(server, port, host)
@@ -64,6 +76,25 @@ export async function startHttpServer(
     port: (server.address() as AddressInfo).port,
     close: (deadlineMs) => closeServer(server, deadlineMs),
   }
+}
+
+const bodyTimers = new WeakMap<IncomingMessage, NodeJS.Timeout>()
+
+/** Node has one limit for all requests of a server; this is the one of those that are not for files. */
+function limitBody(req: IncomingMessage, res: ServerResponse, timeoutMs: number): void {
+  const timer = setTimeout(() => {
+    if (!req.complete) req.socket.end(TIMED_OUT, () => req.socket.destroy())
+  }, timeoutMs)
+  bodyTimers.set(req, timer)
+  res.once('close', () => clearTimeout(timer))
+}
+
+/** As Node answers. */
+const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
+
+/** For a handler that takes large bodies from those who may send them, and sees to it that something comes. */
+export function allowLongBody(req: IncomingMessage): void {
+  clearTimeout(bodyTimers.get(req))
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

@@ -75,17 +75,21 @@ const mediaObject = z
       .url({ protocol: /^https?$/, error: 'must be a URL that the provider can fetch' })
       .max(2048)
       .optional(),
-    id: text(512).min(1).optional().describe('Meta: the id of an upload.'),
+    upload_id: z.uuid().optional().describe('What `POST /api/media` has answered.'),
+    id: text(512).min(1).optional().describe('Meta: its own id of a file that it has.'),
     caption: text(MAX_CAPTION).optional(),
     filename: text(MAX_FILENAME).optional().describe('Documents.'),
     mime_type: text(255).optional(),
     voice: z.boolean().optional().describe('Audio: shown as a voice message.'),
   })
-  .refine(({ url, id }) => (url === undefined) !== (id === undefined), {
-    error: 'must have either url or id',
-    abort: true,
-  })
-  .meta({ id: 'NewMedia', description: 'Either `url` or `id`.' })
+  .refine(
+    (media) => [media.url, media.upload_id, media.id].filter((value) => value !== undefined).length === 1,
+    {
+      error: 'must have one of url, upload_id and id',
+      abort: true,
+    },
+  )
+  .meta({ id: 'NewMedia', description: 'One of `url`, `upload_id` and `id`.' })
 
 const template = z
   .union(

@@ -34,7 +34,7 @@ export function describeApi(routes: readonly ApiRoute[]): Json {
 }
 
 function operationOf(route: ApiRoute, components: Components): Json {
-  const { operationId, summary, description, body, answers } = route
+  const { operationId, summary, description, body, file, answers } = route
   const responses: Json = {}
   for (const [status, answer] of Object.entries(answers)) responses[status] = answerOf(answer, components)
   for (const [status, text] of Object.entries(problemsOf(route)))
@@ -49,6 +49,7 @@ function operationOf(route: ApiRoute, components: Components): Json {
       ...parametersOf(route.headers, 'header', components),
     ],
     ...(body === undefined ? {} : { requestBody: requestBodyOf(body, components) }),
+    ...(file === undefined ? {} : { requestBody: fileBodyOf(file) }),
     responses,
   }
 }
@@ -108,6 +109,11 @@ function problemAnswer(description: string, components: Components): Json {
 function requestBodyOf(body: z.ZodType, components: Components): Json {
   const required = !body.safeParse({}).success
   return { required, content: { 'application/json': { schema: schemaOf(body, 'input', components) } } }
+}
+
+/** Bytes, which no schema describes. */
+function fileBodyOf({ contentTypes }: NonNullable<ApiRoute['file']>) {
+  return { required: true, content: Object.fromEntries(contentTypes.map((type) => [type, {}])) }
 }
 
 function parametersOf(

@@ -12,7 +12,8 @@
  *    never grants (Fetch, "CORS-safelisted method" and "content type"): another method than POST, or JSON as the
  *    declared content type. Browsers send Origin with every POST, so this does not rest on it.
  *
- * A body has to be JSON in every case. Requests that read (GET, HEAD, OPTIONS) are free.
+ * A body has to be JSON, but where files are uploaded; there the third rule holds for every type that makes a browser ask
+ * beforehand. Requests that read (GET, HEAD, OPTIONS) are free.
  */
 import type { Request, RequestHandler } from 'express'
 import { hasBody, isDeclaredJson, notJson } from './json-body.ts'
@@ -25,6 +26,8 @@ export type SameOriginDeps = {
   publicUrl?: string | undefined
   /** Whether this request was let in for a bearer token. */
   isExempt: (req: Request) => boolean
+  /** Where the body may be a file. */
+  takesFile?: (req: Request) => boolean
 }
 
 /** Goes after authentication, before anything that changes state. */
@@ -32,18 +35,27 @@ export function createSameOriginGuard(deps: SameOriginDeps): RequestHandler {
   const publicHost = deps.publicUrl === undefined ? undefined : new URL(deps.publicUrl).host
   return (req, _res, next) => {
     if (SAFE_METHODS.has(req.method) || deps.isExempt(req)) return next()
-    if (hasBody(req) && !isDeclaredJson(req)) return next(notJson())
-    if (isOurOwn(req, publicHost)) return next()
+    const isFile = deps.takesFile?.(req) === true
+    if (hasBody(req) && !isDeclaredJson(req) && !isFile) return next(notJson())
+    if (isOurOwn(req, publicHost, isFile)) return next()
     next(crossSite())
   }
 }
 
-function isOurOwn(req: Request, publicHost: string | undefined): boolean {
+function isOurOwn(req: Request, publicHost: string | undefined, isFile: boolean): boolean {
   const fetchSite = req.get('sec-fetch-site')
   if (fetchSite !== undefined) return fetchSite === 'same-origin'
   const origin = req.get('origin')
   if (origin !== undefined) return isOurHost(origin, req.host, publicHost)
-  return req.method !== 'POST' || isDeclaredJson(req)
+  return req.method !== 'POST' || isDeclaredJson(req) || (isFile && needsPreflight(req))
+}
+
+/** Types that a page may send to any site without asking it (Fetch, "CORS-safelisted request-header"). */
+const SAFELISTED = /^\s*(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
+
+function needsPreflight(req: Request): boolean {
+  const type = req.get('content-type')
+  return type !== undefined && type !== '' && !SAFELISTED.test(type)
 }
 
 function isOurHost(origin: string, askedHost: string | undefined, publicHost: string | undefined): boolean {

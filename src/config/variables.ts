@@ -170,7 +170,11 @@ export const variables = z.object({
     unit: 'jobs',
     meaning: 'Events that one worker process handles at a time; they are written in shared batches.',
   }),
-  MEDIA_DIR: optional(text, { meaning: 'Folder of downloaded media.', without: 'media in DATA_DIR' }),
+  MEDIA_DIR: optional(text, {
+    meaning:
+      'Folder of uploaded files. Every api and worker process has to see the same one, and no other installation.',
+    without: 'media in DATA_DIR',
+  }),
 })
 
 export type VariableName = keyof typeof variables.shape

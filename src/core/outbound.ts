@@ -4,16 +4,29 @@ import type { ProviderName } from './event.ts'
 export const OUTBOUND_MEDIA_TYPES = ['image', 'video', 'audio', 'document', 'sticker'] as const
 export type OutboundMediaType = (typeof OUTBOUND_MEDIA_TYPES)[number]
 
-/** By URL, which the provider fetches, or by the id of an upload (Meta). */
+/** One of `url`, which the provider fetches, `id`, the provider's own of a file that it has (Meta), and `upload_id`. */
 export type OutboundMedia = {
   url?: string | undefined
   id?: string | undefined
+  /** Of `uploads`. */
+  upload_id?: string | undefined
   caption?: string | undefined
   /** Documents. */
   filename?: string | undefined
   mime_type?: string | undefined
   /** Audio: shown as a voice message. */
   voice?: boolean | undefined
+}
+
+/** A file that was uploaded here. */
+export type Upload = {
+  /** A random UUID; also the name of the file. */
+  id: string
+  mime_type: string
+  size_bytes: number
+  /** Hex. */
+  sha256: string
+  filename: string | null
 }
 
 export type OutboundTemplate = {
@@ -63,12 +76,19 @@ export type OutgoingMessage = {
   reply_to_wa_message_id?: string
   /** Of a reaction. */
   target_wa_message_id?: string
+  /** Of media with an `upload_id`. Where the provider wants files beforehand, `media.id` is there too. */
+  upload?: Upload
 }
 
 export type ReadReceipt = { provider: ProviderName; business_number: string; wa_message_id: string }
 
 /** An entry of `chat_messages.error`, in the form of Meta's errors. */
 export type SendError = { code: number | string; message: string; details?: string }
+
+/** How giving a file to a provider ended. That sends nothing to anybody, so it can always be tried again. */
+export type UploadResult =
+  | { kind: 'copied'; media_id: string }
+  | Extract<SendResult, { kind: 'not_sent' | 'failed' | 'stop_sender' }>
 
 /**
  * How a call ended. Neither provider has an idempotency key, so everything turns on one question: can the message have

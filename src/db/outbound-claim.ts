@@ -16,29 +16,41 @@ import { retryConflicts } from './retry-conflicts.ts'
 import type { Database } from './schema.ts'
 import { takeToken } from './send-buckets.ts'
 import { passPauses, startProbe } from './send-pauses.ts'
+import { attachUpload, type CopyOptions } from './upload-copies.ts'
 
 /** A message to be sent now. `attempt` is what tells this claim from another of the same message. */
 export type Claim = { message: OutgoingMessage; attempt: number }
 
 /**
  * - `claimed`: call the provider, and settle it
+ * - `copy`: still queued; give the provider the file of this message, settle that, and look again
  * - `unsendable`: the oldest could not be sent, and has failed; look again
  * - `idle`: nothing waits here
  * - `waiting`: the oldest is being sent, backs off, or its sender is stopped
  * - `limited`: the number has sent as much as it may; another try is worth while in `waitMs`
  */
 export type ClaimOutcome =
-  | { kind: 'claimed'; claim: Claim }
+  | { kind: 'claimed' | 'copy'; claim: Claim }
   | { kind: 'unsendable'; message_id: string; error: SendError }
   | { kind: 'idle' | 'waiting' }
   | { kind: 'limited'; waitMs: number }
 
+const NO_COPIES: CopyOptions = { copiesTo: [], mayCopy: false }
+
 /** Claims the oldest message that waits in the conversation of this message. */
-export async function claimNext(db: Kysely<Database>, messageId: string): Promise<ClaimOutcome> {
-  return retryConflicts(() => db.transaction().execute((trx) => claimInTransaction(trx, messageId)))
+export async function claimNext(
+  db: Kysely<Database>,
+  messageId: string,
+  copies = NO_COPIES,
+): Promise<ClaimOutcome> {
+  return retryConflicts(() => db.transaction().execute((trx) => claimInTransaction(trx, messageId, copies)))
 }
 
-async function claimInTransaction(trx: Transaction<Database>, messageId: string): Promise<ClaimOutcome> {
+async function claimInTransaction(
+  trx: Transaction<Database>,
+  messageId: string,
+  copies: CopyOptions,
+): Promise<ClaimOutcome> {
   await holdOffMerges(trx)
   const conversation = await lockConversation(trx, messageId)
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
@@ -46,11 +58,13 @@ async function claimInTransaction(trx: Transaction<Database>, messageId: string)
   if (head.is_held) return { kind: 'waiting' }
   const passage = await passPauses(trx, conversation)
   if (passage === 'paused') return { kind: 'waiting' }
-  const message = await describe(trx, conversation, head)
-  if ('error' in message) {
-    await failUnsendable(trx, head.id, message.error)
-    return { kind: 'unsendable', message_id: head.id, error: message.error }
-  }
+  const described = await describe(trx, conversation, head)
+  if ('error' in described) return failUnsendable(trx, head.id, described.error)
+  const upload = await attachUpload(trx, described, copies)
+  if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
+  if (upload.kind === 'busy') return { kind: 'waiting' }
+  const { message } = upload
+  if (upload.kind === 'copy') return { kind: 'copy', claim: { message, attempt: head.send_attempts } }
   const waitMs = await takeToken(trx, conversation)
   if (waitMs !== undefined) return { kind: 'limited', waitMs }
   const attempt = await markSending(trx, message)
@@ -75,6 +89,7 @@ type Head = {
   id: string
   /** One is being sent, or the oldest backs off. */
   is_held: boolean
+  send_attempts: number
   callback_id: string
   request: StoredRequest
   reply_to_wa_message_id: string | null
@@ -84,7 +99,7 @@ type Head = {
 /** Which one is being sent does not matter: it comes first. Read after the lock, so it sees what the last one did. */
 async function findHead(trx: Transaction<Database>, conversationId: string): Promise<Head | undefined> {
   const { rows } = await sql<Head>`
-    SELECT id, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
+    SELECT id, send_attempts, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
       status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_held
     FROM chat_messages
     WHERE conversation_id = ${conversationId} AND source = 'api' AND wa_message_id IS NULL
@@ -122,6 +137,11 @@ async function describe(
     ...(reply === null ? {} : { reply_to_wa_message_id: reply }),
     ...(target === null ? {} : { target_wa_message_id: target }),
   }
+}
+
+const UPLOAD_GONE: SendError = {
+  code: 'upload_gone',
+  message: 'the uploaded file was removed: upload it again',
 }
 
 function unsendable(code: string, message: string): { error: SendError } {
@@ -171,7 +191,7 @@ async function failUnsendable(
   trx: Transaction<Database>,
   messageId: string,
   error: SendError,
-): Promise<void> {
+): Promise<ClaimOutcome> {
   await sql`
     WITH failed AS (
       UPDATE chat_messages SET status = 'failed', error = ${JSON.stringify([error])}::jsonb, updated_at = now()
@@ -179,4 +199,5 @@ async function failUnsendable(
     )
     INSERT INTO changes (kind, conversation_id, message_id)
     SELECT 'message.status', conversation_id, id FROM failed`.execute(trx)
+  return { kind: 'unsendable', message_id: messageId, error }
 }

@@ -14,6 +14,8 @@ import type { Database } from './schema.ts'
  * - `provider_mismatch`: the conversation is with another provider
  * - `no_sender`: no number of ours is configured from which this conversation could begin
  * - `reply_not_found`, `reaction_target_not_found`: no such message in this conversation
+ * - `upload_not_found`, `upload_type`, `upload_too_large`, `no_public_url`: the upload is not there, is no such media, is
+ *   more than the provider takes, or cannot be fetched by it
  * - `message_not_found`, `not_resendable`: of a resend
  */
 export type Refusal =
@@ -23,6 +25,10 @@ export type Refusal =
   | 'no_sender'
   | 'reply_not_found'
   | 'reaction_target_not_found'
+  | 'upload_not_found'
+  | 'upload_type'
+  | 'upload_too_large'
+  | 'no_public_url'
   | 'message_not_found'
   | 'not_resendable'
 
@@ -30,14 +36,14 @@ export type Place =
   | {
       kind: 'placed'
       conversation_id: string
-      provider: string
+      provider: ProviderName
       /** null also while the message answered has no id yet: it is looked up again at sending. */
       reply_to_wa_message_id: string | null
       target_wa_message_id: string | null
     }
   | { kind: 'refused'; reason: Refusal }
 
-type Conversation = { id: string; provider: string; business_number: string }
+type Conversation = { id: string; provider: ProviderName; business_number: string }
 
 /** Takes the lock that keeps conversations from being merged; call it before anything else that locks. */
 export async function placeOutbound(

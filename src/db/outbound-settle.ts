@@ -39,7 +39,8 @@ export async function settleSend(
       return settleAccepted(db, claim, result.wa_message_id)
     case 'unknown':
       return (
-        (await move(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ?? 'superseded'
+        (await moveMessage(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ??
+        'superseded'
       )
     case 'failed':
       return settleFailed(db, claim, result.error)
@@ -62,7 +63,7 @@ async function settleAccepted(db: Kysely<Database>, claim: Claim, wa_message_id:
   })
   if (outcome === 'taken') {
     const error = { code: 'wa_message_id_taken', message: 'the provider named another message as this one' }
-    return (await move(db, claim, { from: ['sending'], to: 'unknown', error })) ?? 'superseded'
+    return (await moveMessage(db, claim, { from: ['sending'], to: 'unknown', error })) ?? 'superseded'
   }
   if (outcome === 'other' || outcome === 'gone') return 'superseded'
   await applyStatuses(db, [wa_message_id])
@@ -72,30 +73,31 @@ async function settleAccepted(db: Kysely<Database>, claim: Claim, wa_message_id:
 /** It was the message that was refused, not the sender: whoever tried for all has got through. */
 async function settleFailed(db: Kysely<Database>, claim: Claim, error: SendError): Promise<Settled> {
   await endPauses(db, claim.message, claim.message.message_id)
-  return (await move(db, claim, { from: ['sending', 'unknown'], to: 'failed', error })) ?? 'superseded'
+  return (await moveMessage(db, claim, { from: ['sending', 'unknown'], to: 'failed', error })) ?? 'superseded'
 }
 
 /**
  * Back to the queue, explicitly. What the sweep gave up meanwhile has failed instead: somebody may have seen "may have
  * been sent" and have sent it again.
  */
-async function settleNotSent(
+export async function settleNotSent(
   trx: Transaction<Database>,
   claim: Claim,
   result: SendResult & { kind: 'not_sent' | 'stop_sender' },
   credential: string,
+  from: readonly string[] = ['sending'],
 ): Promise<Settled> {
   const { error } = result
   const isOwn = result.kind === 'not_sent' && result.scope === 'conversation'
   if (!isOwn) await pauseFor(trx, claim, result, credential)
   const to = 'queued'
-  const moved = await move(trx, claim, {
-    from: ['sending'],
+  const moved = await moveMessage(trx, claim, {
+    from,
     to,
     error,
     ...(isOwn ? { backOffMs: result.delayMs } : {}),
   })
-  return moved ?? (await move(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
+  return moved ?? (await moveMessage(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
 }
 
 async function pauseFor(
@@ -127,7 +129,7 @@ type Move = {
 }
 
 /** Undefined: the row is no longer what was claimed. */
-async function move(
+export async function moveMessage(
   db: Kysely<Database> | Transaction<Database>,
   { message, attempt }: Claim,
   { from, to, error, backOffMs }: Move,

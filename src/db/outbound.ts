@@ -9,10 +9,12 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
 import { detailOf } from '../core/fact.ts'
 import { scrubText, toJsonbText } from '../core/json-text.ts'
-import type { OutboundContent, OutboundRequest, Recipient } from '../core/outbound.ts'
+import type { OutboundContent, OutboundRequest, Recipient, Upload } from '../core/outbound.ts'
+import { canBeSentAs } from '../core/upload.ts'
 import { placeOutbound, type Refusal } from './outbound-place.ts'
 import { retryConflicts } from './retry-conflicts.ts'
 import type { Database } from './schema.ts'
+import { useUpload } from './uploads.ts'
 
 export type OutboundOptions = {
   /** Becomes client_message_id. */
@@ -21,6 +23,8 @@ export type OutboundOptions = {
   requestHash: string
   /** Our number at each provider where a message starts a conversation; absent: that provider cannot start one. */
   defaultNumbers: Partial<Record<ProviderName, string>>
+  /** Why a provider would not take an upload. */
+  refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
 }
 
 export type CreateOutcome =
@@ -51,10 +55,31 @@ export async function createOutboundMessage(
       const place = await placeOutbound(trx, request, options.defaultNumbers)
       if (place.kind === 'refused') return place
       const { provider: _, to, conversation_id: __, reply_to_message_id, ...content } = request
-      const stored: StoredRequest = { content, to, reply_to_message_id }
+      const upload = await useUpload(trx, content)
+      const refusal = upload === undefined ? undefined : refuse(content, place.provider, upload, options)
+      if (refusal !== undefined) return { kind: 'refused', reason: refusal }
+      const stored: StoredRequest = { content: withUpload(content, upload), to, reply_to_message_id }
       return insertOnce(trx, { ...place, stored }, options)
     }),
   )
+}
+
+function refuse(
+  content: OutboundContent,
+  provider: ProviderName,
+  upload: Upload | null,
+  { refuseUpload }: OutboundOptions,
+): Refusal | undefined {
+  if (upload === null) return 'upload_not_found'
+  if ('media' in content && !canBeSentAs(upload.mime_type, content.type)) return 'upload_type'
+  return refuseUpload?.(provider, upload)
+}
+
+/** What is known of the file is said of the message, unless the request says it itself. */
+function withUpload(content: OutboundContent, upload: Upload | null | undefined): OutboundContent {
+  if (!upload || !('media' in content)) return content
+  const { mime_type, filename } = upload
+  return { ...content, media: { filename: filename ?? undefined, ...content.media, mime_type } }
 }
 
 /** Statuses of which a person may say: send it again. */
@@ -76,12 +101,22 @@ export async function createResend(
       const original = await lockOriginal(trx, messageId)
       if (original === undefined) return { kind: 'refused', reason: 'message_not_found' }
       if (original.resent_as !== null) return { kind: 'existing', message_id: original.resent_as }
-      const { request, status } = original
-      if (request === null || !RESENDABLE.includes(status ?? ''))
-        return { kind: 'refused', reason: 'not_resendable' }
-      return insertOnce(trx, { ...original, stored: request, resend_of: original.id }, options)
+      return resendOriginal(trx, original, options)
     }),
   )
+}
+
+async function resendOriginal(
+  trx: Transaction<Database>,
+  original: Original,
+  options: KeyOptions,
+): Promise<CreateOutcome> {
+  const { id, request, status } = original
+  if (request === null || !RESENDABLE.includes(status ?? ''))
+    return { kind: 'refused', reason: 'not_resendable' }
+  const upload = await useUpload(trx, request.content)
+  if (upload === null) return { kind: 'refused', reason: 'upload_not_found' }
+  return insertOnce(trx, { ...original, stored: request, resend_of: id }, options)
 }
 
 type KeyOptions = Pick<OutboundOptions, 'idempotencyKey' | 'requestHash'>

@@ -191,6 +191,27 @@ export type BackfillPositionsTable = {
   started_at: Timestamp | null
 }
 
+export type UploadsTable = {
+  id: string
+  mime_type: string
+  size_bytes: string
+  /** Hex. */
+  sha256: string
+  filename: string | null
+  created_at: GeneratedTimestamp
+  expires_at: Timestamp
+}
+
+export type UploadCopiesTable = {
+  upload_id: string
+  provider: string
+  business_number: string
+  /** The provider's id of the file. */
+  media_id: string | null
+  copied_at: Timestamp | null
+  copying_until: Timestamp | null
+}
+
 export type Database = {
   contacts: ContactsTable
   contact_identifiers: ContactIdentifiersTable
@@ -207,4 +228,6 @@ export type Database = {
   send_pauses: SendPausesTable
   read_receipts: ReadReceiptsTable
   backfill_positions: BackfillPositionsTable
+  uploads: UploadsTable
+  upload_copies: UploadCopiesTable
 }

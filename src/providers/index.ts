@@ -11,6 +11,7 @@ import { normalizeTwilio } from './twilio/normalize.ts'
 import { reparseTwilio } from './twilio/parse.ts'
 import { createTwilioProvider } from './twilio/provider.ts'
 import { createTwilioSender } from './twilio/send.ts'
+import { refuseTwilioUpload } from './twilio/upload-rules.ts'
 
 export type ProviderSettings = {
   meta: Parameters<typeof createMetaProvider>[0]
@@ -64,6 +65,15 @@ export function createSenders({ meta, twilio, publicUrl }: SenderSettings): Send
       ? {}
       : { twilio: createTwilioSender({ accountSid, authToken, apiUrl, publicUrl }) }),
   }
+}
+
+/** Why a provider would not take a file of this size that was uploaded here. */
+export function refuseUpload(
+  provider: ProviderName,
+  upload: { size_bytes: number },
+  publicUrl: string | undefined,
+): ReturnType<typeof refuseTwilioUpload> {
+  return provider === 'twilio' ? refuseTwilioUpload(upload, publicUrl) : undefined
 }
 
 /** Our number at each provider where a message begins a conversation, as `conversations.business_number` has it. */

@@ -2,7 +2,14 @@
  * What it takes to send through a provider. One call each, never repeated here: whether there may be another one follows
  * from the result, and the database keeps the account of it.
  */
-import type { OutgoingMessage, ReadReceipt, Recipient, SendError, SendResult } from '../core/outbound.ts'
+import type {
+  OutgoingMessage,
+  ReadReceipt,
+  Recipient,
+  SendError,
+  SendResult,
+  UploadResult,
+} from '../core/outbound.ts'
 import type { ProviderAnswer } from './call.ts'
 import type { MessageHistory } from './message-history.ts'
 
@@ -11,6 +18,11 @@ export type Sender = {
   credential: string
   /** Never throws. */
   send(message: OutgoingMessage, signal: AbortSignal): Promise<SendResult>
+  /**
+   * Absent: the provider fetches uploads at sending, by a link. Else it wants them before, and the message then names its
+   * `media_id`. Never throws; doing it twice does no harm.
+   */
+  upload?: (file: UploadFile, signal: AbortSignal) => Promise<UploadResult>
   /** Absent: the provider has no read receipts. Never throws; telling twice does no harm. */
   markRead?: (receipt: ReadReceipt, signal: AbortSignal) => Promise<ReceiptResult>
   /** Absent: the provider does not tell what it has sent. Never throws; undefined when it could not be asked. */
@@ -18,6 +30,9 @@ export type Sender = {
   /** Absent: the provider does not tell which messages it has had, or sends them again by itself. */
   history?: MessageHistory
 }
+
+/** `content`: read from disk while it is sent; its type is that of the file. */
+export type UploadFile = { business_number: string; content: Blob; filename: string }
 
 /** `retry`: also where nobody knows whether it arrived. */
 export type ReceiptResult = { kind: 'done' } | { kind: 'retry' | 'failed'; error: SendError }

@@ -5,6 +5,7 @@ import type { SendResult } from '../core/outbound.ts'
 import type { Claim } from '../db/outbound-claim.ts'
 import { type Settled, settleSend } from '../db/outbound-settle.ts'
 import type { Database } from '../db/schema.ts'
+import { forgetCopy } from '../db/upload-copies.ts'
 import type { Senders } from '../providers/index.ts'
 
 export type SendDeps = {
@@ -41,6 +42,7 @@ export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: numbe
   const startedAt = performance.now()
   const result = await call(deps, claim, claimedAt)
   const settled = await settle(deps, claim, result)
+  if (result.kind === 'failed') await forgetCopy(deps.db, message)
   return {
     message_id: message.message_id,
     provider: message.provider,

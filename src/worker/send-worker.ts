@@ -8,17 +8,20 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Worker } from 'bullmq'
 import type { Kysely } from 'kysely'
-import { claimNext } from '../db/outbound-claim.ts'
+import { type Claim, claimNext } from '../db/outbound-claim.ts'
 import type { Database } from '../db/schema.ts'
 import { isUnavailable } from '../db/unavailable.ts'
 import type { Senders } from '../providers/index.ts'
 import type { QueueBackend } from '../queue/backend.ts'
 import { OUTBOUND_JOB_VERSION, type OutboundJob } from '../queue/outbound-producer.ts'
+import { type CopyReport, copyUpload } from './copy-upload.ts'
 import { sendReadReceipt } from './read-receipt.ts'
 import { type SendReport, sendMessage } from './send-message.ts'
 
 export type SendWorkerObserver = {
   onSend(report: SendReport): void
+  /** The file of a message was given to the provider, or not. */
+  onCopy(report: CopyReport): void
   /** A message that cannot be sent as it is, and was not tried. */
   onUnsendable(messageId: string, code: number | string): void
   /** The outcome of a call cannot be stored: tried again until it can, or the process ends. */
@@ -33,12 +36,16 @@ export type SendWorkerDeps = {
   backend: QueueBackend
   db: Kysely<Database>
   senders: Senders
+  /** Where uploaded files are. */
+  uploadFolder: string
   concurrency: number
   observer: SendWorkerObserver
   /** Aborts when the process is to stop: nothing is claimed from here on. */
   stop: AbortSignal
   /** A call that takes longer ends as unknown. */
   callTimeoutMs?: number
+  /** A file that takes longer to its provider is tried again. */
+  copyTimeoutMs?: number
 }
 
 export type SendWorker = {
@@ -57,6 +64,8 @@ const MAX_WAITING = 4
 const MAX_WAIT_MS = 1_000
 /** So that those who wait do not all come back at the same moment. */
 const WAIT_SPREAD_MS = 50
+/** Files on their way to a provider at a time: they take long, and texts must not wait for them. */
+const MAX_COPYING = 10
 /** What is left of the deadline for storing what was cut off. */
 const STORE_CUT_OFF_MS = 500
 
@@ -115,7 +124,20 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
 function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
   const { db, senders, observer, stop, callTimeoutMs } = deps
   const onUnsettled = (err: unknown, messageId: string) => observer.onUnsettled(err, messageId)
+  const copiesTo = Object.entries(senders).flatMap(([name, { upload }]) =>
+    upload === undefined ? [] : [name],
+  )
   let waiting = 0
+  let copying = 0
+
+  async function copy(claim: Claim): Promise<void> {
+    copying++
+    try {
+      observer.onCopy(await copyUpload(deps, claim))
+    } finally {
+      copying--
+    }
+  }
 
   async function waitForToken(ms: number): Promise<void> {
     waiting++
@@ -127,12 +149,15 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
     const startedAt = performance.now()
     while (!stop.aborted) {
       const claimedAt = performance.now()
-      const outcome = await claimNext(db, messageId)
+      const outcome = await claimNext(db, messageId, { copiesTo, mayCopy: copying < MAX_COPYING })
       switch (outcome.kind) {
         case 'claimed':
           observer.onSend(
             await sendMessage({ db, senders, cutOff, onUnsettled, callTimeoutMs }, outcome.claim, claimedAt),
           )
+          break
+        case 'copy':
+          await copy(outcome.claim)
           break
         case 'unsendable':
           observer.onUnsendable(outcome.message_id, outcome.error.code)

@@ -52,6 +52,8 @@ export async function startAdminApp(
       db: nowhere(),
       stats,
       defaultNumbers: {},
+      uploadFolder: '/nowhere',
+      refuseUpload: () => undefined,
       ring: () => {},
       signal: new AbortController().signal,
       log,

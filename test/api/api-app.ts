@@ -6,6 +6,7 @@ import { messageItem } from '../support/facts.ts'
 import { type HttpRequest, type HttpResponse, send } from '../support/http.ts'
 import { META_PHONE_NUMBER_ID, wamid } from '../support/meta-webhooks.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
+import { createTempDirectory } from '../support/temp-directory.ts'
 import { type AdminApp, startAdminApp, withApiToken } from './admin-app.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of every route, looked into by the tests
@@ -32,6 +33,7 @@ export async function startApi(overrides: Partial<Omit<ApiDeps, 'log'>> = {}): P
   const app = await startAdminApp({
     db: database.db,
     defaultNumbers: { meta: META_PHONE_NUMBER_ID },
+    uploadFolder: createTempDirectory(),
     ring: (orders) => rings.push(orders),
     signal: stopping.signal,
     ...overrides,

@@ -1,7 +1,7 @@
 /** What a slow, silent or hostile client gets from the server, over raw sockets. */
 import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
+import { allowLongBody, type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { send } from '../support/http.ts'
 
@@ -55,6 +55,28 @@ describe('a client that takes its time', () => {
     dribble(client, 'x')
 
     expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
+  })
+
+  test('over a body that may be long is not cut off, before that takes too long as well', async () => {
+    const server = await startHttpServer(
+      (req, res) => {
+        allowLongBody(req)
+        req.resume()
+        req.on('end', () => res.writeHead(200, { 'content-length': '2' }).end('ok'))
+      },
+      {
+        port: 0,
+        host: '127.0.0.1',
+        limits: { headersTimeoutMs: 50, requestTimeoutMs: 100, longRequestTimeoutMs: 1_000, checkIntervalMs: 20 },
+      },
+    )
+    cleanUp(() => server.close(0))
+    const startedAt = performance.now()
+    const client = open(server.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n')
+    dribble(client, 'x')
+
+    expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(1_000)
   })
 
   test('and says nothing at all is cut off', async () => {

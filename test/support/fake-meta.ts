@@ -10,6 +10,8 @@ export type FakeMeta = FakeServer & {
   graphUrl: string
   /** Bodies of the messages that were sent. */
   sent(): Json[]
+  /** Bodies (multipart) of the files that it was given, each as text. */
+  files(): string[]
   /** Message ids that were read. */
   read(): unknown[]
   /** The id that a message was accepted under. */
@@ -21,11 +23,12 @@ export type FakeMeta = FakeServer & {
 export async function startFakeMeta(): Promise<FakeMeta> {
   const ids = new Map<string, string>()
   const given: string[] = []
+  let files = 0
   const server = await startFakeServer({
-    isSend: (call) => call.path.endsWith('/messages') && bodyOf(call).status === undefined,
+    isSend: (call) => isMedia(call) || (call.path.endsWith('/messages') && bodyOf(call).status === undefined),
     succeed: (call) => {
       const body = bodyOf(call)
-      if (call.path.endsWith('/media')) return { status: 200, body: { id: '1166846181421424' } }
+      if (isMedia(call)) return { status: 200, body: { id: `11668461814214${++files}` } }
       if (body.status === 'read') return { status: 200, body: { success: true } }
       const id = idFor(body)
       const contact = { input: body.to ?? body.recipient, wa_id: String(body.to ?? '').replace('+', '') }
@@ -43,10 +46,15 @@ export async function startFakeMeta(): Promise<FakeMeta> {
   return Object.assign(server, {
     graphUrl: `${server.url}/v25.0`,
     sent: () => bodies().filter((body) => body.status === undefined),
+    files: () => server.calls.filter(isMedia).map((call) => call.body),
     read: () => bodies().flatMap((body) => (body.status === 'read' ? [body.message_id] : [])),
     idOf: (callbackId: string) => ids.get(callbackId),
     acceptAs: (id: string) => given.push(id),
   })
+}
+
+function isMedia(call: FakeCall): boolean {
+  return call.path.endsWith('/media')
 }
 
 export function bodyOf(call: FakeCall): Json {

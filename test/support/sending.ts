@@ -7,6 +7,7 @@ import type { QueueBackend } from '../../src/queue/backend.ts'
 import { createOutboundProducer, type OutboundProducer } from '../../src/queue/outbound-producer.ts'
 import { migrateQueueSchema, openPostgresBackend } from '../../src/queue/postgres-backend.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
+import type { CopyReport } from '../../src/worker/copy-upload.ts'
 import type { SendReport } from '../../src/worker/send-message.ts'
 import { createSendSweep } from '../../src/worker/send-sweep.ts'
 import { createSendWorker } from '../../src/worker/send-worker.ts'
@@ -16,6 +17,7 @@ import { type FakeMeta, startFakeMeta } from './fake-meta.ts'
 import { type FakeTwilio, startFakeTwilio, TWILIO_SENDING_ACCOUNT } from './fake-twilio.ts'
 import { createTestDatabase, type TestDatabase } from './postgres.ts'
 import { takeRedisUrl } from './redis.ts'
+import { createTempDirectory } from './temp-directory.ts'
 import { TWILIO_AUTH_TOKEN } from './twilio-webhooks.ts'
 
 export type MessageRow = Awaited<ReturnType<Sending['message']>>
@@ -29,6 +31,8 @@ export type Sending = {
   producer: OutboundProducer
   senders: ReturnType<typeof createSenders>
   reports: SendReport[]
+  copies: CopyReport[]
+  uploadFolder: string
   errors: unknown[]
   /** Starts a worker with its sweep; gives what stops them. */
   startWorker(options?: WorkerOptions): () => Promise<void>
@@ -44,6 +48,7 @@ export type WorkerOptions = {
   accessToken?: string | undefined
   concurrency?: number
   callTimeoutMs?: number
+  copyTimeoutMs?: number
   /** Without it nothing rings but the test. */
   sweeps?: boolean
 }
@@ -69,6 +74,8 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
   const backend = await openBackend(kind, database)
   const [meta, twilio] = await Promise.all([startFakeMeta(), startFakeTwilio()])
   const reports: SendReport[] = []
+  const copies: CopyReport[] = []
+  const uploadFolder = createTempDirectory()
   const errors: unknown[] = []
   const createAllSenders = (accessToken?: string) =>
     createSenders({
@@ -95,22 +102,27 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
     producer,
     senders: createAllSenders(META_TOKEN),
     reports,
+    copies,
+    uploadFolder,
     errors,
     messages,
     message,
     startWorker: (options = {}) => {
-      const { sweeps = true, concurrency = 20, callTimeoutMs } = options
+      const { sweeps = true, concurrency = 20, callTimeoutMs, copyTimeoutMs } = options
       const senders = createAllSenders('accessToken' in options ? options.accessToken : META_TOKEN)
       const stop = new AbortController()
       const worker = createSendWorker({
         backend,
         db,
         senders,
+        uploadFolder,
         concurrency,
         stop: stop.signal,
         ...(callTimeoutMs === undefined ? {} : { callTimeoutMs }),
+        ...(copyTimeoutMs === undefined ? {} : { copyTimeoutMs }),
         observer: {
           onSend: (report) => reports.push(report),
+          onCopy: (report) => copies.push(report),
           onUnsendable: () => {},
           onUnsettled: (err) => errors.push(err),
           onPause: (err) => errors.push(err),

@@ -15,8 +15,9 @@ const headers = z.object({ 'idempotency-key': idempotencyKey })
 export function messageRoutes({
   db,
   defaultNumbers,
+  refuseUpload,
   ring,
-}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'ring'>): ApiRoute[] {
+}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'refuseUpload' | 'ring'>): ApiRoute[] {
   return [
     defineRoute(
       {
@@ -38,6 +39,7 @@ export function messageRoutes({
         const outcome = await createOutboundMessage(db, toOutboundRequest(body), {
           ...keyOptions(headers['idempotency-key'], body),
           defaultNumbers,
+          refuseUpload,
         })
         return answerOf(outcome)
       },
@@ -153,6 +155,26 @@ const REFUSALS: Record<Refusal, { status: number; pointer?: string; detail: stri
     status: 422,
     pointer: '#/reaction/message_id',
     detail: 'The conversation has no message with this id that could be reacted to.',
+  },
+  upload_not_found: {
+    status: 422,
+    pointer: '#/media/upload_id',
+    detail: 'There is no upload with this id, or not any more. Upload the file again.',
+  },
+  upload_type: {
+    status: 422,
+    pointer: '#/type',
+    detail: 'The uploaded file is of another kind. Send it as what it is, or as a document.',
+  },
+  upload_too_large: {
+    status: 422,
+    pointer: '#/media/upload_id',
+    detail: 'The file is larger than this provider takes: 16 MB through Twilio.',
+  },
+  no_public_url: {
+    status: 422,
+    pointer: '#/media/upload_id',
+    detail: 'Twilio fetches uploads from this service: set PUBLIC_URL, or give a `url`.',
   },
   message_not_found: { status: 404, detail: NOT_FOUND },
   not_resendable: {

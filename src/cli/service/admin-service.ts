@@ -19,10 +19,12 @@ import { readStats } from '../../db/stats.ts'
 import { verifyDatabase } from '../../db/verify.ts'
 import type { RunContext } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
+import { refuseUpload } from '../../providers/index.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import { logConnectionErrors } from './observers.ts'
 import type { Stores } from './open-stores.ts'
+import { uploadFolder } from './upload-folder.ts'
 
 export type AdminServiceDeps = {
   config: Config
@@ -84,6 +86,8 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): Router {
     db,
     stats: () => readStats(stores.db),
     defaultNumbers: defaultNumbers(config),
+    uploadFolder: uploadFolder(config),
+    refuseUpload: (provider, upload) => refuseUpload(provider, upload, config.http.publicUrl),
     ring: (orders) => {
       producer.ring(orders).catch((err) => log.warn({ err }, 'queue did not hear of a message to send'))
     },

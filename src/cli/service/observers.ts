@@ -41,6 +41,11 @@ export function observeSends(metrics: Metrics, log: Logger): SendWorkerObserver 
       const { durationMs, ...fields } = report
       log[levelOf(report)]({ ...fields, duration_ms: Math.round(durationMs) }, 'message sent to provider')
     },
+    onCopy: ({ durationMs, ...fields }) =>
+      log[fields.result === 'copied' || fields.result === 'stopped' ? 'info' : 'warn'](
+        { ...fields, duration_ms: Math.round(durationMs) },
+        'file given to provider',
+      ),
     onUnsendable: (message_id, code) => log.warn({ message_id, code }, 'message cannot be sent'),
     onUnsettled: (err, message_id) =>
       log.error({ err, message_id }, 'outcome of a send cannot be stored, trying again'),

@@ -2,6 +2,7 @@
 import type { Kysely } from 'kysely'
 import { createApp } from '../../api/app.ts'
 import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
+import { createMediaLinks } from '../../api/media-links.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import { createReceiveWebhook } from '../../api/receive-webhook.ts'
 import { createSubscriptionRoute } from '../../api/subscription-route.ts'
@@ -22,6 +23,7 @@ import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
 import type { AdminRouters } from './admin-service.ts'
 import { observeReceiver } from './observers.ts'
+import { uploadFolder } from './upload-folder.ts'
 
 export type ReceiverServiceDeps = {
   config: Config
@@ -65,7 +67,12 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
   const subscription = createSubscriptionRoute(config.meta.verifyToken)
-  const routers = [subscription, isSplit ? admin.probes : admin.admin]
+  const mediaLinks = createMediaLinks({
+    db: deps.db,
+    uploadFolder: uploadFolder(config),
+    twilioAuthTokens: config.twilio.authTokens,
+  })
+  const routers = [subscription, mediaLinks, isSplit ? admin.probes : admin.admin]
   // Error pages need the style sheet, which is where the admin routes are.
   const pages = isSplit ? {} : { renderErrorPage }
   const webhooks = createWebhookListener({

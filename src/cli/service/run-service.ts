@@ -6,10 +6,12 @@ import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createChangePruner } from '../../worker/change-pruner.ts'
+import { createUploadPruner } from '../../worker/upload-pruner.ts'
 import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import { type ReceiverService, startReceiverService } from './receiver-service.ts'
 import { createSettingWatch } from './setting-watch.ts'
+import { uploadFolder } from './upload-folder.ts'
 import { startWorkerService } from './worker-service.ts'
 
 export type RunServiceOptions = {
@@ -32,6 +34,7 @@ const SAFETY_INTERVAL_MS = 60_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
 const PRUNE_INTERVAL_MS = 10 * 60_000
+const UPLOADS_INTERVAL_MS = 60 * 60_000
 const MEMORY_INTERVAL_MS = 1_000
 const SEND_SWEEP_INTERVAL_MS = 1_000
 const SEND_LOOKUP_INTERVAL_MS = 10_000
@@ -99,6 +102,8 @@ function startWorker({ config, log, context, stores, metrics }: Part): void {
   const pruner = createChangePruner({ db })
   repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
   repeat(context, log, 'old changes', PRUNE_INTERVAL_MS, () => pruner.runOnce(context.signal))
+  const uploads = createUploadPruner({ db, uploadFolder: uploadFolder(config) })
+  repeat(context, log, 'old uploads', UPLOADS_INTERVAL_MS, () => uploads.runOnce(context.signal))
   repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
   repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.lookUp())
   repeat(context, log, 'back-fill', BACKFILL_INTERVAL_MS, () => worker.sends.backFill())

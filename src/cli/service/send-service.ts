@@ -15,6 +15,7 @@ import { createSendLookup } from '../../worker/send-lookup.ts'
 import { createSendSweep } from '../../worker/send-sweep.ts'
 import { createSendWorker } from '../../worker/send-worker.ts'
 import { observeSends } from './observers.ts'
+import { uploadFolder } from './upload-folder.ts'
 
 export type SendServiceDeps = {
   config: Config
@@ -51,6 +52,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
     backend,
     db,
     senders,
+    uploadFolder: uploadFolder(config),
     concurrency: Math.min(config.worker.concurrency, MAX_CALLS),
     observer: observeSends(metrics, log),
     stop,

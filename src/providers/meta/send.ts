@@ -8,6 +8,7 @@ import { callProvider, digestOf, type ProviderAnswer } from '../call.ts'
 import { type ReceiptResult, type Sender, unanswered } from '../sender.ts'
 import { isObject, list, object, text } from './json-reader.ts'
 import { readMetaError } from './send-errors.ts'
+import { uploadToMeta } from './upload.ts'
 
 export type MetaSenderSettings = {
   accessToken: string
@@ -20,6 +21,7 @@ export function createMetaSender(settings: MetaSenderSettings): Sender {
     credential: digestOf(settings.accessToken),
     send: async (message, signal) =>
       readSendAnswer(await post(settings, message.business_number, messageBody(message), signal)),
+    upload: (file, signal) => uploadToMeta(settings, file, signal),
     markRead: async ({ business_number, wa_message_id }, signal) => {
       const body = { messaging_product: 'whatsapp', status: 'read', message_id: wa_message_id }
       return readReceiptAnswer(await post(settings, business_number, body, signal))

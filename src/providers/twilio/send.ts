@@ -4,11 +4,19 @@
  * It has no idempotency key. What correlates a message is our callback_id in the address that statuses go to: the address
  * is signed, and a status arrives also where the response with the SID was lost.
  */
-import type { OutboundContent, OutgoingMessage, SendError, SendResult } from '../../core/outbound.ts'
+import type {
+  OutboundContent,
+  OutboundMedia,
+  OutgoingMessage,
+  SendError,
+  SendResult,
+  Upload,
+} from '../../core/outbound.ts'
 import { callProvider, digestOf, type ProviderAnswer } from '../call.ts'
 import { type Sender, unanswered } from '../sender.ts'
 import { findSentMessages } from './find-sent.ts'
 import { createTwilioHistory } from './history.ts'
+import { mediaLinkPath } from './media-link.ts'
 import { MESSAGE_SID } from './message-resource.ts'
 import { recipientAddress, senderField } from './send-address.ts'
 import { readTwilioError } from './send-errors.ts'
@@ -39,7 +47,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
   return {
     credential: digestOf(settings.accountSid, settings.authToken),
     send: async (message, signal) => {
-      const body = messageForm(message, settings.publicUrl)
+      const body = messageForm(message, settings)
       return 'error' in body
         ? { kind: 'failed', ...body }
         : readSendAnswer(await call(messages, { body, signal }))
@@ -65,12 +73,12 @@ function createCall({ accountSid, authToken, apiUrl }: TwilioSenderSettings): Tw
 type Unsendable = { error: SendError }
 type ContentFields = { fields: Record<string, string>; error?: undefined } | Unsendable
 
-function messageForm(message: OutgoingMessage, publicUrl: string | undefined): URLSearchParams | Unsendable {
-  const content = contentFields(message.content)
+function messageForm(message: OutgoingMessage, settings: TwilioSenderSettings): URLSearchParams | Unsendable {
+  const content = contentFields(message, settings)
   const to = recipientAddress(message.recipient)
   if (to === undefined) return unsendable('Twilio sends to no groups')
   if (content.error !== undefined) return { error: content.error }
-  const callback = statusCallback(publicUrl, message.callback_id)
+  const callback = statusCallback(settings.publicUrl, message.callback_id)
   return new URLSearchParams({
     To: to,
     ...senderField(message.business_number),
@@ -79,7 +87,10 @@ function messageForm(message: OutgoingMessage, publicUrl: string | undefined): U
   })
 }
 
-function contentFields(content: OutboundContent): ContentFields {
+function contentFields(
+  { content, upload }: { content: OutboundContent; upload?: Upload },
+  settings: TwilioSenderSettings,
+): ContentFields {
   switch (content.type) {
     case 'text':
       return { fields: { Body: content.text } }
@@ -92,11 +103,21 @@ function contentFields(content: OutboundContent): ContentFields {
       return { fields: { ContentSid: content_sid, ...filled } }
     }
     default: {
-      const { url, caption } = content.media
-      if (url === undefined) return unsendable('media for Twilio needs a URL')
+      const { caption } = content.media
+      const url = mediaUrl(content.media, upload, settings)
+      if (url === undefined) return unsendable('media for Twilio needs a URL, or PUBLIC_URL for an upload')
       return { fields: { MediaUrl: url, ...(caption === undefined ? {} : { Body: caption }) } }
     }
   }
+}
+
+function mediaUrl(
+  media: OutboundMedia,
+  upload: Upload | undefined,
+  { publicUrl, authToken }: TwilioSenderSettings,
+): string | undefined {
+  if (upload === undefined || publicUrl === undefined) return media.url
+  return publicUrl + mediaLinkPath(upload.id, authToken)
 }
 
 function unsendable(message: string): Unsendable {

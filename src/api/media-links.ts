@@ -1,0 +1,71 @@
+/**
+ * The links under which a provider fetches an upload (see providers/twilio/media-link.ts). Everybody who has one may, so
+ * everything that is not exactly one is 404, and a browser that opens one is told to save the file and run nothing.
+ */
+import { type Request, type Response, Router } from 'express'
+import type { Kysely } from 'kysely'
+import type { Upload } from '../core/outbound.ts'
+import type { Database } from '../db/schema.ts'
+import { isUnavailable } from '../db/unavailable.ts'
+import { findUpload } from '../db/uploads.ts'
+import { isMediaLink, MEDIA_LINK_PATH } from '../providers/twilio/media-link.ts'
+import { ProblemError } from './problem.ts'
+
+export type MediaLinkDeps = {
+  db: Kysely<Database>
+  uploadFolder: string
+  twilioAuthTokens: readonly string[]
+}
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+export function createMediaLinks({ db, uploadFolder, twilioAuthTokens }: MediaLinkDeps): Router {
+  const router = Router()
+  router.get(`${MEDIA_LINK_PATH}/:uploadId/:ticket`, async (req: Request, res: Response) => {
+    const { uploadId, ticket } = req.params
+    if (typeof uploadId !== 'string' || typeof ticket !== 'string' || !UUID.test(uploadId)) throw nothing()
+    if (!isMediaLink({ uploadId, ticket }, twilioAuthTokens)) throw nothing()
+    const upload = await find(db, uploadId)
+    if (upload === undefined) throw nothing()
+    await sendFile(res, upload, uploadFolder)
+  })
+  return router
+}
+
+async function find(db: Kysely<Database>, id: string): Promise<Upload | undefined> {
+  try {
+    return await findUpload(db, id)
+  } catch (cause) {
+    if (!isUnavailable(cause)) throw cause
+    const detail = 'The database does not answer right now.'
+    throw new ProblemError({ status: 503, detail, headers: { 'Retry-After': '5' } }, { cause })
+  }
+}
+
+/** A GET of a part, a HEAD and a client that goes away are Express's. */
+function sendFile(res: Response, { id, mime_type, filename }: Upload, root: string): Promise<void> {
+  res.attachment(filename ?? undefined)
+  res.set({
+    'Content-Type': mime_type,
+    'X-Content-Type-Options': 'nosniff',
+    'Content-Security-Policy': "default-src 'none'; sandbox",
+    'Cache-Control': 'private, no-store',
+    'X-Robots-Tag': 'noindex',
+  })
+  return new Promise((resolve, reject) => {
+    res.sendFile(id, { root, cacheControl: false, lastModified: false, etag: false }, (err) => {
+      if (!err || res.headersSent) resolve()
+      else reject(notHere(err))
+    })
+  })
+}
+
+/** The row says that there is a file: then this process looks into another folder than the one that took it. */
+function notHere(cause: Error): ProblemError {
+  const detail = 'There is nothing at this address.'
+  return new ProblemError({ status: 404, detail }, { cause })
+}
+
+function nothing(): ProblemError {
+  return new ProblemError({ status: 404, detail: 'There is nothing at this address.' })
+}

@@ -1,0 +1,85 @@
+/** Files that are uploaded here, to be sent afterwards. */
+import type { Request } from 'express'
+import { z } from 'zod'
+import { maxUploadBytes, UPLOAD_MIME_TYPES } from '../../core/upload.ts'
+import { storeUpload } from '../../db/uploads.ts'
+import type { ApiDeps } from '../api-deps.ts'
+import { type ApiRoute, defineRoute } from '../api-route.ts'
+import { ProblemError } from '../problem.ts'
+import { receiveFile, renameFile } from '../receive-file.ts'
+
+const upload = z
+  .object({
+    id: z.uuid().describe('For `media.upload_id` of a message.'),
+    mime_type: z.string(),
+    size_bytes: z.int(),
+    sha256: z.string().describe('Hex.'),
+    filename: z.string().nullable(),
+    created_at: z.iso.datetime(),
+    expires_at: z.iso
+      .datetime()
+      .describe('Until then it can be sent. Every message that uses it moves this to 30 days later.'),
+  })
+  .meta({ id: 'Upload', description: 'A file that was uploaded to be sent.' })
+
+/** It never is a name on our disk; but it becomes one on somebody else's. */
+const filename = z
+  .string()
+  .min(1)
+  .max(240)
+  .regex(/^(?!\.*$)[^/\\\p{C}]+$/u, 'must be a name without folders and control characters')
+  .optional()
+  .describe('What a document is called on the phone that gets it.')
+
+export function mediaRoutes({ db, uploadFolder }: Pick<ApiDeps, 'db' | 'uploadFolder'>): ApiRoute[] {
+  return [
+    defineRoute(
+      {
+        method: 'post',
+        path: '/media',
+        operationId: 'uploadMedia',
+        summary: 'Uploads a file to be sent',
+        description:
+          'The body is the file itself, and Content-Type its type. When it is answered it is on disk. Repeating is ' +
+          'harmless: the same file with the same type and name is the same upload.',
+        query: z.strictObject({ filename }),
+        file: { contentTypes: UPLOAD_MIME_TYPES },
+        answers: {
+          200: { description: 'The same file was uploaded before.', body: upload },
+          201: { description: 'The file is stored.', body: upload },
+        },
+        problems: {
+          413: 'The file is larger than WhatsApp takes of its type; `max_bytes` says how much that is.',
+          415: 'WhatsApp does not take files of this type, or the body is compressed.',
+          507: 'There is no room for the file.',
+        },
+      },
+      async ({ query, req }) => {
+        const { mime_type, maxBytes } = typeOf(req)
+        const file = await receiveFile(req, { folder: uploadFolder, maxBytes })
+        const stored = await storeUpload(db, { ...file, mime_type, filename: query.filename ?? null })
+        // The bytes are equal; whatever has happened to the first file, now it is there.
+        if (stored.id !== file.id) await renameFile(uploadFolder, file.id, stored.id)
+        const body = {
+          ...stored,
+          created_at: stored.created_at.toISOString(),
+          expires_at: stored.expires_at.toISOString(),
+        }
+        return { status: stored.id === file.id ? 201 : 200, body } as const
+      },
+    ),
+  ]
+}
+
+function typeOf({ headers }: Request): { mime_type: string; maxBytes: number } {
+  const [mediaType = ''] = (headers['content-type'] ?? '').split(';')
+  const mime_type = mediaType.trim().toLowerCase()
+  const maxBytes = maxUploadBytes(mime_type)
+  const isPlain = (headers['content-encoding'] ?? 'identity') === 'identity'
+  if (maxBytes !== undefined && isPlain) return { mime_type, maxBytes }
+  throw new ProblemError({
+    status: 415,
+    detail: `Send the file as it is, with its type as Content-Type: one of ${UPLOAD_MIME_TYPES.join(', ')}.`,
+    headers: { Connection: 'close' },
+  })
+}

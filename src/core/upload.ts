@@ -1,0 +1,52 @@
+/**
+ * Files that were uploaded here to be sent: what may be uploaded, and how large.
+ *
+ * The types and sizes are Meta's for what may be sent at all; a provider may take less.
+ * https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
+ */
+import type { OutboundMediaType } from './outbound.ts'
+
+type UploadRule = { type: OutboundMediaType; maxBytes: number }
+
+const KB = 1024
+const MB = 1024 * KB
+
+const image: UploadRule = { type: 'image', maxBytes: 5 * MB }
+/** An animated one; a still one may have 100 KB. */
+const sticker: UploadRule = { type: 'sticker', maxBytes: 500 * KB }
+const audio: UploadRule = { type: 'audio', maxBytes: 16 * MB }
+const video: UploadRule = { type: 'video', maxBytes: 16 * MB }
+const document: UploadRule = { type: 'document', maxBytes: 100 * MB }
+
+const RULES: ReadonlyMap<string, UploadRule> = new Map([
+  ['image/jpeg', image],
+  ['image/png', image],
+  ['image/webp', sticker],
+  ['audio/aac', audio],
+  ['audio/amr', audio],
+  ['audio/mpeg', audio],
+  ['audio/mp4', audio],
+  ['audio/ogg', audio],
+  ['video/3gpp', video],
+  ['video/mp4', video],
+  ['text/plain', document],
+  ['application/pdf', document],
+  ['application/msword', document],
+  ['application/vnd.ms-excel', document],
+  ['application/vnd.ms-powerpoint', document],
+  ['application/vnd.openxmlformats-officedocument.presentationml.presentation', document],
+  ['application/vnd.openxmlformats-officedocument.spreadsheetml.sheet', document],
+  ['application/vnd.openxmlformats-officedocument.wordprocessingml.document', document],
+])
+
+export const UPLOAD_MIME_TYPES: readonly string[] = [...RULES.keys()]
+
+/** Undefined: no provider takes files of this type. */
+export function maxUploadBytes(mimeType: string): number | undefined {
+  return RULES.get(mimeType)?.maxBytes
+}
+
+/** Whether a file of this type can be sent as this. Anything can be sent as a document. */
+export function canBeSentAs(mimeType: string, type: OutboundMediaType): boolean {
+  return type === 'document' || RULES.get(mimeType)?.type === type
+}

@@ -1,0 +1,53 @@
+/**
+ * Giving Meta a file, which it then knows by an id for 30 days.
+ * https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
+ *
+ * It sends nothing to anybody: whatever does not end with an id can be done again.
+ */
+import type { SendError, SendResult, UploadResult } from '../../core/outbound.ts'
+import { callProvider, type ProviderAnswer } from '../call.ts'
+import { type UploadFile, unanswered } from '../sender.ts'
+import { object, text } from './json-reader.ts'
+import { readMetaError } from './send-errors.ts'
+
+/** After an answer that tells nothing; grows with every try. */
+const RETRY_DELAY_MS = 1_000
+
+export async function uploadToMeta(
+  { accessToken, graphUrl }: { accessToken: string; graphUrl: string },
+  { business_number, content, filename }: UploadFile,
+  signal: AbortSignal,
+): Promise<UploadResult> {
+  const body = new FormData()
+  body.set('messaging_product', 'whatsapp')
+  body.set('type', content.type)
+  body.set('file', content, filename)
+  const answer = await callProvider({
+    url: `${graphUrl}/${encodeURIComponent(business_number)}/media`,
+    headers: { authorization: `Bearer ${accessToken}` },
+    body,
+    signal,
+    secrets: [accessToken],
+  })
+  return readUploadAnswer(answer)
+}
+
+function readUploadAnswer(answer: ProviderAnswer): UploadResult {
+  if (answer.kind !== 'answered') return repeatable(unanswered(answer))
+  const { status, body } = answer
+  if (status < 200 || status > 299) return repeatable(readMetaError(status, body))
+  const id = text(object(body).id)
+  return id ? { kind: 'copied', media_id: id } : again(NO_MEDIA_ID)
+}
+
+/** What would be unknown of a message is only not done of a file. */
+function repeatable(result: SendResult): UploadResult {
+  if (result.kind === 'not_sent' || result.kind === 'failed' || result.kind === 'stop_sender') return result
+  return again('error' in result ? result.error : NO_MEDIA_ID)
+}
+
+function again(error: SendError): UploadResult {
+  return { kind: 'not_sent', scope: 'conversation', delayMs: RETRY_DELAY_MS, error }
+}
+
+const NO_MEDIA_ID = { code: 'no_media_id', message: 'the answer names no file' }

@@ -1,0 +1,116 @@
+/**
+ * Gives a provider the file of a message before the message is sent. Until that is done the message is `queued`, so
+ * whatever happens here, it was certainly not sent.
+ */
+import { openAsBlob } from 'node:fs'
+import path from 'node:path'
+import type { Kysely } from 'kysely'
+import type { OutgoingMessage, UploadResult } from '../core/outbound.ts'
+import type { Claim } from '../db/outbound-claim.ts'
+import type { Settled } from '../db/outbound-settle.ts'
+import type { Database } from '../db/schema.ts'
+import { keepCopying, leaveCopying } from '../db/upload-copies.ts'
+import { settleUpload } from '../db/upload-settle.ts'
+import { runEvery } from '../lifecycle.ts'
+import type { Senders } from '../providers/index.ts'
+
+export type CopyUploadDeps = {
+  db: Kysely<Database>
+  senders: Senders
+  uploadFolder: string
+  /** Aborts when the process is to stop: another worker begins anew. */
+  stop: AbortSignal
+  copyTimeoutMs?: number | undefined
+}
+
+export type CopyReport = {
+  message_id: string
+  provider: string
+  result: UploadResult['kind'] | 'stopped'
+  settled?: Settled | 'copied'
+  code?: number | string
+  durationMs: number
+}
+
+/** The largest file at 3 Mbit/s. */
+const COPY_TIMEOUT_MS = 5 * 60_000
+/** Several times before others take the worker for dead. */
+const ALIVE_INTERVAL_MS = 4_000
+/** The folder may be on its way: a mount, a volume of another machine. */
+const NOT_HERE_DELAY_MS = 5_000
+
+/** @throws when the database is away; then another worker begins anew. */
+export async function copyUpload(deps: CopyUploadDeps, claim: Claim): Promise<CopyReport> {
+  const { db, senders, stop } = deps
+  const { message } = claim
+  const startedAt = performance.now()
+  const describe = (outcome: Pick<CopyReport, 'result' | 'settled' | 'code'>) => ({
+    message_id: message.message_id,
+    provider: message.provider,
+    ...outcome,
+    durationMs: performance.now() - startedAt,
+  })
+  const result = await whileAlive(db, message, () => copy(deps, message))
+  if (result.kind !== 'copied' && stop.aborted) {
+    await leaveCopying(db, message)
+    return describe({ result: 'stopped' })
+  }
+  const settled = await settleUpload(db, claim, result, senders[message.provider]?.credential ?? '')
+  return describe({
+    result: result.kind,
+    settled,
+    ...('error' in result ? { code: result.error.code } : {}),
+  })
+}
+
+async function copy(
+  { senders, uploadFolder, stop, copyTimeoutMs = COPY_TIMEOUT_MS }: CopyUploadDeps,
+  { provider, business_number, upload }: OutgoingMessage,
+): Promise<UploadResult> {
+  const give = senders[provider]?.upload
+  if (give === undefined || upload === undefined) throw new Error(`${provider} takes no uploads`)
+  const content = await openFile(path.join(uploadFolder, upload.id), upload.mime_type)
+  if (content?.size !== upload.size_bytes) return NOT_HERE
+  const filename = upload.filename ?? upload.id
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(copyTimeoutMs)])
+  return give({ business_number, content, filename }, signal)
+}
+
+async function openFile(file: string, type: string): Promise<Blob | undefined> {
+  try {
+    return await openAsBlob(file, { type })
+  } catch {
+    return undefined
+  }
+}
+
+const NOT_HERE: UploadResult = {
+  kind: 'not_sent',
+  scope: 'conversation',
+  delayMs: NOT_HERE_DELAY_MS,
+  error: {
+    code: 'upload_not_here',
+    message: 'the uploaded file is not in MEDIA_DIR of this worker: all processes have to share it',
+  },
+}
+
+async function whileAlive<T>(
+  db: Kysely<Database>,
+  message: OutgoingMessage,
+  run: () => Promise<T>,
+): Promise<T> {
+  const done = new AbortController()
+  // The database may be away for a moment: then somebody else begins too, which does no harm.
+  const alive = runEvery(
+    ALIVE_INTERVAL_MS,
+    () => keepCopying(db, message),
+    done.signal,
+    () => {},
+  )
+  try {
+    return await run()
+  } finally {
+    done.abort()
+    await alive
+  }
+}

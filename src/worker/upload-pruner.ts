@@ -1,0 +1,76 @@
+/**
+ * Removes uploads that nothing has used for 30 days, and files without an upload: what a process left that died while it
+ * took one. The row goes first, so that there is never a row without its file.
+ */
+import { randomUUID } from 'node:crypto'
+import { readdir, rm, stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Kysely } from 'kysely'
+import { holdLease } from '../db/leases.ts'
+import type { Database } from '../db/schema.ts'
+import { knownUploads, removeExpiredUploads } from '../db/uploads.ts'
+
+/** Longer than an upload can take. */
+const MIN_AGE_MS = 24 * 60 * 60_000
+const LEASE_MS = 5 * 60_000
+const BATCH = 1_000
+
+/** Ours, and nothing else that somebody may keep there. */
+const OUR_FILE = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.part)?$/
+
+export type UploadPruner = {
+  /** Unless another process is at it. Returns how many files went. To be called every hour. */
+  runOnce(signal?: AbortSignal): Promise<number>
+}
+
+export function createUploadPruner({
+  db,
+  uploadFolder,
+}: {
+  db: Kysely<Database>
+  uploadFolder: string
+}): UploadPruner {
+  const holder = randomUUID()
+  return {
+    runOnce: async (signal) => {
+      if (!(await holdLease(db, { name: 'upload-pruner', holder, durationMs: LEASE_MS }))) return 0
+      const expired = await removeExpiredUploads(db)
+      await removeFiles(uploadFolder, expired)
+      const ours = (await listFolder(uploadFolder)).filter((name) => OUR_FILE.test(name))
+      let removed = expired.length
+      for (let start = 0; start < ours.length && !signal?.aborted; start += BATCH) {
+        const left = await findLeft(db, uploadFolder, ours.slice(start, start + BATCH))
+        await removeFiles(uploadFolder, left)
+        removed += left.length
+      }
+      return removed
+    },
+  }
+}
+
+/** Without an upload, and too old to be one that is about to get its row. */
+async function findLeft(db: Kysely<Database>, folder: string, names: string[]): Promise<string[]> {
+  const known = await knownUploads(
+    db,
+    names.map((name) => OUR_FILE.exec(name)?.[1] ?? ''),
+  )
+  const strange = names.filter((name) => !known.has(name))
+  const ages = await Promise.all(strange.map((name) => ageOf(path.join(folder, name))))
+  return strange.filter((_, i) => (ages[i] ?? 0) > MIN_AGE_MS)
+}
+
+async function ageOf(file: string): Promise<number | undefined> {
+  const found = await stat(file).catch(() => undefined)
+  return found === undefined ? undefined : Date.now() - found.mtimeMs
+}
+
+async function listFolder(folder: string): Promise<string[]> {
+  return readdir(folder).catch((err: NodeJS.ErrnoException) => {
+    if (err.code === 'ENOENT') return []
+    throw err
+  })
+}
+
+async function removeFiles(folder: string, names: readonly string[]): Promise<void> {
+  await Promise.all(names.map((name) => rm(path.join(folder, name), { force: true })))
+}

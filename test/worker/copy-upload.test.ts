@@ -1,0 +1,233 @@
+/** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
+import { renameSync } from 'node:fs'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { createOutboundMessage } from '../../src/db/outbound.ts'
+import { readSendPauses } from '../../src/db/send-pauses.ts'
+import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
+import { eventually } from '../support/eventually.ts'
+import { metaError } from '../support/fake-meta.ts'
+import { type Behaviour, holding } from '../support/fake-server.ts'
+import { orderText, outboundOptions } from '../support/outbound.ts'
+import { hasRedis } from '../support/redis.ts'
+import { type Sending, startSending } from '../support/sending.ts'
+import { TWILIO_AUTH_TOKEN } from '../support/twilio-webhooks.ts'
+import { storeFile } from '../support/uploads.ts'
+
+describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+  let sending: Sending
+
+  beforeEach(async () => {
+    sending = await startSending(backend)
+  })
+
+  async function orderFile(uploadId: string, { phone = '15551230001', provider = 'meta' as const } = {}) {
+    const outcome = await createOutboundMessage(
+      sending.db,
+      { type: 'document', media: { upload_id: uploadId }, to: { phone }, provider },
+      outboundOptions(),
+    )
+    if (outcome.kind !== 'created') throw new Error(JSON.stringify(outcome))
+    await sending.producer.ring({ messageIds: [outcome.message_id] })
+    return outcome.message_id
+  }
+  const documents = () =>
+    sending.meta.sent().flatMap(({ type, document }) => (type === 'document' ? [document] : []))
+
+  test('Meta gets the file first, once for many messages, then each message with its id', async () => {
+    const { id } = await storeFile(sending, '%PDF the bill')
+    sending.startWorker()
+
+    const first = await orderFile(id)
+    const row = await sending.hasStatus(first, 'accepted')
+    for (const phone of ['15551230002', '15551230003'])
+      await sending.hasStatus(await orderFile(id, { phone }), 'accepted')
+
+    expect(row.wa_message_id).toBe(sending.meta.idOf(row.callback_id))
+    expect(sending.meta.files()).toHaveLength(1)
+    expect(sending.meta.files()[0]).toContain('%PDF the bill')
+    expect(sending.meta.files()[0]).toContain('filename="bill.pdf"')
+    expect(sending.meta.files()[0]).toMatch(/name="messaging_product"\s+whatsapp/)
+    expect(documents()).toEqual(Array(3).fill({ id: '116684618142141', filename: 'bill.pdf' }))
+  })
+
+  test('a conversation waits for the file of its oldest message, in order; others do not', async () => {
+    const { id } = await storeFile(sending, '%PDF slow')
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    const first = await orderFile(id)
+    await held.reached()
+    const second = await orderText(sending.db, 'after the file', { to: { phone: '15551230001' } })
+    const elsewhere = await orderText(sending.db, 'elsewhere', { to: { phone: '15551230009' } })
+    await sending.producer.ring({ messageIds: [second, elsewhere] })
+
+    await sending.hasStatus(elsewhere, 'accepted')
+    expect((await sending.message(first)).status).toBe('queued')
+    expect((await sending.message(second)).status).toBe('queued')
+    held.release()
+    await sending.hasStatus(second, 'accepted')
+
+    expect(sending.meta.sent().map((body) => body.type)).toEqual(['text', 'document', 'text'])
+  })
+
+  /** Whatever happens to the file, the message was certainly not sent, and goes out once. */
+  test.each<[string, Behaviour, string | number]>([
+    ['the connection is cut', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
+    ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
+    ['nobody answers', () => {}, 'timeout'],
+    ['HTTP 500', (_, exchange) => exchange.answer(500, 'oops'), 'http_500'],
+    ['code 131000', metaError(131000, { status: 500 }), 131000],
+    ['200 without an id', (_, exchange) => exchange.answer(200, {}), 'no_media_id'],
+  ])('%s while Meta gets the file: queued, then sent once', async (_, behaviour, code) => {
+    const { id } = await storeFile(sending, '%PDF once')
+    sending.meta.next(behaviour)
+    sending.startWorker({ copyTimeoutMs: 500, sweeps: false })
+
+    const messageId = await orderFile(id)
+
+    await eventually(async () => {
+      const row = await sending.message(messageId)
+      expect(row).toMatchObject({ status: 'queued', error: [{ code }], send_attempts: 0 })
+    })
+    await sending.database.pool.query('UPDATE chat_messages SET not_before = NULL')
+    await eventually(async () => {
+      await sending.producer.ring({ messageIds: [messageId] })
+      expect((await sending.message(messageId)).status).toBe('accepted')
+    })
+    expect(sending.meta.sent()).toHaveLength(1)
+    expect(sending.meta.files()).toHaveLength(2)
+  })
+
+  test('a file that Meta refuses: failed, with its words, and nothing was sent', async () => {
+    const { id } = await storeFile(sending, 'not a PDF at all')
+    sending.meta.next(metaError(100, { message: 'Param file must be a file with one of these types' }))
+    sending.startWorker()
+
+    const row = await sending.hasStatus(await orderFile(id), 'failed')
+
+    expect(row.error?.[0]).toMatchObject({ code: 100, message: expect.stringContaining('Param file') })
+    expect(sending.meta.sent()).toEqual([])
+  })
+
+  test('a refused token stops the sender while it gives a file, and another token sends it', async () => {
+    const { id } = await storeFile(sending, '%PDF with a token')
+    sending.meta.always(metaError(190, { status: 401 }))
+    const close = sending.startWorker()
+    const messageId = await orderFile(id)
+    await eventually(async () =>
+      expect(await readSendPauses(sending.db)).toMatchObject([{ error: { code: 190 } }]),
+    )
+    expect((await sending.message(messageId)).status).toBe('queued')
+    await close()
+
+    sending.meta.always((_, exchange) => exchange.succeed())
+    sending.startWorker({ accessToken: 'another-token' })
+
+    await sending.hasStatus(messageId, 'accepted')
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
+
+  test('a worker that does not see the file: the message waits and says so; it goes out when the file is there', async () => {
+    const { id, file } = await storeFile(sending, '%PDF elsewhere')
+    renameSync(file, `${file}.elsewhere`)
+    sending.startWorker()
+    const messageId = await orderFile(id)
+    await eventually(async () =>
+      expect((await sending.message(messageId)).error?.[0]?.message).toContain('MEDIA_DIR'),
+    )
+    expect((await sending.message(messageId)).status).toBe('queued')
+
+    renameSync(`${file}.elsewhere`, file)
+    await sending.database.pool.query('UPDATE chat_messages SET not_before = clock_timestamp()')
+
+    await sending.hasStatus(messageId, 'accepted')
+  })
+
+  test('a worker that was killed with a file on its way: another one takes over, and the message is sent once', async () => {
+    const { id } = await storeFile(sending, '%PDF twice')
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    const closeFirst = sending.startWorker()
+    const messageId = await orderFile(id)
+    await held.reached()
+    sending.startWorker()
+    await sending.database.pool.query('UPDATE upload_copies SET copying_until = clock_timestamp()')
+
+    await sending.hasStatus(messageId, 'accepted')
+    held.release()
+    await closeFirst()
+
+    expect(sending.meta.files()).toHaveLength(2)
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
+
+  test('a worker that is stopped leaves the file to another one, at once', async () => {
+    const { id } = await storeFile(sending, '%PDF handed over')
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    const close = sending.startWorker()
+    const messageId = await orderFile(id)
+    await held.reached()
+
+    await close()
+    expect(sending.copies).toMatchObject([{ result: 'stopped' }])
+    expect((await sending.message(messageId)).status).toBe('queued')
+    sending.startWorker()
+
+    await sending.hasStatus(messageId, 'accepted')
+    expect(sending.meta.sent()).toHaveLength(1)
+    held.release()
+  })
+
+  test('a copy that Meta does not know any more: the message fails, and its resend brings the file anew', async () => {
+    const { id } = await storeFile(sending, '%PDF forgotten')
+    sending.startWorker()
+    await sending.hasStatus(await orderFile(id), 'accepted')
+    sending.meta.next(metaError(131053, { message: 'Media upload error' }))
+    await sending.hasStatus(await orderFile(id), 'failed')
+
+    await sending.hasStatus(await orderFile(id), 'accepted')
+
+    expect(sending.meta.files()).toHaveLength(2)
+    expect(documents().map((document) => (document as { id: string }).id)).toEqual([
+      '116684618142141',
+      '116684618142141',
+      '116684618142142',
+    ])
+  })
+
+  test('a copy that Meta is about to forget is brought anew', async () => {
+    const { id } = await storeFile(sending, '%PDF old')
+    sending.startWorker()
+    await sending.hasStatus(await orderFile(id), 'accepted')
+    await sending.database.pool.query(`UPDATE upload_copies SET copied_at = now() - interval '26 days'`)
+
+    await sending.hasStatus(await orderFile(id), 'accepted')
+
+    expect(sending.meta.files()).toHaveLength(2)
+  })
+
+  test('an upload that was removed meanwhile: failed, and it says so', async () => {
+    const { id } = await storeFile(sending, '%PDF gone')
+    const messageId = await orderFile(id)
+    await sending.database.pool.query('DELETE FROM uploads')
+    sending.startWorker()
+
+    expect((await sending.hasStatus(messageId, 'failed')).error?.[0]?.code).toBe('upload_gone')
+    expect(sending.meta.calls).toEqual([])
+  })
+
+  test('Twilio gets a signed link that ends, and no file', async () => {
+    const { id } = await storeFile(sending, '%PDF linked')
+    sending.startWorker()
+
+    await sending.hasStatus(await orderFile(id, { provider: 'twilio' as never }), 'accepted')
+
+    const [form] = sending.twilio.sent()
+    const [, uploadId = '', ticket = ''] =
+      /^https:\/\/hooks\.example\.com\/media\/([^/]+)\/([^/]+)$/.exec(form?.MediaUrl ?? '') ?? []
+    expect(uploadId).toBe(id)
+    expect(isMediaLink({ uploadId, ticket }, ['another', TWILIO_AUTH_TOKEN])).toBe(true)
+    expect(isMediaLink({ uploadId, ticket }, [TWILIO_AUTH_TOKEN], Date.now() + 25 * 3600_000)).toBe(false)
+  })
+})
