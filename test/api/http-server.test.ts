@@ -67,7 +67,12 @@ describe('a client that takes its time', () => {
       {
         port: 0,
         host: '127.0.0.1',
-        limits: { headersTimeoutMs: 50, requestTimeoutMs: 100, longRequestTimeoutMs: 1_000, checkIntervalMs: 20 },
+        limits: {
+          headersTimeoutMs: 50,
+          requestTimeoutMs: 100,
+          longRequestTimeoutMs: 1_000,
+          checkIntervalMs: 20,
+        },
       },
     )
     cleanUp(() => server.close(0))

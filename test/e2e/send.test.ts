@@ -196,6 +196,36 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect((await message(id)).status).toBe('unknown')
     })
 
+    test('while Meta gets its file: queued, and sent once by the next one', async () => {
+      const to = somebody()
+      const headers = bearerAuth(API_TOKEN)
+      const { id: upload_id } = (
+        await send(`${service.url}/api/media?filename=bill.pdf`, {
+          method: 'POST',
+          headers: { ...headers, 'content-type': 'application/pdf' },
+          body: `%PDF on ${backend}`,
+        })
+      ).json() as { id: string }
+      const held = holding()
+      meta.next(held.behaviour)
+      const body = { to, type: 'document', media: { upload_id } }
+      const response = await send(`${service.url}/api/messages`, { method: 'POST', headers, body })
+      const { id } = response.json() as { id: string }
+      await held.reached()
+
+      await killAndReplace()
+      held.release()
+      expect((await message(id)).status).toBe('queued')
+      // As if the time were over after which others take the worker for dead.
+      await query('UPDATE upload_copies SET copying_until = NULL')
+      await sendAnother(to)
+
+      expect((await message(id)).status).toBe('accepted')
+      const sent = meta.sent().filter((one) => one.to === to)
+      expect(sent.map(({ type }) => type)).toEqual(['document', 'text'])
+      expect(meta.files().filter((file) => file.includes(`%PDF on ${backend}`))).toHaveLength(2)
+    })
+
     test('during the call: unknown, then what the status says', async () => {
       const to = somebody()
       const held = holding()

@@ -143,24 +143,6 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await sending.hasStatus(messageId, 'accepted')
   })
 
-  test('a worker that was killed with a file on its way: another one takes over, and the message is sent once', async () => {
-    const { id } = await storeFile(sending, '%PDF twice')
-    const held = holding()
-    sending.meta.next(held.behaviour)
-    const closeFirst = sending.startWorker()
-    const messageId = await orderFile(id)
-    await held.reached()
-    sending.startWorker()
-    await sending.database.pool.query('UPDATE upload_copies SET copying_until = clock_timestamp()')
-
-    await sending.hasStatus(messageId, 'accepted')
-    held.release()
-    await closeFirst()
-
-    expect(sending.meta.files()).toHaveLength(2)
-    expect(sending.meta.sent()).toHaveLength(1)
-  })
-
   test('a worker that is stopped leaves the file to another one, at once', async () => {
     const { id } = await storeFile(sending, '%PDF handed over')
     const held = holding()
