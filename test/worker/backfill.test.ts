@@ -114,6 +114,16 @@ describe('what is missing', () => {
   })
 })
 
+describe('a word that is no status here', () => {
+  test('is recorded, and is not the status of the message', async () => {
+    twilio.put({ direction: 'outbound-api', status: 'partially_delivered' })
+
+    expect(await run()).toMatchObject({ stored: 1, statuses: 1 })
+
+    expect(await messages()).toMatchObject([{ status: null }])
+  })
+})
+
 describe('what is left alone', () => {
   test('SMS of the same account, in both directions', async () => {
     twilio.put({ from: '+15551230001', to: '+15550001234' })

@@ -54,6 +54,12 @@ describe('paging', () => {
     expect(first.newest).toEqual(new Date(now))
   })
 
+  test('an entry that has no place in the order yet says nothing of how far the page goes back', async () => {
+    twilio.put({ date_created: new Date(`${today()}T00:00:00Z`).toUTCString(), date_sent: null })
+
+    expect((await readPage()).newest).toBeUndefined()
+  })
+
   test('asks with the credentials of the account', async () => {
     await readPage()
 
