@@ -15,10 +15,11 @@ export type BodyBudgetOptions = { maxHeldBytes?: number; smallBytes?: number }
 
 export type BodyBudget = {
   /**
-   * Whether this body may be read; from then on it counts, until its answer is out. To be called in the turn of the event
-   * loop in which reading begins.
+   * Whether this body may be read; from then on it counts, until its answer is out. `onFull` is called once when it is the
+   * one for which there is no more room; then it is to be dropped. To be called in the turn of the event loop in which
+   * reading begins.
    */
-  admit(req: IncomingMessage, res: ServerResponse): boolean
+  admit(req: IncomingMessage, res: ServerResponse, onFull: () => void): boolean
 }
 
 export function createBodyBudget({
@@ -27,13 +28,18 @@ export function createBodyBudget({
 }: BodyBudgetOptions = {}): BodyBudget {
   let heldBytes = 0
   return {
-    admit(req, res) {
+    admit(req, res, onFull) {
       if (announcedBytes(req) <= smallBytes) return true
       if (heldBytes >= maxHeldBytes) return false
       let ownBytes = 0
+      let isRefused = false
       req.on('data', (chunk: Buffer) => {
         ownBytes += chunk.length
         heldBytes += chunk.length
+        // Many may have been admitted while there was room for all that had arrived.
+        if (isRefused || heldBytes <= maxHeldBytes || ownBytes <= smallBytes) return
+        isRefused = true
+        onFull()
       })
       // The answer, and not the last byte: meanwhile the body is parsed and waits for its store.
       res.once('close', () => {

@@ -33,7 +33,6 @@ const TOO_LARGE: Problem = {
   detail: 'The body is too large.',
   headers: { Connection: 'close' },
 }
-/** Nothing of it was read. */
 const CROWDED: Problem = {
   status: 503,
   detail: 'Too many large bodies are being read at the moment. Send it again later.',
@@ -77,8 +76,7 @@ export function createWebhookListener({
   )
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    if (!budget.admit(req, res)) return sendProblem(res, CROWDED)
-    const rawBody = await readBody(req)
+    const rawBody = await readBody(req, res, budget)
     if (rawBody === undefined) return
     if ('status' in rawBody) return sendProblem(res, rawBody)
     const { headers, url = '' } = req
@@ -111,18 +109,27 @@ function pathOf(url = ''): string {
 }
 
 /** The whole body, or why it is refused; undefined when the client has gone before its end. */
-function readBody(req: IncomingMessage): Promise<Buffer | Problem | undefined> {
+function readBody(
+  req: IncomingMessage,
+  res: ServerResponse,
+  budget: BodyBudget,
+): Promise<Buffer | Problem | undefined> {
   const { 'content-encoding': encoding = 'identity', 'content-length': length = '0' } = req.headers
   if (encoding.toLowerCase() !== 'identity') return Promise.resolve(COMPRESSED)
   if (Number(length) > MAX_BODY_BYTES) return Promise.resolve(TOO_LARGE)
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let bytes = 0
+    const refuse = (problem: Problem) => {
+      req.pause()
+      chunks.length = 0
+      resolve(problem)
+    }
+    if (!budget.admit(req, res, () => refuse(CROWDED))) return refuse(CROWDED)
     req.on('data', (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes <= MAX_BODY_BYTES) return void chunks.push(chunk)
-      req.pause()
-      resolve(TOO_LARGE)
+      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
+      else refuse(TOO_LARGE)
     })
     req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
     req.on('error', () => resolve(undefined))

@@ -40,13 +40,30 @@ async function listen() {
 
 test('bodies that never end crowd out large ones, not small ones, and not beyond their own end', async () => {
   const { post, hold } = await listen()
-  const held = await Promise.all([1, 2].map(() => hold('Content-Length: 1000000', 60 * KIB)))
+  const held = await Promise.all([1, 2].map(() => hold('Content-Length: 1000000', 50 * KIB)))
 
   await eventually(async () => expect(await post(20 * KIB)).toBe(503))
   expect(await post(10 * KIB)).toBe(200)
 
   for (const socket of held) socket.destroy()
   await eventually(async () => expect(await post(20 * KIB)).toBe(200))
+})
+
+test('bodies that were all let in while nothing had arrived do not pass the bound together', async () => {
+  const { hold } = await listen()
+  const sockets = await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 0)))
+  const answers = sockets.map(() => '')
+  for (const [index, socket] of sockets.entries())
+    socket.on('data', (chunk: Buffer) => {
+      answers[index] += chunk.toString()
+    })
+
+  for (const socket of sockets) socket.write('x'.repeat(60 * KIB))
+
+  await eventually(() =>
+    expect(answers.filter((answer) => answer.startsWith('HTTP/1.1 503'))).not.toEqual([]),
+  )
+  expect(answers.filter((answer) => answer === '')).not.toEqual([])
 })
 
 test('what was announced and never sent takes no room', async () => {
@@ -59,7 +76,7 @@ test('what was announced and never sent takes no room', async () => {
 test('a body without a length counts as a large one', async () => {
   const { post, hold } = await listen()
   await hold('Transfer-Encoding: chunked', 0).then((socket) =>
-    socket.write(`${(110 * KIB).toString(16)}\r\n${'x'.repeat(110 * KIB)}`),
+    socket.write(`${(100 * KIB).toString(16)}\r\n${'x'.repeat(100 * KIB)}`),
   )
 
   await eventually(async () => expect(await post(20 * KIB)).toBe(503))
