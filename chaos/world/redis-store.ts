@@ -18,6 +18,8 @@ export type RedisStore = {
   use<T>(work: (redis: Redis) => Promise<T>): Promise<T>
   /** Writes ballast until this share of `maxmemory` is used; 1: until it refuses. */
   fill(share: number): Promise<void>
+  /** Where the policy lets it delete keys: writes a little more than there is room for. Gives the number of keys deleted. */
+  overfill(): Promise<number>
   removeBallast(): Promise<void>
   memoryBytes(): Promise<number>
   close(): Promise<void>
@@ -31,6 +33,7 @@ export type RedisStoreOptions = {
 
 const BALLAST_BYTES = 100_000
 const BALLAST = 'ballast:'
+const OVERFILL_KEYS = 12
 
 export async function startRedisStore({ directory, args = [] }: RedisStoreOptions): Promise<RedisStore> {
   const program = findRedisServer()
@@ -65,9 +68,10 @@ export async function startRedisStore({ directory, args = [] }: RedisStoreOption
     thaw: () => server.kill('SIGCONT'),
     use: (work) => withRedis(server.url, work),
     fill: (share) => withRedis(server.url, (redis) => fill(redis, share)),
+    overfill: () => withRedis(server.url, overfill),
     removeBallast: () => withRedis(server.url, removeBallast),
     memoryBytes: () =>
-      withRedis(server.url, async (redis) => memoryField(await redis.info('memory'), 'used_memory')),
+      withRedis(server.url, async (redis) => infoField(await redis.info('memory'), 'used_memory')),
     async close() {
       server.kill('SIGKILL')
       await server.ended
@@ -79,7 +83,7 @@ export async function startRedisStore({ directory, args = [] }: RedisStoreOption
 async function fill(redis: Redis, share: number): Promise<void> {
   for (let number = 0; ; number++) {
     const info = await redis.info('memory')
-    if (share < 1 && memoryField(info, 'used_memory') >= share * memoryField(info, 'maxmemory')) return
+    if (share < 1 && infoField(info, 'used_memory') >= share * infoField(info, 'maxmemory')) return
     try {
       await redis.set(`${BALLAST}${number}`, 'x'.repeat(BALLAST_BYTES))
     } catch (err) {
@@ -87,6 +91,13 @@ async function fill(redis: Redis, share: number): Promise<void> {
       throw err
     }
   }
+}
+
+async function overfill(redis: Redis): Promise<number> {
+  for (let number = 0; number < OVERFILL_KEYS; number++) {
+    await redis.set(`${BALLAST}over:${number}`, 'x'.repeat(BALLAST_BYTES))
+  }
+  return infoField(await redis.info('stats'), 'evicted_keys')
 }
 
 /** SCAN and UNLINK work in a full Redis; they need no memory. */
@@ -103,6 +114,6 @@ function isFull(err: unknown): boolean {
   return err instanceof Error && err.message.startsWith('OOM')
 }
 
-function memoryField(info: string, name: string): number {
+function infoField(info: string, name: string): number {
   return Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0)
 }

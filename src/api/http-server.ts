@@ -113,8 +113,12 @@ function listenProblem(err: NodeJS.ErrnoException, port: number, host: string): 
   return `cannot listen on ${host}:${port}: ${err.message}`
 }
 
+/** A client that sends one request after the other over the same connection is told to go with the next answer. */
 async function closeServer(server: Server, deadlineMs: number): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  server.prependListener('request', (_req, res) => {
+    res.shouldKeepAlive = false
+  })
   await new Promise<void>((resolve) => {
     server.close(() => resolve())
     server.closeIdleConnections()

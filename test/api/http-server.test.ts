@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { allowLongBody, type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
 import { cleanUp } from '../support/clean-up.ts'
+import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
@@ -186,4 +187,21 @@ describe('a request that is too much', () => {
 
     expect(await open(port, 'CONNECT 10.0.0.1:6379 HTTP/1.1\r\nHost: a\r\n\r\n').ended).toBe('')
   })
+})
+
+test('a client that never stops asking over its connection does not hold up the end of the server', async () => {
+  // Never idle at the moment when the end begins.
+  const server = await startHttpServer((_req, res) => setTimeout(() => res.end('ok'), 50), {
+    port: 0,
+    host: '127.0.0.1',
+  })
+  const client = open(server.port, GET)
+  client.socket.on('data', () => client.socket.write(GET))
+  await eventually(() => expect(client.text()).toContain('ok'))
+
+  const startedAt = performance.now()
+  await server.close(20_000)
+
+  expect(performance.now() - startedAt).toBeLessThan(10_000)
+  expect(await client.ended).toContain('Connection: close')
 })

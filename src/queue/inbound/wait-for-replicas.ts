@@ -16,8 +16,8 @@ export function createWaitForReplicas(client: Redis | Cluster, replicas: number)
   // The configuration refuses the two together: a cluster would send WAIT to any of its nodes.
   if (replicas === 0 || client instanceof Cluster) return () => Promise.resolve()
   return async () => {
-    // WAIT looks at the last write of its own connection. Jobs that were there already are none, and may have come over
-    // another connection; what is written here comes after them in any case.
+    // WAIT speaks of the writes of its own connection (redis.io/commands/wait). Jobs that were there already may have come
+    // over another one; what is written here comes after them in any case. (Redis 7.0 waits for them without it, too.)
     const replies = await client.pipeline().set(KEY, 1).wait(replicas, TIMEOUT_MS).exec()
     for (const [err] of replies ?? []) if (err !== null) throw err
     const reached = Number(replies?.[1]?.[1] ?? 0)
