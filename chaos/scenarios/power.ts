@@ -7,7 +7,7 @@
  */
 import path from 'node:path'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
-import { copyDisk, makeDisk, mountDisk, whyNoMounts } from '../world/mounts.ts'
+import { copyDisk, makeDisk, mountDisk, syncDisk, whyNoMounts } from '../world/mounts.ts'
 import { BACKENDS, type WorldOptions } from '../world/world.ts'
 
 const SECOND = 1_000
@@ -52,6 +52,8 @@ async function loseWithPower(ctx: ScenarioContext): Promise<void> {
   const { postgres, redis, directory, workers } = world
   let disk = path.join(directory, DISK)
   let failures = 0
+  // The database was copied to it, by a program that does not ask for anything.
+  await syncDisk(path.join(directory, 'disk'))
   await ctx.repeat(async () => {
     await ctx.pause(1 * SECOND, 3 * SECOND)
     // So that the queue has something to lose.

@@ -49,6 +49,11 @@ export async function mountDisk(
   return place
 }
 
+/** What the programs on it have not asked for goes to the disk too. */
+export async function syncDisk(place: string): Promise<void> {
+  await run('sync', '-f', place)
+}
+
 export async function copyDisk(file: string, copy: string): Promise<void> {
   await run('cp', '--sparse=always', file, copy)
 }
