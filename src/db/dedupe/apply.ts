@@ -22,7 +22,7 @@ import { ensureQuarantine } from './quarantine.ts'
 import { type Query, queryWithClient } from './query.ts'
 import { findReferences } from './references.ts'
 import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
-import { assertNoRunAtWork, openSession } from './session.ts'
+import { assertNoRunAtWork, openSession, type Session } from './session.ts'
 import { settleDiverted } from './settle-diverted.ts'
 import { describeTarget, type Target, type TargetOptions } from './target.ts'
 import { tidyUp } from './tidy-up.ts'
@@ -97,6 +97,9 @@ export async function cleanUpDedupe(pool: Pool, options: DedupeOptions): Promise
   const target = await prepare(pool, { ...options, replaceIndex: true })
   const session = await openSession(pool, target, options.signal)
   try {
+    const { fault } = await inspectIndex(session.query, target)
+    // It may refuse rows of writers, and guarantees nothing.
+    if (fault === 'invalid') await dropUniqueIndex(session, target)
     return await tidyUp(await createRun(session, target, options), { isStopped: false })
   } finally {
     session.end()
@@ -120,6 +123,10 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
   } finally {
     client.release()
   }
+}
+
+function dropUniqueIndex(session: Session, { schema, indexName }: Target): Promise<void> {
+  return dropIndexConcurrently(session, `${quoteName(schema)}.${quoteName(indexName)}`)
 }
 
 /** An index can be valid and wrong: sorted by collations that a new version of the system has changed. */
@@ -155,8 +162,7 @@ async function clean(run: Run, batchSize: number): Promise<void> {
   const { fault } = await inspectIndex(session.query, target)
   if (fault === undefined) return
   // What a failed build has left refuses rows of writers that know nothing of it.
-  if (fault === 'invalid')
-    await dropIndexConcurrently(session, `${quoteName(target.schema)}.${quoteName(target.indexName)}`)
+  if (fault === 'invalid') await dropUniqueIndex(session, target)
   await ensureLookupIndex(session, target, reportBuild(run, 'prepare'))
   await ensureReferenceIndexes(session, references, reportBuild(run, 'prepare'))
   await installGuard(session, target, references, reportWaiting(run, 'prepare'))

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { cleanUpDedupe } from '../../../src/db/dedupe/apply.ts'
 import { eventually } from '../../support/eventually.ts'
 import {
   apply,
@@ -7,6 +8,7 @@ import {
   connect,
   createOldDatabase,
   insertIds,
+  OURS,
   report,
   rows,
   startRunHeldAtMoving,
@@ -56,6 +58,18 @@ describe('an index of the name that is there already', () => {
     expect((await audit(database)).index.fault).toBeUndefined()
     const indexes = await rows(database, `SELECT indexname FROM pg_indexes WHERE tablename = 'chat_messages'`)
     expect(indexes.map((row) => row.indexname).sort()).toEqual(['chat_messages_pkey', NAME])
+  })
+
+  test('INVALID is taken away by --clean-up too, so that it refuses no row', async () => {
+    const database = await createOldDatabase(['a'])
+    await apply(database)
+    await database.pool.query(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = '${NAME}'::regclass`)
+    await expect(insertIds(database.pool, ['a'])).rejects.toThrow('duplicate key')
+
+    const left = await cleanUpDedupe(database.pool, { ...OURS, signal: new AbortController().signal })
+
+    expect(left).toBeUndefined()
+    await insertIds(database.pool, ['a'])
   })
 
   test('valid and damaged, so that there are duplicates behind it, is named with what to do', async () => {
