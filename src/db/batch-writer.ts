@@ -12,6 +12,7 @@ import { keyText } from './contact-identifiers.ts'
 import { resolveContacts } from './contacts.ts'
 import { resolveConversations } from './conversations.ts'
 import { addCounts, type Counter } from './counters.ts'
+import { type FiledMessage, moveClocks } from './history-placeholders.ts'
 import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
 import type { Database } from './schema.ts'
 import { applyStatuses, writeStatuses } from './statuses.ts'
@@ -42,30 +43,38 @@ export async function writeBatch(
   items: readonly StoreItem[],
   options: WriteOptions = {},
 ): Promise<FinalOutcome[]> {
-  const outcomes = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
+  const written = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
+  await moveClocks(db, written.filed)
   await identifyByCallback(db, facts)
   await applyStatuses(
     db,
     facts.map((fact) => fact.wa_message_id),
   )
-  return outcomes
+  return written.outcomes
+}
+
+type Written = {
+  outcomes: FinalOutcome[]
+  /** Messages that have found their conversation late. */
+  filed: FiledMessage[]
 }
 
 async function writeInTransaction(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
   { isCounted = true }: WriteOptions,
-): Promise<FinalOutcome[]> {
+): Promise<Written> {
   const messages = items.filter(isMessageItem)
   const outcomes = new Map<StoreItem, FinalOutcome>()
-  const parked = await storeMessages(trx, messages, await placeMessages(trx, items, messages), outcomes)
+  const placed = await placeMessages(trx, items, messages)
+  const { parked, filed } = await storeMessages(trx, messages, placed, outcomes)
   await storeStatuses(trx, items.filter(isStatusItem), outcomes)
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
   if (isCounted) await addCounts(trx, countOutcomes(inOrder))
-  return inOrder
+  return { outcomes: inOrder, filed }
 }
 
 /** One resolution for every contact that the batch speaks of, so that its locks are taken in one order. */
@@ -120,18 +129,20 @@ async function storeMessages(
   items: readonly MessageItem[],
   placed: readonly PlacedMessage[],
   outcomes: Map<StoreItem, FinalOutcome>,
-): Promise<Map<MessageItem, EventItem>> {
+): Promise<{ parked: Map<MessageItem, EventItem>; filed: FiledMessage[] }> {
   const parked = new Map<MessageItem, EventItem>()
-  if (items.length === 0) return parked
+  const filed: FiledMessage[] = []
+  if (items.length === 0) return { parked, filed }
   const results = await writeMessages(trx, placed)
   items.forEach((item, index) => {
-    const { outcome, reason = '' } = results[index] as MessageOutcome
+    const { outcome, reason = '', filed: message } = results[index] as MessageOutcome
     outcomes.set(item, outcome)
+    if (message !== undefined) filed.push(message)
     // Under a key of its own: the same wa_message_id may be parked once for each business number.
     const job_id = `${item.job_id}.${keyText(item.fact.business_number)}`
     if (outcome === 'parked') parked.set(item, parkedItem({ ...item, job_id }, reason))
   })
-  return parked
+  return { parked, filed }
 }
 
 async function storeStatuses(

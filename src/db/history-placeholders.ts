@@ -5,7 +5,7 @@
  * neither thread nor status, and in Meta's own example another sender. Either may be first. The row says the same in the
  * end: what the media are, in the conversation, direction and status of the placeholder.
  */
-import { sql, type Transaction } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import { detailOf } from '../core/fact.ts'
 import type { Database } from './schema.ts'
 
@@ -23,20 +23,27 @@ export type PlaceholderRow = {
 const RECORD = `wa_message_id text, conversation_id bigint, direction text, sender_contact_id bigint, status text,
   error text, sent_at timestamptz`
 
+export type FiledMessage = {
+  id: string
+  wa_message_id: string
+  /** Where it was, which may be where it is. */
+  left_id: string
+  conversation_id: string
+}
+
 /**
- * Gives rows that have their content from media of the history the place of their placeholders. The ids of those that
- * changed by it; none when it is repeated. To be called with the rows locked.
+ * Gives rows that have their content from media of the history the place of their placeholders. Those that changed by it;
+ * none when it is repeated. To be called with the rows locked; once it is committed, `moveClocks` for what came back.
  */
 export async function fileUnderPlaceholders(
   trx: Transaction<Database>,
   placeholders: readonly PlaceholderRow[],
-): Promise<Set<string>> {
-  if (placeholders.length === 0) return new Set()
-  const { rows } = await sql<{ id: string; wa_message_id: string; left_id: string; conversation_id: string }>`
+): Promise<FiledMessage[]> {
+  if (placeholders.length === 0) return []
+  const { rows } = await sql<FiledMessage>`
     WITH told AS (
-      SELECT m.id, m.conversation_id AS left_id, r.*, CASE WHEN
-          (wa_status_rank(r.status), r.status) > (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, ''))
-        THEN true ELSE false END AS is_ahead
+      SELECT m.id, m.conversation_id AS left_id, r.*, coalesce((wa_status_rank(r.status), r.status)
+        > (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, '')), false) AS is_ahead
       FROM json_to_recordset(${JSON.stringify(placeholders)}::json) AS r (${sql.raw(RECORD)})
       JOIN chat_messages m ON m.wa_message_id = r.wa_message_id AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
       WHERE m.source = 'history' AND m.detail = ${detailOf('history', false)}
@@ -55,29 +62,31 @@ export async function fileUnderPlaceholders(
       SELECT 'message.updated', conversation_id, id FROM filed ORDER BY id
     )
     SELECT id, wa_message_id, left_id, conversation_id FROM filed`.execute(trx)
-  await moveClocks(
-    trx,
-    rows.filter((row) => row.left_id !== row.conversation_id),
-  )
-  return new Set(rows.map((row) => row.wa_message_id))
+  return rows
 }
 
-/** A conversation is listed by its last message: one that a message has left may have none. */
-async function moveClocks(
-  trx: Transaction<Database>,
-  moved: readonly { id: string; left_id: string; conversation_id: string }[],
-): Promise<void> {
+/**
+ * A conversation is listed by the time of its last message: the one that a message came to may have a later one now, the
+ * one that it left may have none. In a transaction of its own, because who has written to a conversation and then locks
+ * it waits for others who do the same; in two statements, because only the second one sees what was written before the
+ * lock was had.
+ */
+export async function moveClocks(db: Kysely<Database>, filed: readonly FiledMessage[]): Promise<void> {
+  const moved = filed.filter((message) => message.left_id !== message.conversation_id)
   if (moved.length === 0) return
-  const ids = moved.flatMap((row) => [row.left_id, row.conversation_id])
-  await sql`
-    WITH locked AS MATERIALIZED (
-      SELECT id FROM conversations WHERE id = ANY(${ids}::bigint[]) ORDER BY id FOR NO KEY UPDATE
-    ), arrived AS (
-      SELECT conversation_id, max(least(sent_at, received_at)) AS happened_at FROM chat_messages
-      WHERE id = ANY(${moved.map((row) => row.id)}::bigint[]) GROUP BY conversation_id
-    )
-    UPDATE conversations c SET last_message_at = CASE
-      WHEN EXISTS (SELECT FROM chat_messages m WHERE m.conversation_id = c.id)
-      THEN greatest(c.last_message_at, (SELECT happened_at FROM arrived WHERE conversation_id = c.id)) END
-    FROM locked WHERE c.id = locked.id`.execute(trx)
+  const conversationIds = moved.flatMap((message) => [message.left_id, message.conversation_id])
+  const messageIds = moved.map((message) => message.id)
+  await db.transaction().execute(async (trx) => {
+    await sql`
+      SELECT id FROM conversations WHERE id = ANY(${conversationIds}::bigint[])
+      ORDER BY id FOR NO KEY UPDATE`.execute(trx)
+    await sql`
+      UPDATE conversations c SET last_message_at = CASE
+        WHEN EXISTS (SELECT FROM chat_messages m WHERE m.conversation_id = c.id)
+        THEN greatest(c.last_message_at, (
+          SELECT max(least(m.sent_at, m.received_at)) FROM chat_messages m
+          WHERE m.id = ANY(${messageIds}::bigint[]) AND m.conversation_id = c.id
+        )) END
+      WHERE c.id = ANY(${conversationIds}::bigint[])`.execute(trx)
+  })
 }

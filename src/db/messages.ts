@@ -9,7 +9,7 @@ import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { keyText } from './contact-identifiers.ts'
-import { fileUnderPlaceholders } from './history-placeholders.ts'
+import { type FiledMessage, fileUnderPlaceholders } from './history-placeholders.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { Database } from './schema.ts'
@@ -18,7 +18,8 @@ import type { MessageItem } from './store-item.ts'
 /** Where a message belongs, resolved before it is written. */
 export type PlacedMessage = { item: MessageItem; conversation_id: string; sender_contact_id: string | null }
 
-export type MessageOutcome = { outcome: FinalOutcome; reason?: string }
+/** `filed`: where the message was, and where it is now. */
+export type MessageOutcome = { outcome: FinalOutcome; reason?: string; filed?: FiledMessage }
 
 type MessageRow = ReturnType<typeof messageRow>
 type ExistingRow = { wa_message_id: string; detail: number; provider: string; business_number: string }
@@ -79,10 +80,14 @@ async function takeFromPlaceholders(
   )
   const rows = new Map(late.map((message) => [message.item.fact.wa_message_id, messageRow(message)]))
   const filed = await fileUnderPlaceholders(trx, [...rows.values()])
+  const changed = new Map(filed.map((message) => [message.wa_message_id, message]))
   return placed.map(({ item: { fact } }, index) => {
     const outcome = outcomes[index] ?? { outcome: 'duplicate' }
-    const isLate = fact.is_placeholder && outcome.outcome === 'duplicate'
-    return isLate && filed.delete(fact.wa_message_id) ? { outcome: 'merged' } : outcome
+    const message = changed.get(fact.wa_message_id)
+    if (!fact.is_placeholder || outcome.outcome !== 'duplicate' || message === undefined) return outcome
+    // Of a placeholder that came twice in the batch only the first has added anything.
+    changed.delete(fact.wa_message_id)
+    return { outcome: 'merged', filed: message }
   })
 }
 

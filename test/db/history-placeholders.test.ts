@@ -70,6 +70,14 @@ describe('media of the history and their placeholder', () => {
     expect(await stored()).toEqual([FILED, FILED, FILED, FILED])
   })
 
+  test('are the same row when two writers bring them at the same instant, in every one of 50 races', async () => {
+    const ids = Array.from({ length: 50 }, (_, i) => `wamid.race${i}`)
+
+    await Promise.all(ids.flatMap((id) => [write(mediaOfNobody(id)), write(placeholder(id))]))
+
+    expect(await stored()).toEqual(ids.map(() => FILED))
+  })
+
   test('are told apart in the outcomes: the first is stored, what adds to it merged, the rest duplicates', async () => {
     expect(await write(media())).toEqual(['stored'])
     expect(await write(placeholder(), placeholder())).toEqual(['merged', 'duplicate'])
