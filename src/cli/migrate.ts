@@ -34,7 +34,7 @@ Usage: npx wa-ingest migrate [options]
   -h, --help               this text
 
 Taking over another system's tables:
-  --dry-run                only say whether it can be done, and what is taken for granted
+  --dry-run                change nothing; say whether it can be done, and what is taken for granted
   --rename-old             rename what is in the way to old_…, with everything in it
   --rewrite                rewrite a large table where column types need it; nobody can use it meanwhile
   --outbound-when SQL      true for messages that the business sent, e.g. "sender = 'agent'"
@@ -125,7 +125,8 @@ function createStepLine(ctx: CommandContext) {
   }
 }
 
-function format({ applied, adopted }: MigrateResult, isDryRun: boolean): string {
+function format({ applied, adopted, pending = [] }: MigrateResult, isDryRun: boolean): string {
+  if (pending.length > 0) return `Nothing was changed. To be applied: ${pending.join(', ')}.`
   if (adopted === undefined)
     return applied.length > 0 ? `Applied ${applied.join(', ')}.` : 'The database is current.'
   const lines = isDryRun ? formatDryRun(adopted) : formatAdoption(adopted)
@@ -133,6 +134,8 @@ function format({ applied, adopted }: MigrateResult, isDryRun: boolean): string 
 }
 
 function formatDryRun({ tables, renamed, messages }: Adoption): string[] {
+  if (tables.length === 0 && renamed.length === 0)
+    return ['Nothing was changed. The tables that are missing can be made.']
   return [
     `Nothing was changed. ${list(tables)} can be taken over, with ${formatCount(messages)} messages.`,
     ...(renamed.length > 0 ? [`To be renamed to old_…: ${renamed.join(', ')}.`] : []),

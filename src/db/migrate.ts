@@ -33,6 +33,8 @@ export type MigrateResult = {
   applied: string[]
   /** What was taken over. */
   adopted?: Adoption
+  /** Names of the migrations that a dry run has found and not run. */
+  pending?: string[]
 }
 
 /** A database that this version cannot work with as it is; the message says what to do. */
@@ -128,8 +130,11 @@ async function runMigrations(
   assertNoUnknownMigration(applied)
   const schema = await currentSchema(db)
   const found = applied.length > 0 ? undefined : await findAdoptable(db, schema)
-  if (found === undefined || found.present.length === 0)
+  if (found === undefined || found.present.length === 0) {
+    const pending = Object.keys(migrations).filter((name) => !applied.includes(name))
+    if (adopt?.isDryRun === true) return { applied: [], pending }
     return { applied: await migrate(db, schema, migrations) }
+  }
   const { old } = found
   if (old.length > 0 && adopt === undefined) {
     throw new SchemaError(

@@ -116,10 +116,11 @@ export async function auditTable(query: Query, options: TargetOptions): Promise<
 }
 
 /** The command that repairs, for this table. */
-export function commandFor({ table, column }: { table: string; column: string }): string {
+export function commandFor({ table, column, orderBy }: TargetOptions): string {
   const isOurs = table === MESSAGES.table && column === MESSAGES.column
   const names = isOurs ? '' : ` --table ${shellWord(table)} --column ${shellWord(column)}`
-  return `npx wa-ingest dedupe${names} --apply`
+  const order = orderBy === undefined ? '' : ` --order-by ${shellWord(orderBy)}`
+  return `npx wa-ingest dedupe${names}${order} --apply`
 }
 
 function shellWord(text: string): string {

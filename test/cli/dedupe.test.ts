@@ -94,7 +94,9 @@ describe('--apply', () => {
       DATABASE_URL: database.url,
     })
 
-    expect(found.stdout).toContain('To do it: npx wa-ingest dedupe --table Message --column wa_sid --apply')
+    expect(found.stdout).toContain(
+      'To do it: npx wa-ingest dedupe --table Message --column wa_sid --order-by createdAt --apply',
+    )
     expect(code).toBe(0)
     expect(await rows(database, 'SELECT id FROM "Message"')).toEqual([{ id: 'b' }])
   })

@@ -26,6 +26,27 @@ test('an empty database gets every migration; again there is nothing to do', asy
   expect(again).toEqual({ code: 0, stdout: 'The database is current.\n', stderr: '' })
 })
 
+test('--dry-run changes nothing, whatever the database', async () => {
+  const [empty, cleaned] = [await createEmptyDatabase(), await createEmptyDatabase()]
+  await cleaned.pool.query('CREATE TABLE message (id int PRIMARY KEY, wa_id text)')
+  await runCommand(['dedupe', '--apply', '--table', 'message', '--column', 'wa_id'], {
+    DATABASE_URL: cleaned.url,
+  })
+
+  const ofEmpty = await runCommand(['migrate', '--dry-run'], { DATABASE_URL: empty.url })
+  const ofCleaned = await runCommand(['migrate', '--dry-run'], { DATABASE_URL: cleaned.url })
+
+  expect(ofEmpty).toMatchObject({
+    code: 0,
+    stdout: `Nothing was changed. To be applied: ${NAMES.join(', ')}.\n`,
+  })
+  expect(ofCleaned.stdout).toBe('Nothing was changed. The tables that are missing can be made.\n')
+  for (const { pool } of [empty, cleaned]) {
+    const { rows } = await pool.query(`SELECT to_regclass('chat_messages') AS messages`)
+    expect(rows).toEqual([{ messages: null }])
+  }
+})
+
 test('is one JSON document with --json', async () => {
   const { url } = await createEmptyDatabase()
 
