@@ -27,7 +27,7 @@ const position = async () =>
   (await database.pool.query('SELECT position FROM backfill_positions')).rows[0]?.position as Date | undefined
 
 describe('what is missing', () => {
-  test('received and sent by other tools: stored with time, people, text and status, unread where it came in', async () => {
+  test('received and sent by other tools: stored with time, people, text and status', async () => {
     const received = twilio.put({ body: 'Is it still there?' }, 90)
     const sent = twilio.put({ direction: 'outbound-api', body: 'Yes', status: 'read' }, 80)
 
