@@ -5,6 +5,7 @@ import * as outbound from './0002-outbound.ts'
 import * as reading from './0003-reading.ts'
 import * as backfill from './0004-backfill.ts'
 import * as uploads from './0005-uploads.ts'
+import * as contactGeneration from './0006-contact-generation.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
@@ -12,4 +13,5 @@ export const migrations: Record<string, Migration> = {
   '0003-reading': reading,
   '0004-backfill': backfill,
   '0005-uploads': uploads,
+  '0006-contact-generation': contactGeneration,
 }

@@ -9,11 +9,11 @@ import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { identifyByCallback } from './callback-ids.ts'
 import { keyText } from './contact-identifiers.ts'
-import { resolveContacts } from './contacts.ts'
-import { resolveConversations } from './conversations.ts'
 import { addCounts, type Counter } from './counters.ts'
 import { type FiledMessage, moveClocks } from './history-placeholders.ts'
+import type { KnownContacts } from './known-contacts.ts'
 import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
+import { placeMessages } from './place-messages.ts'
 import type { Database } from './schema.ts'
 import { applyStatuses, writeStatuses } from './statuses.ts'
 import {
@@ -31,6 +31,8 @@ import { writeWebhookEvents } from './webhook-events.ts'
 export type WriteOptions = {
   /** Whether the outcomes go into the totals; false for events that were counted when they came. */
   isCounted?: boolean
+  /** What this process remembers of contacts. */
+  known?: KnownContacts | undefined
 }
 
 /**
@@ -44,6 +46,7 @@ export async function writeBatch(
   options: WriteOptions = {},
 ): Promise<FinalOutcome[]> {
   const written = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
+  written.onCommit()
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
   await moveClocks(db, written.filed)
   await identifyByCallback(db, facts)
@@ -58,69 +61,23 @@ type Written = {
   outcomes: FinalOutcome[]
   /** Messages that have found their conversation late. */
   filed: FiledMessage[]
+  onCommit: () => void
 }
 
 async function writeInTransaction(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
-  { isCounted = true }: WriteOptions,
+  { isCounted = true, known }: WriteOptions,
 ): Promise<Written> {
-  const messages = items.filter(isMessageItem)
   const outcomes = new Map<StoreItem, FinalOutcome>()
-  const placed = await placeMessages(trx, items, messages)
-  const { parked, filed } = await storeMessages(trx, messages, placed, outcomes)
+  const { placed, onCommit } = await placeMessages(trx, items, known)
+  const { parked, filed } = await storeMessages(trx, items.filter(isMessageItem), placed, outcomes)
   await storeStatuses(trx, items.filter(isStatusItem), outcomes)
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
   if (isCounted) await addCounts(trx, countOutcomes(inOrder))
-  return { outcomes: inOrder, filed }
-}
-
-/** One resolution for every contact that the batch speaks of, so that its locks are taken in one order. */
-async function placeMessages(
-  trx: Transaction<Database>,
-  items: readonly StoreItem[],
-  messages: readonly MessageItem[],
-): Promise<PlacedMessage[]> {
-  const refs = items.flatMap(contactRefs)
-  const ids = await resolveContacts(trx, refs, items.flatMap(identityChanges))
-  const contactIds = new Map(refs.map((ref, index) => [ref.ref, ids[index] as string]))
-  const contactId = (ref: object) => contactIds.get(ref) as string
-  const conversationIds = await resolveConversations(
-    trx,
-    messages.map(({ fact }) => ({
-      provider: fact.provider,
-      business_number: fact.business_number,
-      contact_id: contactId(fact.contact),
-    })),
-  )
-  return messages.map((item, index) => ({
-    item,
-    conversation_id: conversationIds[index] as string,
-    sender_contact_id: item.fact.sender === undefined ? null : contactId(item.fact.sender),
-  }))
-}
-
-function contactRefs({ fact, event }: StoreItem) {
-  const received = new Date(event.received_at)
-  if (fact.kind === 'message') {
-    const seen_at = fact.sent_at ?? received
-    const sender = fact.sender === undefined ? [] : [{ ref: fact.sender, seen_at }]
-    return [{ ref: fact.contact, seen_at }, ...sender]
-  }
-  // A status creates no contact, but where it ties a phone number to a user id, that keeps a conversation from forking.
-  if (fact.kind === 'status') {
-    const { recipient } = fact
-    const isTie = recipient?.phone !== undefined && recipient.user_id !== undefined
-    return isTie ? [{ ref: recipient, seen_at: fact.occurred_at ?? received }] : []
-  }
-  return fact.kind === 'other' ? fact.contacts.map((ref) => ({ ref, seen_at: received })) : []
-}
-
-function identityChanges({ fact }: StoreItem) {
-  if (fact.kind === 'other') return fact.identities
-  return fact.kind === 'message' && fact.identity !== undefined ? [fact.identity] : []
+  return { outcomes: inOrder, filed, onCommit }
 }
 
 /** Returns, for each message that turned out not to be storable as what it claims to be, what is parked instead. */

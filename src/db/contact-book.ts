@@ -153,6 +153,15 @@ function adoptProfile(person: Person, seen: Profile): void {
   if (isNewer && PROFILE_FIELDS.some((field) => seen[field] !== null)) person.profile_at = seen.profile_at
 }
 
+/** Whether the ref says nothing of the person that is not stored. */
+export function isKnownProfile(person: Person, ref: ContactRef): boolean {
+  if (ref.group_id === undefined && identifiersOf(ref)[0]?.kind === 'none') return true
+  return PROFILE_FIELDS.every((field) => {
+    const value = profileText(ref[field])
+    return value === undefined || isSameText(field, value, person[field])
+  })
+}
+
 /** Two spellings of one number are no news: they would rewrite the row with every message. */
 function isSameText(field: ProfileField, value: string, current: string | null): boolean {
   if (field !== 'phone' || current === null) return value === current

@@ -16,9 +16,22 @@ const LOCK_ID = 1
 /**
  * Keeps every contact and conversation what it is until the transaction ends. For transactions that write to rows of
  * `conversations` or `chat_messages` without `resolveContacts`, which does the same; call it before anything else.
+ *
+ * Gives the generation of the contacts: as long as it is the same, nobody has been merged and no identifier has changed
+ * hands. It is read behind the lock, because the argument of the function has to be known first.
  */
-export async function holdOffMerges(trx: Transaction<Database>): Promise<void> {
-  await sql`SELECT pg_advisory_xact_lock_shared(${sql.lit(LOCK_CLASS)}, ${sql.lit(LOCK_ID)})`.execute(trx)
+export async function holdOffMerges(trx: Transaction<Database>): Promise<string> {
+  const { rows } = await sql<{ generation: string | null }>`
+    SELECT pg_sequence_last_value(
+      CASE WHEN pg_advisory_xact_lock_shared(${sql.lit(LOCK_CLASS)}, ${sql.lit(LOCK_ID)}) IS NULL THEN 0::oid
+      ELSE 'contact_generation'::regclass END
+    ) AS generation`.execute(trx)
+  return rows[0]?.generation ?? ''
+}
+
+/** To be called behind `lockForMerging` by whoever merges contacts or retires identifiers. */
+export async function startContactGeneration(trx: Transaction<Database>): Promise<void> {
+  await sql`SELECT nextval('contact_generation')`.execute(trx)
 }
 
 /**

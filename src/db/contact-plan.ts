@@ -1,5 +1,15 @@
 /** What has to be written after a book has been worked on. */
-import { type ContactBook, type Ownership, type Person, personOf } from './contact-book.ts'
+import type { ContactRef } from '../core/fact.ts'
+import {
+  bookKey,
+  type ContactBook,
+  isKnownProfile,
+  type Ownership,
+  type Person,
+  personOf,
+} from './contact-book.ts'
+import { identifiersOf } from './contact-identifiers.ts'
+import type { TimeSpan } from './known-contacts.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -56,4 +66,25 @@ function hasMovedUse({ stored, first_used_at, last_used_at }: Ownership): boolea
     last_used_at - stored.last_used_at > LAST_USE_ACCURACY_MS ||
     stored.first_used_at - first_used_at > FIRST_USE_ACCURACY_MS
   )
+}
+
+/**
+ * When the same ref would change nothing, once the plan has been written; undefined where that depends on more than the
+ * time, because the ref says something else than what is stored, or one of its identifiers has stood for somebody else.
+ */
+export function steadySpan(book: ContactBook, ref: ContactRef, person: Person): TimeSpan | undefined {
+  if (!isKnownProfile(person, ref)) return undefined
+  const span = { from: -Infinity, to: Infinity }
+  for (const identifier of identifiersOf(ref)) {
+    const [ownership, ...others] = book.ownerships.get(bookKey(identifier)) ?? []
+    if (ownership === undefined || others.length > 0 || ownership.retired_at !== Infinity) return undefined
+    const { first_used_at, last_used_at } = storedUse(ownership)
+    span.from = Math.max(span.from, first_used_at - FIRST_USE_ACCURACY_MS)
+    span.to = Math.min(span.to, last_used_at + LAST_USE_ACCURACY_MS)
+  }
+  return span
+}
+
+function storedUse(ownership: Ownership): Pick<Ownership, 'first_used_at' | 'last_used_at'> {
+  return ownership.stored !== undefined && !hasMovedUse(ownership) ? ownership.stored : ownership
 }

@@ -10,9 +10,9 @@ import type { ContactRef, IdentityChange } from '../core/fact.ts'
 import { type ContactBook, type Person, personOf, recordRef } from './contact-book.ts'
 import { recordChange } from './contact-change.ts'
 import { identifiersOf } from './contact-identifiers.ts'
-import { holdOffMerges, lockForMerging } from './contact-lock.ts'
+import { holdOffMerges, lockForMerging, startContactGeneration } from './contact-lock.ts'
 import { mergeContacts } from './contact-merge.ts'
-import { type ContactPlan, isEmpty, isMerging, planContacts } from './contact-plan.ts'
+import { type ContactPlan, isEmpty, isMerging, planContacts, steadySpan } from './contact-plan.ts'
 import {
   insertContacts,
   loadContactBook,
@@ -20,6 +20,7 @@ import {
   updateRetirements,
   updateUses,
 } from './contact-rows.ts'
+import type { ResolvedContact } from './known-contacts.ts'
 import type { Database } from './schema.ts'
 
 export type SeenContact = { ref: ContactRef; seen_at: Date }
@@ -39,25 +40,56 @@ export async function resolveContacts(
   refs: readonly SeenContact[],
   changes: readonly IdentityChange[] = [],
 ): Promise<string[]> {
+  const contacts = await resolveSeenContacts(trx, refs, changes)
+  return contacts.map(({ id }) => id)
+}
+
+/**
+ * The same, with what can be remembered of each contact. `isHeld`: the transaction has called `holdOffMerges` and relies on
+ * contacts that are not in `refs`, so nothing may be merged.
+ * @throws ContactsToMergeError when `isHeld` and there is something to merge: run the transaction again without.
+ */
+export async function resolveSeenContacts(
+  trx: Transaction<Database>,
+  refs: readonly SeenContact[],
+  changes: readonly IdentityChange[] = [],
+  { isHeld = false } = {},
+): Promise<ResolvedContact[]> {
   const batch = readBatch(refs, changes)
   if (batch.refs.length === 0 && batch.changes.length === 0) return []
   const glance = await workOn(trx, batch)
   if (isEmpty(glance.plan)) {
-    await holdOffMerges(trx)
-    return glance.people.map(idOf)
+    if (!isHeld) await holdOffMerges(trx)
+    return resolved(glance)
   }
-  if (!isMerging(glance.plan)) {
-    for (let lostRaces = 0; lostRaces < MAX_LOST_RACES; lostRaces += 1) {
-      const people = await resolveBesideOthers(trx, batch)
-      if (people === 'merging') break
-      if (people !== 'raced') return people.map(idOf)
-    }
+  const besideOthers = isMerging(glance.plan) ? undefined : await raceOthers(trx, batch)
+  if (besideOthers !== undefined) return resolved(besideOthers)
+  if (isHeld) throw new ContactsToMergeError()
+  return resolved(await resolveAlone(trx, batch))
+}
+
+async function raceOthers(trx: Transaction<Database>, batch: Batch): Promise<Worked | undefined> {
+  for (let lostRaces = 0; lostRaces < MAX_LOST_RACES; lostRaces += 1) {
+    const worked = await resolveBesideOthers(trx, batch)
+    if (worked === 'merging') return undefined
+    if (worked !== 'raced') return worked
   }
+  return undefined
+}
+
+async function resolveAlone(trx: Transaction<Database>, batch: Batch): Promise<Worked> {
   await lockForMerging(trx)
-  const { plan, people } = await workOn(trx, batch)
-  if (!(await writePlan(trx, plan)))
+  const worked = await workOn(trx, batch)
+  if (!(await writePlan(trx, worked.plan)))
     throw new Error('contacts changed behind the lock for merging: every writer has to take it')
-  return people.map(idOf)
+  return worked
+}
+
+/** A transaction that keeps others from merging has something to merge itself. */
+export class ContactsToMergeError extends Error {
+  override name = 'ContactsToMergeError'
+  /** Treated like a serialization failure: the same transaction runs again. */
+  code = '40001'
 }
 
 /**
@@ -86,13 +118,14 @@ function readBatch(refs: readonly SeenContact[], changes: readonly IdentityChang
 }
 
 /** A time in the future would win against everything that is seen later. */
-function plausibleTime(time: Date): number {
+export function plausibleTime(time: Date): number {
   const now = Date.now()
   const ms = time.getTime()
   return Number.isNaN(ms) ? now : Math.max(0, Math.min(ms, now))
 }
 
-type Worked = { plan: ContactPlan; people: Person[] }
+type Worked = { plan: ContactPlan; contacts: WorkedContact[] }
+type WorkedContact = Omit<ResolvedContact, 'id'> & { person: Person }
 
 /** Loads what is stored and works out what the batch makes of it. */
 async function workOn(trx: Transaction<Database>, batch: Batch): Promise<Worked> {
@@ -101,8 +134,17 @@ async function workOn(trx: Transaction<Database>, batch: Batch): Promise<Worked>
     ...batch.changes.flatMap(({ change }) => [...identifiersOf(change.from), ...identifiersOf(change.to)]),
   ])
   for (const { change, changedAt } of batch.changes) recordChange(book, change, changedAt)
-  const people = recordRefs(book, batch)
-  return { plan: planContacts(book), people: people.map(personOf) }
+  const people = recordRefs(book, batch).map(personOf)
+  const plan = planContacts(book)
+  const contacts = people.map((person, index) => {
+    const steady = steadySpan(book, batch.refs[index]?.ref ?? {}, person)
+    return { person, isNews: person.id !== undefined && person.news.size > 0, ...(steady && { steady }) }
+  })
+  return { plan, contacts }
+}
+
+function resolved({ contacts }: Worked): ResolvedContact[] {
+  return contacts.map(({ person, ...rest }) => ({ id: idOf(person), ...rest }))
 }
 
 /** In the order of time, so that the latest name is the one that stays; given back in the order of the batch. */
@@ -120,20 +162,21 @@ function recordRefs(book: ContactBook, { refs }: Batch): Person[] {
 async function resolveBesideOthers(
   trx: Transaction<Database>,
   batch: Batch,
-): Promise<Person[] | 'raced' | 'merging'> {
+): Promise<Worked | 'raced' | 'merging'> {
   await sql`SAVEPOINT resolve_contacts`.execute(trx)
   await holdOffMerges(trx)
-  const { plan, people } = await workOn(trx, batch)
-  const isToMerge = isMerging(plan)
-  const isWritten = !isToMerge && (await writePlan(trx, plan))
+  const worked = await workOn(trx, batch)
+  const isToMerge = isMerging(worked.plan)
+  const isWritten = !isToMerge && (await writePlan(trx, worked.plan))
   if (!isWritten) await sql`ROLLBACK TO SAVEPOINT resolve_contacts`.execute(trx)
   await sql`RELEASE SAVEPOINT resolve_contacts`.execute(trx)
-  if (isWritten) return people
+  if (isWritten) return worked
   return isToMerge ? 'merging' : 'raced'
 }
 
 /** False when somebody else stored one of the identifiers meanwhile: the transaction has to go back then. */
 async function writePlan(trx: Transaction<Database>, plan: ContactPlan): Promise<boolean> {
+  if (isMerging(plan)) await startContactGeneration(trx)
   await updateRetirements(trx, plan.retirements)
   if (plan.newOwnerships.length > 0) {
     const ids = await insertContacts(trx, plan)

@@ -11,6 +11,7 @@ import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../core/batcher.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
 import { type WriteOptions, writeBatch } from './batch-writer.ts'
+import { createKnownContacts, type KnownContacts } from './known-contacts.ts'
 import type { Database } from './schema.ts'
 import { classifyWriteFailure, sqlStateOf } from './sql-state.ts'
 import { parkedItem, type StoreItem } from './store-item.ts'
@@ -27,7 +28,7 @@ export type EventStore = {
   drain(): Promise<void>
 }
 
-export type EventStoreOptions = WriteOptions & {
+export type EventStoreOptions = Omit<WriteOptions, 'known'> & {
   db: Kysely<Database>
   /** Called after each write with the number of items and the time it took. */
   onBatch?: (items: number, durationMs: number) => void
@@ -41,10 +42,10 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024
 /** Deadlocks and vanished rows are rare and end by themselves; more tries than this mean something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
 
-type Target = { db: Kysely<Database>; options: WriteOptions }
+type Target = { db: Kysely<Database>; options: WriteOptions; known: KnownContacts }
 
 export function createEventStore({ db, onBatch, ...options }: EventStoreOptions): EventStore {
-  const target = { db, options }
+  const target = { db, options, known: createKnownContacts() }
 
   async function run(items: StoreItem[]): Promise<StoreResult[]> {
     const startedAt = performance.now()
@@ -104,14 +105,19 @@ function refusal(cause: unknown): string {
 }
 
 async function writeWithConflictRetries(
-  { db, options }: Target,
+  { db, options, known }: Target,
   items: readonly StoreItem[],
 ): Promise<FinalOutcome[]> {
   for (let attempt = 1; ; attempt++) {
+    const isRemembering = !known.isEmpty()
     try {
-      return await writeBatch(db, items, options)
+      return await writeBatch(db, items, { ...options, known: attempt === 1 ? known : undefined })
     } catch (err) {
-      if (classifyWriteFailure(err) !== 'conflict' || attempt > MAX_CONFLICT_RETRIES) throw err
+      known.clear()
+      const failure = classifyWriteFailure(err)
+      // What was remembered may have been deleted by hand: that is no fault of the data.
+      const isStale = failure === 'data' && isRemembering && attempt === 1
+      if (!isStale && (failure !== 'conflict' || attempt > MAX_CONFLICT_RETRIES)) throw err
       await delay(Math.random() * 20 * attempt)
     }
   }
