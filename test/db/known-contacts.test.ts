@@ -90,6 +90,10 @@ describe('two writers', () => {
     )
 
     expect(await write(ours, { phone: PHONE })).not.toBe(deleted)
+    const { rows } = await database.pool.query(
+      'SELECT payload IS NOT NULL AS "hasPayload" FROM chat_messages',
+    )
+    expect(rows).toEqual([{ hasPayload: true }])
   })
 
   test('the latest name stays when names go back and forth', async () => {
@@ -103,13 +107,16 @@ describe('two writers', () => {
     expect(await names()).toEqual(['Ada'])
   })
 
-  test('an old name does not come back with a message that was sent before', async () => {
+  test('an old name comes back with a later message only', async () => {
     await write(ours, { phone: PHONE, name: 'Ada' }, { minute: 0 })
     await write(ours, { phone: PHONE, name: 'Countess' }, { minute: 5 })
     await write(ours, { phone: PHONE, name: 'Ada' }, { minute: 1 })
     await write(ours, { phone: PHONE, name: 'Ada' }, { minute: 2 })
-
     expect(await names()).toEqual(['Countess'])
+
+    await write(ours, { phone: PHONE, name: 'Ada' }, { minute: 6 })
+
+    expect(await names()).toEqual(['Ada'])
   })
 
   test('the last use of an identifier is noted to the hour', async () => {
