@@ -16,6 +16,11 @@ export function cleanUp(release: Release): void {
   }
 }
 
+/** Runs at the end of the file, also when it was opened in a test. */
+export function cleanUpAtEndOfFile(release: Release): void {
+  atEndOfFile.push(release)
+}
+
 /** For the setup file alone. */
 export async function releaseEverything(): Promise<void> {
   for (let release = atEndOfFile.pop(); release; release = atEndOfFile.pop()) await release()

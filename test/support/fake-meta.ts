@@ -42,6 +42,7 @@ export async function startFakeMeta(): Promise<FakeMeta> {
     ids.set(key, id)
     return id
   }
+  const { reset } = server
   const bodies = () => server.calls.filter((call) => call.path.endsWith('/messages')).map(bodyOf)
   return Object.assign(server, {
     graphUrl: `${server.url}/v25.0`,
@@ -50,6 +51,12 @@ export async function startFakeMeta(): Promise<FakeMeta> {
     read: () => bodies().flatMap((body) => (body.status === 'read' ? [body.message_id] : [])),
     idOf: (callbackId: string) => ids.get(callbackId),
     acceptAs: (id: string) => given.push(id),
+    reset: () => {
+      reset()
+      ids.clear()
+      given.length = 0
+      files = 0
+    },
   })
 }
 

@@ -44,6 +44,8 @@ export type FakeServer = {
   /** Takes no connection any more: refused. */
   refuse(): Promise<void>
   listen(): Promise<void>
+  /** As if nothing had been called or told yet. */
+  reset(): void
 }
 
 export type FakeServerOptions = {
@@ -57,7 +59,7 @@ export async function startFakeServer({ isSend, succeed }: FakeServerOptions): P
   const calls: FakeCall[] = []
   const sockets = new Set<Socket>()
   const line: Behaviour[] = []
-  let usual: Behaviour = (_, exchange) => exchange.succeed()
+  let usual = succeedAlways
   let isCut = false
   let connections = 0
 
@@ -98,6 +100,13 @@ export async function startFakeServer({ isSend, succeed }: FakeServerOptions): P
     },
     refuse,
     listen: () => listen(port),
+    reset: () => {
+      calls.length = 0
+      line.length = 0
+      connections = 0
+      isCut = false
+      usual = succeedAlways
+    },
   }
 }
 
@@ -124,6 +133,8 @@ export function holding(then: Behaviour = (_, exchange) => exchange.succeed()): 
     release: () => gate.resolve(),
   }
 }
+
+const succeedAlways: Behaviour = (_, exchange) => exchange.succeed()
 
 async function readCall(req: IncomingMessage): Promise<FakeCall> {
   const chunks: Buffer[] = []

@@ -49,10 +49,16 @@ export async function startFakeTwilio({
       return { status: 200, body: listPage(messages, call.path) }
     },
   })
+  const { reset } = server
   return Object.assign(server, {
     messages,
     files,
     take,
+    reset: () => {
+      reset()
+      messages.length = 0
+      files.clear()
+    },
     put: (fields?: Partial<TwilioResource>, minutesAgo?: number) => {
       const resource = listedMessage(fields, minutesAgo)
       messages.push(resource)

@@ -1,10 +1,13 @@
 /** Real processes in tests: nothing that a test has started is left when it is over. */
 import path from 'node:path'
 import { type CapturedProcess, type CaptureOptions, launchProcess } from './child-process.ts'
-import { cleanUp } from './clean-up.ts'
+import { cleanUp, cleanUpAtEndOfFile } from './clean-up.ts'
 
 export { findFreePort } from '../../src/local/free-port.ts'
 export type { CapturedProcess, ProcessEnd } from './child-process.ts'
+
+/** `file`: goes on when the test is over that started it. */
+export type StartOptions = CaptureOptions & { livesWith?: 'test' | 'file' }
 
 /** The root of the project. */
 export const PROJECT = path.resolve(import.meta.dirname, '../..')
@@ -16,10 +19,11 @@ export const PROJECT = path.resolve(import.meta.dirname, '../..')
 export function startProcess(
   command: string,
   args: readonly string[] = [],
-  options: CaptureOptions = {},
+  { livesWith = 'test', ...options }: StartOptions = {},
 ): CapturedProcess {
   const child = launchProcess(command, args, options)
-  cleanUp(async () => {
+  const atEnd = livesWith === 'test' ? cleanUp : cleanUpAtEndOfFile
+  atEnd(async () => {
     child.killGroup()
     await child.ended
   })
@@ -27,7 +31,7 @@ export function startProcess(
 }
 
 /** `node src/cli/main.ts …` on the Node that runs the tests. */
-export function startCli(args: readonly string[], options: CaptureOptions = {}): CapturedProcess {
+export function startCli(args: readonly string[], options: StartOptions = {}): CapturedProcess {
   return startProcess(process.execPath, [path.join(PROJECT, 'src/cli/main.ts'), ...args], {
     cwd: PROJECT,
     ...options,

@@ -4,7 +4,7 @@ import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
 import { type HttpResponse, send } from './http.ts'
 import { META_APP_SECRET, metaHeaders } from './meta-webhooks.ts'
 import { createTestDatabase, type TestDatabase } from './postgres.ts'
-import { type CapturedProcess, findFreePort, startCli } from './processes.ts'
+import { type CapturedProcess, findFreePort, type StartOptions, startCli } from './processes.ts'
 import { takeRedisUrl } from './redis.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 import { createTempDirectory } from './temp-directory.ts'
@@ -21,7 +21,7 @@ export type TestService = {
   redisProxy: TcpProxy | undefined
   api: CapturedProcess
   workers: CapturedProcess[]
-  startWorker(): Promise<CapturedProcess>
+  startWorker(options?: Pick<StartOptions, 'livesWith'>): Promise<CapturedProcess>
   /** On the same port; for when the first one has ended. */
   startApi(): Promise<CapturedProcess>
   /** Signs as Meta does. */
@@ -63,8 +63,8 @@ export async function startService({
   }
   const api = startCli(['api'], { env: variables })
   const running: CapturedProcess[] = []
-  const startWorker = async () => {
-    const worker = startCli(['worker'], { env: variables })
+  const startWorker: TestService['startWorker'] = async (options = {}) => {
+    const worker = startCli(['worker'], { env: variables, ...options })
     running.push(worker)
     await worker.waitForOutput(/"msg":"ready"/)
     return worker

@@ -1,6 +1,6 @@
 /** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
 import { renameSync } from 'node:fs'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createOutboundMessage } from '../../src/db/outbound.ts'
 import { readSendPauses } from '../../src/db/send-pauses.ts'
 import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
@@ -16,9 +16,10 @@ import { storeFile } from '../support/uploads.ts'
 describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
   let sending: Sending
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     sending = await startSending(backend)
   })
+  beforeEach(() => sending.reset())
 
   async function orderFile(uploadId: string, { phone = '15551230001', provider = 'meta' as const } = {}) {
     const outcome = await createOutboundMessage(

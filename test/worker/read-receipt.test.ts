@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../src/db/batch-writer.ts'
 import { requestReadReceipt } from '../../src/db/outbound.ts'
 import { eventually } from '../support/eventually.ts'
@@ -9,9 +9,10 @@ import { type Sending, startSending } from '../support/sending.ts'
 describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
   let sending: Sending
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     sending = await startSending(backend)
   })
+  beforeEach(() => sending.reset())
 
   const receive = async (...ids: string[]) => {
     await writeBatch(

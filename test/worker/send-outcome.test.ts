@@ -1,5 +1,5 @@
 /** What becomes of a send whose outcome somebody else knows: statuses, echoes, the provider's list. */
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { InboundJob } from '../../src/core/event.ts'
 import { writeBatch } from '../../src/db/batch-writer.ts'
 import { createEventStore } from '../../src/db/event-store.ts'
@@ -19,9 +19,10 @@ const MINUTE = 60_000
 describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
   let sending: Sending
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     sending = await startSending(backend)
   })
+  beforeEach(() => sending.reset())
 
   const store = (jobs: readonly InboundJob[]) =>
     writeBatch(
