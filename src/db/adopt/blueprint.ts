@@ -54,6 +54,7 @@ export async function createMissingTables(
       }
       await query(`ALTER TABLE ${SCHEMA}.${quoteName(name)} SET SCHEMA ${quoteName(schema)}`)
     }
+    await moveSequences(query, schema)
     await moveFunctions(query, schema)
     await query(`DROP SCHEMA ${SCHEMA} CASCADE`)
   })
@@ -73,6 +74,18 @@ async function runMigrations(trx: Transaction<Database>): Promise<void> {
   await sql.raw(`CREATE SCHEMA ${SCHEMA}`).execute(trx)
   await sql.raw(`SET LOCAL search_path = ${SCHEMA}`).execute(trx)
   for (const name of Object.keys(migrations).sort()) await migrations[name]?.up(trx)
+}
+
+/** Those that belong to no column: the others go with their table. */
+async function moveSequences(query: Query, schema: string): Promise<void> {
+  const { rows } = await query<{ name: string }>(
+    `SELECT quote_ident(c.relname) AS name FROM pg_class c
+     WHERE c.relkind = 'S' AND c.relnamespace = to_regnamespace($1)
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i'))
+       AND to_regclass(quote_ident($2) || '.' || quote_ident(c.relname)) IS NULL`,
+    [SCHEMA, schema],
+  )
+  for (const { name } of rows) await query(`ALTER SEQUENCE ${SCHEMA}.${name} SET SCHEMA ${quoteName(schema)}`)
 }
 
 async function moveFunctions(query: Query, schema: string): Promise<void> {

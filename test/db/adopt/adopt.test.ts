@@ -29,6 +29,7 @@ describe('the table of the old system', () => {
     expect(adopted.columns).toEqual(expect.arrayContaining(wanted.columns))
     expect(adopted.constraints).toEqual(expect.arrayContaining(wanted.constraints))
     expect(adopted.indexes).toEqual(expect.arrayContaining(wanted.indexes))
+    expect(adopted.sequences).toEqual(expect.arrayContaining(wanted.sequences))
     await assertSchemaIsCurrent(old.db)
     expect(await verifyDatabase(old.db)).toMatchObject({ ok: true })
   })

@@ -40,7 +40,7 @@ export function connectAnew({ url }: TestDatabase) {
   return db
 }
 
-export type Shape = { columns: unknown[]; constraints: unknown[]; indexes: unknown[] }
+export type Shape = { columns: unknown[]; constraints: unknown[]; indexes: unknown[]; sequences: unknown[] }
 
 /** Everything that the schema public has, by name, without the order of columns. */
 export async function readShape({ pool }: TestDatabase): Promise<Shape> {
@@ -55,5 +55,13 @@ export async function readShape({ pool }: TestDatabase): Promise<Shape> {
   const indexes = await pool.query(
     `SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2`,
   )
-  return { columns: columns.rows, constraints: constraints.rows, indexes: indexes.rows }
+  const sequences = await pool.query(
+    `SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1`,
+  )
+  return {
+    columns: columns.rows,
+    constraints: constraints.rows,
+    indexes: indexes.rows,
+    sequences: sequences.rows,
+  }
 }
