@@ -41,6 +41,8 @@ export type PrepareOptions = {
 
 /** How many people write: most of them are known after the warm-up. */
 const PEOPLE = 2_000
+/** As they are sent, about: all of them within minutes, as in a busy time. */
+const MESSAGES_PER_SECOND = 2_000
 const STATUSES_PER_MESSAGE = 3
 const MAX_STRETCHES = 16
 
@@ -79,6 +81,7 @@ function trafficOf(workload: Workload, events: number, number: number): Traffic 
     seed: number,
     run: number.toString(16).padStart(8, '0'),
     startedAt: Date.now(),
+    messagesPerSecond: MESSAGES_PER_SECOND,
   })
 }
 

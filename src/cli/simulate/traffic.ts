@@ -18,6 +18,8 @@ export type TrafficSettings = PlanSettings & {
   run: string
   /** In milliseconds; the last message is from this moment. */
   startedAt: number
+  /** The messages look as if they had come at this pace (20). */
+  messagesPerSecond?: number
 }
 
 /** By what the database knows an event. */
@@ -32,7 +34,6 @@ export type Traffic = Plan & {
 }
 
 const STATUSES_PER_MESSAGE = 3
-/** The messages look as if they had come at this pace. */
 const MESSAGES_PER_SECOND = 20
 
 const PERSON = 3
@@ -43,7 +44,7 @@ const SHAPE = 6
 export function createTraffic(settings: TrafficSettings): Traffic {
   const plan = createPlan(settings)
   const random = (purpose: number, number: number) => createRandom(deriveSeed(settings.seed, purpose, number))
-  const { run, messages } = settings
+  const { run, messages, messagesPerSecond = MESSAGES_PER_SECOND } = settings
 
   const inbound = (number: number): { person: Person; id: string } => {
     const person = personAt(random(PERSON, 2 * number).integer(settings.conversations))
@@ -60,7 +61,7 @@ export function createTraffic(settings: TrafficSettings): Traffic {
     return { message, word: order[number % STATUSES_PER_MESSAGE] ?? 'sent' }
   }
   const secondsAt = (share: number) =>
-    Math.floor(settings.startedAt / 1_000 - ((1 - share) * messages) / MESSAGES_PER_SECOND)
+    Math.floor(settings.startedAt / 1_000 - ((1 - share) * messages) / messagesPerSecond)
 
   const item = (event: number) => {
     if (event >= messages) {

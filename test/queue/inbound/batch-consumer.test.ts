@@ -1,0 +1,224 @@
+import { Queue } from 'bullmq'
+import { Redis } from 'ioredis'
+import { beforeEach, expect, test } from 'vitest'
+import { EVENT_VERSION, type InboundJob } from '../../../src/core/event.ts'
+import type { InboundConsumer, InboundConsumerOptions } from '../../../src/queue/backend.ts'
+import { type AddJobs, createAddJobs } from '../../../src/queue/inbound/add-jobs.ts'
+import { createBatchConsumer } from '../../../src/queue/inbound/batch-consumer.ts'
+import { openInboundJobs } from '../../../src/queue/inbound/inbound-jobs.ts'
+import { QUEUE_PREFIX } from '../../../src/queue/names.ts'
+import { cleanUp } from '../../support/clean-up.ts'
+import { eventually } from '../../support/eventually.ts'
+import { describeWithRedis, takeRedisUrl } from '../../support/redis.ts'
+
+const LOCK_MS = 200
+const INTERVAL_MS = 50
+
+describeWithRedis('a batch consumer', () => {
+  let url: string
+  let client: Redis
+  let queue: Queue
+  let add: AddJobs
+  let errors: Error[]
+
+  beforeEach(async () => {
+    url = await takeRedisUrl()
+    errors = []
+    client = connect()
+    queue = new Queue('inbound', { prefix: QUEUE_PREFIX, connection: connect() })
+    cleanUp(() => queue.close())
+    await queue.waitUntilReady()
+    add = createAddJobs(client)
+  })
+
+  function connect(): Redis {
+    const redis = new Redis(url, { maxRetriesPerRequest: null })
+    cleanUp(() => redis.disconnect())
+    return redis
+  }
+
+  function consume(
+    process: InboundConsumerOptions['process'],
+    { concurrency = 100, onFailed = () => {} }: Partial<InboundConsumerOptions> = {},
+  ): InboundConsumer {
+    const consumer = createBatchConsumer({
+      concurrency,
+      process,
+      onFailed,
+      onError: (err) => errors.push(err),
+      jobs: openInboundJobs({
+        client: connect(),
+        waitingClient: connect(),
+        lockMs: LOCK_MS,
+        recovery: { intervalMs: INTERVAL_MS, maxLosses: 1 },
+        keepCompleted: { age: 3600, count: 1_000 },
+      }),
+      holdIntervalMs: INTERVAL_MS,
+      recoverIntervalMs: INTERVAL_MS,
+    })
+    consumer.run()
+    cleanUp(() => consumer.close())
+    return consumer
+  }
+
+  const jobs = (count: number) => Array.from({ length: count }, (_, i) => job(`wamid.${i}`))
+
+  test('runs full batches two at a time, and never more jobs than it may', async () => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    let running = 0
+    let most = 0
+    await add(jobs(50))
+    consume(
+      async () => {
+        most = Math.max(most, ++running)
+        await released
+        running--
+        return { outcome: 'stored' }
+      },
+      { concurrency: 8 },
+    )
+
+    await eventually(() => expect(running).toBe(8))
+    release()
+
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(50))
+    expect(most).toBe(8)
+  })
+
+  test('with a concurrency of one, runs one job at a time, in their order', async () => {
+    const steps: string[] = []
+    await add(jobs(3))
+
+    consume(
+      async ({ id }) => {
+        steps.push(`start ${id}`)
+        await client.ping()
+        steps.push(`end ${id}`)
+        return { outcome: 'stored' }
+      },
+      { concurrency: 1 },
+    )
+
+    await eventually(() =>
+      expect(steps).toEqual(['wamid.0', 'wamid.1', 'wamid.2'].flatMap((id) => [`start ${id}`, `end ${id}`])),
+    )
+  })
+
+  test('what takes longer than its lock is nobody else’s meanwhile', async () => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const ran: string[] = []
+    const process = async ({ id }: { id: string }) => {
+      ran.push(id)
+      await released
+      return { outcome: 'stored' }
+    }
+    await add(jobs(1))
+    consume(process)
+    consume(process)
+    await eventually(() => expect(ran).toEqual(['wamid.0']))
+
+    // The other one has looked for lost jobs several times by then.
+    const since = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
+    await eventually(async () => {
+      const last = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
+      expect(last - since).toBeGreaterThan(3 * LOCK_MS)
+    })
+    release()
+
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+    expect(ran).toEqual(['wamid.0'])
+  })
+
+  test('one bad job of a batch fails alone', async () => {
+    const failed: unknown[] = []
+    await add(jobs(5))
+
+    consume(
+      async ({ id }) => {
+        if (id === 'wamid.3') throw new TypeError('not this one')
+        return { outcome: 'stored' }
+      },
+      { onFailed: (err, id) => failed.push([id, err.message]) },
+    )
+
+    await eventually(async () =>
+      expect(await queue.getJobCounts('completed', 'failed')).toEqual({ completed: 4, failed: 1 }),
+    )
+    expect(failed).toEqual([['wamid.3', 'not this one']])
+  })
+
+  test('a job that lost its workers too often is failed without being run', async () => {
+    const ran: string[] = []
+    await add(jobs(1))
+    await client.hset(`${QUEUE_PREFIX}:inbound:wamid.0`, 'defa', 'job stalled more than allowable limit')
+
+    consume(async ({ id }) => {
+      ran.push(id)
+      return { outcome: 'stored' }
+    })
+
+    await eventually(async () => expect(await queue.getFailedCount()).toBe(1))
+    expect((await queue.getJob('wamid.0'))?.failedReason).toBe('job stalled more than allowable limit')
+    expect(ran).toEqual([])
+  })
+
+  test('goes on when Redis takes its scripts again, and says what it had against them', async () => {
+    await client.set(`${QUEUE_PREFIX}:inbound:wait`, 'no list')
+    consume(async () => ({ outcome: 'stored' }))
+    await eventually(() => expect(errors[0]?.message).toContain('WRONGTYPE'))
+
+    await client.del(`${QUEUE_PREFIX}:inbound:wait`)
+    await add(jobs(1))
+
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+  })
+
+  test('closing waits for what is under way, and takes nothing more', async () => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    await add(jobs(4))
+    let running = 0
+    const consumer = consume(
+      async () => {
+        running++
+        await released
+        return { outcome: 'stored' }
+      },
+      { concurrency: 2 },
+    )
+    await eventually(() => expect(running).toBe(2))
+
+    const closed = consumer.close()
+    release()
+    await closed
+
+    expect(await queue.getJobCounts('completed', 'active', 'wait')).toEqual({
+      completed: 2,
+      active: 0,
+      wait: 2,
+    })
+  })
+
+  test('closing does not wait for jobs to come', async () => {
+    const consumer = consume(async () => ({ outcome: 'stored' }))
+    await eventually(async () => expect(await client.client('LIST')).toContain('cmd=bzpopmin'))
+
+    const closed = consumer.close().then(() => 'closed')
+    // Redis holds the answer back for longer than this.
+    const late = new Promise((resolve) => setTimeout(resolve, 1_500, 'late').unref())
+
+    expect(await Promise.race([closed, late])).toBe('closed')
+  })
+})
+
+function job(id: string): InboundJob {
+  return {
+    job_id: id,
+    event: {
+      v: EVENT_VERSION,
+      kind: 'message',
+      provider: 'meta',
+      received_at: 1_750_000_000_000,
+      payload: '{}',
+    },
+  }
+}
