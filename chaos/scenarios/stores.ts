@@ -14,7 +14,7 @@ export const storesFrozen: Scenario = {
   promise: 'no store answers for 10 s: 503 in bounded time, mostly at once, in bounded memory',
   backends: BACKENDS,
   seconds: 10,
-  load: { rate: 30 },
+  load: { rate: 20 },
   run: (ctx) =>
     takeAway(ctx, {
       away: async ({ world }) => {
@@ -33,7 +33,7 @@ export const storesRefusing: Scenario = {
   promise: 'no store takes connections for 10 s: 503 at once, in bounded memory',
   backends: BACKENDS,
   seconds: 10,
-  load: { rate: 30 },
+  load: { rate: 20 },
   run: (ctx) =>
     takeAway(ctx, {
       away: async ({ world }) => {

@@ -1,6 +1,6 @@
 /** The schema changes while the version that does not know the change is at work. */
 import path from 'node:path'
-import { sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
@@ -49,12 +49,12 @@ async function migrateAgain({ world, check }: ScenarioContext): Promise<void> {
 async function migrateFurther({ world, check }: ScenarioContext): Promise<void> {
   const db = createDatabase(createPool({ url: world.postgres.url, applicationName: 'chaos', max: 1 }))
   const next = {
-    up: async () => {
-      await sql`ALTER TABLE chat_messages ADD COLUMN chaos_note text`.execute(db)
+    up: async (trx: Kysely<unknown>) => {
+      await sql`ALTER TABLE chat_messages ADD COLUMN chaos_note text`.execute(trx)
       await sql`CREATE INDEX chaos_note_idx ON chat_messages (chaos_note) WHERE chaos_note IS NOT NULL`.execute(
-        db,
+        trx,
       )
-      await sql`CREATE TABLE chaos_notes (id bigint PRIMARY KEY)`.execute(db)
+      await sql`CREATE TABLE chaos_notes (id bigint PRIMARY KEY)`.execute(trx)
     },
   }
   try {

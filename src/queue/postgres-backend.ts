@@ -2,7 +2,9 @@
  * BullMQ on PostgreSQL: one store for everything, where there is no Redis. Slower than Redis (measured here: a seventh of
  * its rate), with the same promises.
  */
-import { createPostgresBackend, type Job, Queue, runMigrations, Worker } from 'bullmq'
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Job, Queue, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
 import type { InboundJob } from '../core/event.ts'
 import {
@@ -14,18 +16,21 @@ import {
 import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
 import { startSlowly } from './slow-start.ts'
+import { watchBackend } from './watched-backend.ts'
 
 export type PostgresBackendOptions = {
   /** A direct connection, not through a pooler: workers LISTEN. */
   databaseUrl: string
   /** Connection errors, which the connection survives. */
   onError: (err: Error) => void
+  /** The server has not answered on a connection: others to it may be dead as well. */
+  onSilence?: () => void
 }
 
 const CONNECT_TIMEOUT_MS = 2_000
 const PRODUCER_QUERY_TIMEOUT_MS = 1_200
 /** A connection whose other side is gone without a word is given up after this, and the query is tried on another one. */
-const QUERY_TIMEOUT_MS = 4_000
+const QUERY_TIMEOUT_MS = 3_000
 const PRODUCER_CONNECTIONS = 4
 const WORKER_CONNECTIONS = 10
 /** Each running job takes a connection to end: more jobs than this only wait for one, and their locks with them. */
@@ -38,8 +43,14 @@ const KEEP_COMPLETED = { age: 600 }
 /** A busy worker waits for a connection rather than lose the job that it has just done. */
 const WORKER_CONNECT_TIMEOUT_MS = 30_000
 const DEFAULT_CONNECTIONS = 2
+/** A job whose answer was lost has the lock of a worker that does not know it, and is found at the second look after that. */
+const STALLED_INTERVAL_MS = 1_000
+/** On a connection that has died it would take until the query is given up, and every job of the moment waits for it. */
+const LONGEST_RATE_LIMIT_MS = 500
 
-export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOptions): QueueBackend {
+export function openPostgresBackend(options: PostgresBackendOptions): QueueBackend {
+  const { databaseUrl, onError, onSilence = () => {} } = options
+  const createWatchedBackend = watchBackend(onSilence)
   const { track, ready, closeAll } = trackInstances(onError)
   const control = new Pool({
     connectionString: databaseUrl,
@@ -70,17 +81,21 @@ export function openPostgresBackend({ databaseUrl, onError }: PostgresBackendOpt
   })
 
   const createProducerQueue = (name: QueueName) =>
-    anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createPostgresBackend)))
+    anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createWatchedBackend)))
   const createQueue = (name: QueueName) =>
-    anyBackend<Queue>(track(new Queue(name, { connection: patient }, createPostgresBackend)))
+    anyBackend<Queue>(track(new Queue(name, { connection: patient }, createWatchedBackend)))
   const createWorker: QueueBackend['createWorker'] = (name, processor, options) => {
     const worker = startSlowly(
       processor,
       Math.min(options.concurrency, MAX_CONCURRENCY),
       (run, concurrency) => {
-        const settings = { ...workerSettings({ concurrency }), removeOnComplete: KEEP_COMPLETED }
+        const settings = {
+          ...workerSettings({ concurrency }),
+          removeOnComplete: KEEP_COMPLETED,
+          stalledInterval: STALLED_INTERVAL_MS,
+        }
         return anyBackend<Worker>(
-          new Worker(name, run, { ...settings, connection: working }, createPostgresBackend),
+          new Worker(name, run, { ...settings, connection: working }, createWatchedBackend),
         )
       },
     )
@@ -144,7 +159,7 @@ function consumeJobs(
       pausedUntil = performance.now() + pauseMs
       // It is in the same PostgreSQL, and so may be away as well. The job goes back all the same: failed, it would be left to
       // the sweep, which takes longer.
-      await queue.rateLimit(pauseMs).catch(() => {})
+      await Promise.race([queue.rateLimit(pauseMs).catch(() => {}), delay(LONGEST_RATE_LIMIT_MS)])
     }
     throw Worker.RateLimitError()
   }

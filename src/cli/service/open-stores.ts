@@ -5,6 +5,7 @@ import type { Config } from '../../config.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'
 import type { Database } from '../../db/schema.ts'
+import { closeIdleConnections } from '../../db/silent-server.ts'
 import { sqlStateOf } from '../../db/sql-state.ts'
 import { verifyDatabase } from '../../db/verify.ts'
 import type { RunContext } from '../../lifecycle.ts'
@@ -40,9 +41,9 @@ const POOL_CONNECTIONS = 10
  * A write that takes longer than this is given up; its batch is retried. Together with the pause before that, short enough
  * to be at work again within 10 s of a connection's silent death.
  */
-const STATEMENT_TIMEOUT_MS = 6_000
+const STATEMENT_TIMEOUT_MS = 4_500
 /** Later than the server's own, so that nothing goes on there that was given up here. */
-const QUERY_TIMEOUT_MS = 7_000
+const QUERY_TIMEOUT_MS = 5_000
 /** A process that stands still, or was cut off, in the middle of a transaction: others wait for its locks for this long. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 const SERVER_TIMEOUTS = {
@@ -72,7 +73,11 @@ export async function openStores({ config, log, context, database }: OpenStoresO
   if (config.redis === undefined) await migrateQueueSchema(server.directUrl)
   const backend =
     config.redis === undefined
-      ? openPostgresBackend({ databaseUrl: server.directUrl, onError })
+      ? openPostgresBackend({
+          databaseUrl: server.directUrl,
+          onError,
+          onSilence: () => void closeIdleConnections(pool).catch(() => {}),
+        })
       : openRedisBackend({ redis: config.redis, onError })
   context.releases.add('queue', () => backend.close(), { timeoutMs: QUEUE_CLOSE_TIMEOUT_MS })
   return { databaseUrl: server.url, isPooled: server.isPooled, pool, db, backend }
