@@ -1,5 +1,6 @@
 /** Every scenario, in the order of a full run. */
 import type { Scenario } from '../scenario.ts'
+import { BACKENDS, type Backend } from '../world/world.ts'
 import { deliveryScenarios } from './deliveries.ts'
 import { postgresScenarios } from './postgres.ts'
 import { powerScenarios } from './power.ts'
@@ -20,5 +21,9 @@ export const SCENARIOS: readonly Scenario[] = [
   ...soakScenarios,
 ]
 
-/** What CI runs: quick ones, of every kind. */
-export const SHORT: readonly string[] = ['kill-api', 'redis-kill', 'status-race']
+/** What CI runs: quick ones, of every kind, each on these backends. */
+export const SHORT: Readonly<Record<string, readonly Backend[]>> = {
+  'kill-api': BACKENDS,
+  'redis-kill': ['redis'],
+  'status-race': ['postgres'],
+}
