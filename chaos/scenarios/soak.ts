@@ -11,7 +11,8 @@ export const soak: Scenario = {
   backends: BACKENDS,
   seconds: 15,
   // The first of each is never killed: its memory is what is looked at.
-  world: { apis: 2, workers: 2 },
+  // Small, so that filling it up does not take most of the time.
+  world: { apis: 2, workers: 2, redisArgs: ['--maxmemory', '96mb'] },
   load: { rate: 20, people: 2_000 },
   limits: { recoveryMs: 20 * SECOND, rssBytes: 400 * MEGABYTE },
   async run(ctx) {
