@@ -6,7 +6,21 @@ import type { ConversationView } from '../db/conversation-list.ts'
 import type { StatusView } from '../db/message-list.ts'
 import type { MessageView } from '../db/message-view.ts'
 
-export const id = z.string().regex(/^[1-9]\d{0,18}$/)
+/** The largest bigint: PostgreSQL ends with an error where more is asked for. */
+const MAX_ID = '9223372036854775807'
+
+export const id = z
+  .string()
+  .regex(/^[1-9]\d{0,18}$/)
+  .refine((value) => value.length < MAX_ID.length || value <= MAX_ID, 'must be the id of a row')
+
+/** PostgreSQL and the providers refuse U+0000; half a surrogate pair is no character at all. */
+export function isPlainText(value: string): boolean {
+  return !value.includes('\u0000') && value.isWellFormed()
+}
+
+export const PLAIN_TEXT = 'must be well-formed text without U+0000'
+
 const time = z.iso.datetime().describe('ISO 8601, UTC')
 const json = z.unknown()
 

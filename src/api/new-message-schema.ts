@@ -3,22 +3,17 @@ import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { OUTBOUND_MEDIA_TYPES, type OutboundRequest, type Recipient } from '../core/outbound.ts'
 import { phoneDigits } from '../core/phone.ts'
-import { id } from './message-schema.ts'
+import { id, isPlainText, PLAIN_TEXT } from './message-schema.ts'
 
 /** WhatsApp's own limits, in characters. */
 const MAX_TEXT = 4096
 const MAX_CAPTION = 1024
 const MAX_FILENAME = 240
+/** Meta's own templates have about ten. */
+const MAX_LEVELS = 64
 
-/** PostgreSQL and the providers refuse U+0000; half a surrogate pair is no character at all. */
 function text(maxLength: number) {
-  return z
-    .string()
-    .max(maxLength)
-    .refine(
-      (value) => !value.includes('\u0000') && value.isWellFormed(),
-      'must be well-formed text without U+0000',
-    )
+  return z.string().max(maxLength).refine(isPlainText, PLAIN_TEXT)
 }
 
 const USER_ID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/
@@ -74,6 +69,7 @@ const mediaObject = z
     url: z
       .url({ protocol: /^https?$/, error: 'must be a URL that the provider can fetch' })
       .max(2048)
+      .refine(isPlainText, PLAIN_TEXT)
       .optional(),
     upload_id: z.uuid().optional().describe('What `POST /api/media` has answered.'),
     id: text(512).min(1).optional().describe('Meta: its own id of a file that it has.'),
@@ -146,6 +142,10 @@ const content = z.discriminatedUnion(
 /** The rule about `to` is looked at even where something else is wrong, so that all errors come at once. */
 export const newMessage = content
   .refine(hasOneAddress, { error: 'must have either to or conversation_id', path: ['to'], when: () => true })
+  .refine((message) => message.type !== 'template' || isShallow(message.template, MAX_LEVELS), {
+    error: `must not be nested deeper than ${MAX_LEVELS} levels`,
+    path: ['template', 'components'],
+  })
   .meta({ id: 'NewMessage', description: 'One of `to` and `conversation_id`, and what to send.' })
 
 function hasOneAddress(value: unknown): boolean {
@@ -153,6 +153,12 @@ function hasOneAddress(value: unknown): boolean {
   const isGiven = (name: string) =>
     Object.entries(value).some(([key, item]) => key === name && item !== undefined)
   return isGiven('to') !== isGiven('conversation_id')
+}
+
+/** Walking through what is nested without end would end with an error of ours: here, and in PostgreSQL. */
+function isShallow(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  return levels > 0 && Object.values(value).every((item) => isShallow(item, levels - 1))
 }
 
 /** The request for the database, and a digest by which an equal one is known again, however it was written. */

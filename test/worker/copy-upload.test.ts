@@ -1,7 +1,8 @@
 /** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
-import { renameSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createOutboundMessage } from '../../src/db/outbound.ts'
+import { claimNext } from '../../src/db/outbound-claim.ts'
 import { readSendPauses } from '../../src/db/send-pauses.ts'
 import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
 import { eventually } from '../support/eventually.ts'
@@ -69,6 +70,49 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await sending.hasStatus(second, 'accepted')
 
     expect(sending.meta.sent().map((body) => body.type)).toEqual(['text', 'document', 'text'])
+  })
+
+  test('two conversations with one file at the same moment: Meta gets it once, and each has its message', async () => {
+    const { id } = await storeFile(sending, '%PDF for two')
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    sending.startWorker()
+    sending.startWorker()
+    const ids = await Promise.all(['15551230001', '15551230002'].map((phone) => orderFile(id, { phone })))
+    await held.reached()
+
+    // Whoever asks now is told to wait.
+    for (const messageId of ids)
+      expect(await claimNext(sending.db, messageId, { copiesTo: ['meta'], mayCopy: true })).toEqual({
+        kind: 'waiting',
+      })
+    held.release()
+
+    for (const messageId of ids) await sending.hasStatus(messageId, 'accepted')
+    expect(sending.meta.files()).toHaveLength(1)
+    expect(documents()).toEqual(Array(2).fill({ id: '116684618142141', filename: 'bill.pdf' }))
+  })
+
+  // It takes as long as a worker may say nothing, and the queue has no part in it.
+  test.runIf(backend === 'postgres')('a worker that is alive keeps a slow file to itself', async () => {
+    const { id } = await storeFile(sending, '%PDF very slow')
+    const held = holding()
+    sending.meta.next(held.behaviour)
+    sending.startWorker({ sweeps: false })
+    const messageId = await orderFile(id)
+    await held.reached()
+    await sending.database.pool.query('UPDATE upload_copies SET copying_until = clock_timestamp()')
+
+    await eventually(async () => {
+      const { rows } = await sending.database.pool.query(
+        `SELECT copying_until > clock_timestamp() + interval '10 seconds' AS is_kept FROM upload_copies`,
+      )
+      expect(rows).toEqual([{ is_kept: true }])
+    })
+
+    held.release()
+    await sending.hasStatus(messageId, 'accepted')
+    expect(sending.meta.files()).toHaveLength(1)
   })
 
   /** Whatever happens to the file, the message was certainly not sent, and goes out once. */
@@ -142,6 +186,26 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await sending.database.pool.query('UPDATE chat_messages SET not_before = clock_timestamp()')
 
     await sending.hasStatus(messageId, 'accepted')
+  })
+
+  test('half of a file is not given to Meta: the message waits until all of it is there', async () => {
+    const { id, file } = await storeFile(sending, '%PDF all of it')
+    writeFileSync(file, '%PDF all')
+    sending.startWorker()
+    const messageId = await orderFile(id)
+    await eventually(async () =>
+      expect(await sending.message(messageId)).toMatchObject({
+        status: 'queued',
+        error: [{ code: 'upload_not_here' }],
+      }),
+    )
+    expect(sending.meta.files()).toEqual([])
+
+    writeFileSync(file, '%PDF all of it')
+    await sending.database.pool.query('UPDATE chat_messages SET not_before = clock_timestamp()')
+
+    await sending.hasStatus(messageId, 'accepted')
+    expect(sending.meta.files()).toHaveLength(1)
   })
 
   test('a worker that is stopped leaves the file to another one, at once', async () => {

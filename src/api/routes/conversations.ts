@@ -5,7 +5,7 @@ import { listMessages } from '../../db/message-list.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { listAnswer, listCursor } from '../list-cursor.ts'
-import { conversation, id, limit, listOf, message } from '../message-schema.ts'
+import { conversation, id, isPlainText, limit, listOf, message, PLAIN_TEXT } from '../message-schema.ts'
 import { ProblemError } from '../problem.ts'
 
 const DEFAULT_LIMIT = 50
@@ -31,6 +31,7 @@ export function conversationRoutes({ db, ring }: Pick<ApiDeps, 'db' | 'ring'>): 
             .trim()
             .min(1)
             .max(100)
+            .refine(isPlainText, PLAIN_TEXT)
             .optional()
             .describe('Part of a name, username or phone number of the contact.'),
         }),

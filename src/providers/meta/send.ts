@@ -20,7 +20,9 @@ export function createMetaSender(settings: MetaSenderSettings): Sender {
   return {
     credential: digestOf(settings.accessToken),
     send: async (message, signal) =>
-      readSendAnswer(await post(settings, message.business_number, messageBody(message), signal)),
+      isForTwilio(message.content)
+        ? { kind: 'failed', error: TEMPLATE_FOR_TWILIO }
+        : readSendAnswer(await post(settings, message.business_number, messageBody(message), signal)),
     upload: (file, signal) => uploadToMeta(settings, file, signal),
     markRead: async ({ business_number, wa_message_id }, signal) => {
       const body = { messaging_product: 'whatsapp', status: 'read', message_id: wa_message_id }
@@ -42,6 +44,15 @@ function post(
     signal,
     secrets: [accessToken],
   })
+}
+
+function isForTwilio(content: OutboundContent): boolean {
+  return content.type === 'template' && content.template.name === undefined
+}
+
+const TEMPLATE_FOR_TWILIO = {
+  code: 'unsupported',
+  message: 'a template for Meta needs a name and a language',
 }
 
 /** What is undefined is left out of the JSON. The callback data comes back in every status, to every app on the business account; it says nothing to anybody else. */

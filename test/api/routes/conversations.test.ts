@@ -50,6 +50,7 @@ describe('GET /api/conversations', () => {
       'cursor',
     ],
     ['q=', 'q'],
+    ['q=%00', 'q'],
     ['lmit=3', 'lmit'],
   ])('refuses ?%s', async (query, parameter) => {
     const response = await api.get(`/conversations?${query}`)
@@ -77,7 +78,7 @@ describe('GET /api/conversations/:id and its messages', () => {
     expect(page2.body).toMatchObject({ items: [{ id: first.id, content: 'one' }], next_cursor: null })
   })
 
-  test.each([NOWHERE, '0', '-1', 'x', '1.5', '99999999999999999999999', "1'"])(
+  test.each([NOWHERE, '0', '-1', 'x', '1.5', '9223372036854775808', '99999999999999999999999', "1'"])(
     'are 404 for %s',
     async (id) => {
       for (const path of [`/conversations/${id}`, `/conversations/${id}/messages`]) {
@@ -118,6 +119,7 @@ describe('POST /api/conversations/:id/read', () => {
   test.each([
     ['a message of another conversation', 422, { message_id: '1' }],
     ['a message_id that is none', 400, { message_id: 7 }],
+    ['a message_id that no row can have', 400, { message_id: '9223372036854775808' }],
     ['a member that is not known', 400, { up_to: '7' }],
     ['a list', 400, []],
   ])('refuses %s', async (_what, status, body) => {

@@ -15,6 +15,13 @@ function key(value = `key-${++lastKey}`) {
   return { 'idempotency-key': value }
 }
 
+/** An object in an object, so many times. */
+function nested(levels: number): object {
+  let value = {}
+  for (let level = 1; level < levels; level++) value = { value }
+  return value
+}
+
 async function countRows(clientMessageId: string): Promise<number> {
   const { rows } = await api.database.pool.query('SELECT 1 FROM chat_messages WHERE client_message_id = $1', [
     clientMessageId,
@@ -134,6 +141,14 @@ describe('POST /api/messages', () => {
       { to: TEXT.to, type: 'template', template: { name: 'welcome', language: 'en_US' } },
       { message_type: 'template', content: 'welcome' },
     ],
+    [
+      {
+        to: TEXT.to,
+        type: 'template',
+        template: { name: 'carousel', language: 'en', components: [nested(30)] },
+      },
+      { message_type: 'template' },
+    ],
   ])('takes %j', async (body, expected) => {
     const response = await api.post('/messages', body)
 
@@ -175,6 +190,17 @@ describe('POST /api/messages', () => {
       'media from a file',
       { to: TEXT.to, type: 'image', media: { url: 'file:///etc/passwd' } },
       '#/media/url',
+    ],
+    [
+      'U+0000 in a URL',
+      { to: TEXT.to, type: 'image', media: { url: 'https://example.com/\0' } },
+      '#/media/url',
+    ],
+    ['an id that no row can have', { ...TEXT, reply_to: '9223372036854775808' }, '#/reply_to'],
+    [
+      'a template nested without end',
+      { to: TEXT.to, type: 'template', template: { name: 'x', language: 'en', components: [nested(1_000)] } },
+      '#/template/components',
     ],
     ['a template of nobody', { to: TEXT.to, type: 'template', template: {} }, '#/template'],
     ['an unknown provider', { ...TEXT, provider: 'pigeon' }, '#/provider'],
@@ -227,9 +253,12 @@ describe('GET /api/messages/:id', () => {
     expect(body).toMatchObject({ id, content: 'Hi', statuses: [], payload: { type: 'text' } })
   })
 
-  test.each(['999999999', '0', 'x', '99999999999999999999'])('is 404 for %s', async (id) => {
-    expect((await api.get(`/messages/${id}`)).status).toBe(404)
-  })
+  test.each(['999999999', '0', 'x', '9223372036854775808', '99999999999999999999'])(
+    'is 404 for %s',
+    async (id) => {
+      expect((await api.get(`/messages/${id}`)).status).toBe(404)
+    },
+  )
 })
 
 describe('POST /api/messages/:id/resend', () => {

@@ -106,6 +106,15 @@ describe('a message through Meta', () => {
     expect(meta.sent()[0]).not.toHaveProperty(fields.recipient?.user_id === undefined ? 'recipient' : 'to')
   })
 
+  test('a template of Twilio fails, and Meta is not asked', async () => {
+    const result = await send({
+      content: { type: 'template', template: { content_sid: `HX${'0'.repeat(32)}` } },
+    })
+
+    expect(result).toMatchObject({ kind: 'failed', error: { code: 'unsupported' } })
+    expect(meta.calls).toEqual([])
+  })
+
   test.each<[string, unknown]>([
     ['no message', {}],
     ['an empty id', { messages: [{ id: '' }] }],
