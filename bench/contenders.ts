@@ -34,7 +34,7 @@ export type Contender = {
 }
 
 const script = (name: string) => [path.join(import.meta.dirname, 'contenders', `${name}.ts`)]
-const command = (name: string) => [path.resolve(import.meta.dirname, '../src/cli/main.ts'), name]
+const command = (name: string) => [path.resolve(import.meta.dirname, '../bin/wa-ingest.js'), name]
 
 const DEFINITIONS: Record<ContenderName, Omit<Contender, 'name'>> = {
   floor: {

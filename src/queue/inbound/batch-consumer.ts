@@ -26,7 +26,7 @@ export type BatchConsumerOptions = InboundConsumerOptions & {
 const BATCHES_IN_FLIGHT = 2
 const MAX_BATCH_JOBS = 256
 /** How long a message waits for others at most, once it has been acknowledged. */
-const GATHER_MS = 50
+const GATHER_MS = 100
 /** How soon Redis is asked again after it said no. */
 const ERROR_PAUSE_MS = 500
 

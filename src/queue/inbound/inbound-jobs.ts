@@ -37,7 +37,9 @@ export type InboundJobsOptions = {
   keepCompleted: { age: number; count: number }
 }
 
-const MAX_BATCH_BYTES = 4 * 1024 * 1024
+/** In one script, because nobody else is served meanwhile: a receiver waits for Redis before it can acknowledge. */
+const MAX_STEP_JOBS = 64
+const MAX_STEP_BYTES = 1024 * 1024
 /** How long Redis holds its answer back while there is nothing to do. */
 const WAIT_SECONDS = 3
 
@@ -51,14 +53,32 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   const token = randomUUID()
   const takeKeys = [wait, active, marker, meta]
   const settleKeys = [...takeKeys, stalled, completed, failed]
-  const takeArgs = (most: number) => [prefix, token, lockMs, Date.now(), most, MAX_BATCH_BYTES]
+  const takeArgs = (most: number) => [prefix, token, lockMs, Date.now(), most, MAX_STEP_BYTES]
   const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
 
+  async function settleStep(ended: readonly Settled[], most: number): Promise<TakenJob[]> {
+    const verdicts = ended.flatMap(({ id, verdict, value }) => [id, verdict, value])
+    return readJobs(await settle(settleKeys, [...takeArgs(most), ...keepArgs, ...verdicts]))
+  }
+
+  /** Until there are enough, or no more, or enough bytes of them. */
+  async function takeInSteps(taken: TakenJob[], most: number): Promise<TakenJob[]> {
+    while (taken.length < most) {
+      const wanted = Math.min(most - taken.length, MAX_STEP_JOBS)
+      const more = readJobs(await take(takeKeys, takeArgs(wanted)))
+      taken.push(...more)
+      if (more.length < wanted) break
+    }
+    return taken
+  }
+
   return {
-    take: async (most) => readJobs(await take(takeKeys, takeArgs(most))),
+    take: (most) => takeInSteps([], most),
     settle: async (ended, most) => {
-      const verdicts = ended.flatMap(({ id, verdict, value }) => [id, verdict, value])
-      return readJobs(await settle(settleKeys, [...takeArgs(most), ...keepArgs, ...verdicts]))
+      const rest = ended.slice()
+      while (rest.length > MAX_STEP_JOBS) await settleStep(rest.splice(0, MAX_STEP_JOBS), 0)
+      const first = await settleStep(rest, Math.min(most, MAX_STEP_JOBS))
+      return first.length === MAX_STEP_JOBS ? takeInSteps(first, most) : first
     },
     hold: async (ids) => {
       await hold([stalled], [prefix, token, lockMs, ...ids])

@@ -106,7 +106,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a large batch is cut by its bytes, and never to nothing', async () => {
-    const payload = 'x'.repeat(3 * 1024 * 1024)
+    const payload = 'x'.repeat(700 * 1024)
     await add([job('wamid.A', payload), job('wamid.B', payload), job('wamid.C')])
     const jobs = openJobs({ lockMs: 60_000 })
 
