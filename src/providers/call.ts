@@ -11,7 +11,8 @@ export type ProviderRequest = {
   url: string
   method?: 'GET' | 'POST'
   headers?: Record<string, string>
-  body?: string | FormData | URLSearchParams
+  /** A Blob of a file is read while it is sent. */
+  body?: string | Blob | URLSearchParams
   /** Ends the call: the deadline, the end of the process. */
   signal: AbortSignal
   /** Never shown, also where the provider's own words repeat them. */
@@ -31,6 +32,12 @@ export type ProviderAnswer =
 /** Longest answer that is read: a page of Twilio's list is about 60 kB. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
+/**
+ * Without both, fetch keeps all that it has sent of a body, to send it again after a redirect or a 401.
+ * https://fetch.spec.whatwg.org/#http-network-or-cache-fetch
+ */
+const SENT_ONCE: RequestInit = { window: null, redirect: 'error' }
+
 /** Never throws. */
 export async function callProvider(request: ProviderRequest): Promise<ProviderAnswer> {
   const { url, method = 'POST', headers = {}, body, signal, secrets } = request
@@ -39,7 +46,7 @@ export async function callProvider(request: ProviderRequest): Promise<ProviderAn
       method,
       headers: { accept: 'application/json', ...headers, connection: 'close' },
       ...(body === undefined ? {} : { body }),
-      redirect: 'manual',
+      ...(body instanceof Blob ? SENT_ONCE : { redirect: 'manual' }),
       signal,
     })
     const text = await readText(response)
