@@ -60,7 +60,7 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
     starts++
     isRunning = true
     isEndExpected = false
-    return launchProcess(process.execPath, [...nodeArgs, path.join(PROJECT, 'src/cli/main.ts'), ...args], {
+    return launchProcess(process.execPath, [...nodeArgs, path.join(PROJECT, 'bin/wa-ingest.js'), ...args], {
       cwd: PROJECT,
       env,
     })
