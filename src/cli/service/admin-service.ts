@@ -9,11 +9,10 @@ import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config.ts'
 import { phoneDigits } from '../../core/phone.ts'
-import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
+import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard } from '../../dashboard/dashboard.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { findSchemaFault } from '../../db/migrate.ts'
-import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import { describeSendPause, readSendPauses } from '../../db/send-pauses.ts'
 import { readStats } from '../../db/stats.ts'
 import { verifyDatabase } from '../../db/verify.ts'
@@ -24,6 +23,7 @@ import { QUEUE_NAMES } from '../../queue/names.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import { logConnectionErrors } from './observers.ts'
 import type { Stores } from './open-stores.ts'
+import { findUnsafeSettings } from './unsafe-settings.ts'
 import { uploadFolder } from './upload-folder.ts'
 
 export type AdminServiceDeps = {
@@ -156,16 +156,6 @@ export function healthChecks(stores: Stores): HealthCheck[] {
       }),
     },
   ]
-}
-
-/** Of each store; undefined for one that does not answer, which its own check reports as away. */
-export async function findUnsafeSettings({
-  pool,
-  isPooled,
-  backend,
-}: Pick<Stores, 'pool' | 'isPooled' | 'backend'>): Promise<(SettingFinding[] | undefined)[]> {
-  const found = await Promise.allSettled([checkPostgresSafety(pool, { isPooled }), backend.checkSafety()])
-  return found.map((result) => (result.status === 'fulfilled' ? result.value : undefined))
 }
 
 /** The receiver acknowledges as long as one of its two stores does; without its index the database stores nothing. */

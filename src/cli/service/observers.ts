@@ -73,3 +73,7 @@ export function logConnectionErrors(log: Logger, store: 'queue' | 'database'): (
 }
 
 const REPEAT_AFTER_MS = 10_000
+
+export function observeBatch(metrics: Metrics) {
+  return (size: number, durationMs: number) => metrics.observeBatch({ size, seconds: durationMs / 1000 })
+}

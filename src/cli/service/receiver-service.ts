@@ -22,7 +22,7 @@ import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
 import type { AdminRouters } from './admin-service.ts'
-import { observeReceiver } from './observers.ts'
+import { observeBatch, observeReceiver } from './observers.ts'
 import { uploadFolder } from './upload-folder.ts'
 
 export type ReceiverServiceDeps = {
@@ -107,10 +107,6 @@ function createReceivingProviders({ meta, twilio, http }: Config): Record<Provid
       trustProxy: http.trustProxy !== undefined && http.trustProxy !== false,
     },
   })
-}
-
-export function observeBatch(metrics: Metrics) {
-  return (size: number, durationMs: number) => metrics.observeBatch({ size, seconds: durationMs / 1000 })
 }
 
 /** All events of a webhook, or none of it is confirmed: what was stored of it is a duplicate when it comes again. */

@@ -1,18 +1,18 @@
-/** The service processes: receiver, worker, or both in one. */
+/**
+ * The service processes: receiver, worker, or both in one. Each part is imported where it runs: a worker needs neither
+ * Express nor pages, and each of them is memory.
+ */
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
 import { type Config, describeConfig } from '../../config.ts'
 import { withDeadline } from '../../core/deadline.ts'
 import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
 import type { Logger } from '../../logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
-import { createChangePruner } from '../../worker/change-pruner.ts'
-import { createUploadPruner } from '../../worker/upload-pruner.ts'
-import { createAdminService, findUnsafeSettings } from './admin-service.ts'
 import { openStores, type Stores } from './open-stores.ts'
-import { type ReceiverService, startReceiverService } from './receiver-service.ts'
+import type { ReceiverService } from './receiver-service.ts'
 import { createSettingWatch } from './setting-watch.ts'
+import { findUnsafeSettings } from './unsafe-settings.ts'
 import { uploadFolder } from './upload-folder.ts'
-import { startWorkerService } from './worker-service.ts'
 
 export type RunServiceOptions = {
   config: Config
@@ -55,7 +55,7 @@ export function runService(options: RunServiceOptions): Promise<number> {
       for (const warning of config.warnings) log.warn({ detail: warning }, 'configuration')
       const stores = await openStores({ config, log, context, database })
       const part = { config, log, context, stores, metrics: createMetrics() }
-      if (parts.includes('worker')) startWorker(part)
+      if (parts.includes('worker')) await startWorker(part)
       const receiver = parts.includes('receiver') ? await startReceiver(part) : undefined
       await waitForQueue(stores.backend, log)
       await watchSettings(part)
@@ -84,6 +84,8 @@ async function watchSettings({ stores, log, context, metrics }: Part): Promise<v
 }
 
 async function startReceiver({ config, log, context, stores, metrics }: Part): Promise<ReceiverService> {
+  const { createAdminService } = await import('./admin-service.ts')
+  const { startReceiverService } = await import('./receiver-service.ts')
   const { db, backend } = stores
   const routers = createAdminService({ config, stores, metrics, log, context })
   const receiver = await startReceiverService({ config, db, backend, metrics, log, routers })
@@ -93,7 +95,10 @@ async function startReceiver({ config, log, context, stores, metrics }: Part): P
   return receiver
 }
 
-function startWorker({ config, log, context, stores, metrics }: Part): void {
+async function startWorker({ config, log, context, stores, metrics }: Part): Promise<void> {
+  const { startWorkerService } = await import('./worker-service.ts')
+  const { createChangePruner } = await import('../../worker/change-pruner.ts')
+  const { createUploadPruner } = await import('../../worker/upload-pruner.ts')
   const { db, backend } = stores
   const worker = startWorkerService({ config, db, backend, metrics, log, stop: context.signal })
   context.releases.add('worker', () =>

@@ -11,8 +11,7 @@ import { normalize } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
-import { observeWorker } from './observers.ts'
-import { observeBatch } from './receiver-service.ts'
+import { observeBatch, observeWorker } from './observers.ts'
 import { type SendService, startSendService } from './send-service.ts'
 
 export type WorkerServiceDeps = {
