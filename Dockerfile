@@ -16,6 +16,7 @@ WORKDIR /app
 RUN install -d -o node -g node /data
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json LICENSE ./
+COPY bin ./bin
 COPY migrations ./migrations
 COPY src ./src
 # By number, so that an orchestrator can see that it is not root: the image's user `node`.
@@ -24,5 +25,5 @@ EXPOSE 3000
 # Live, not ready: a restart mends no database. The worker serves nothing and has no health check.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.ADMIN_PORT || process.env.PORT || 3000) + '/health/live').then((res) => process.exit(res.ok ? 0 : 1))"]
-ENTRYPOINT ["node", "src/cli/main.ts"]
+ENTRYPOINT ["node", "bin/wa-ingest.js"]
 CMD ["api"]

@@ -248,8 +248,8 @@ describe('the image', () => {
   })
 
   test('ends when it is told to: Node gets the signals, without a shell in between', () => {
-    expect(valuesOf('ENTRYPOINT')).toEqual(['["node", "src/cli/main.ts"]'])
-    expect(existsSync('src/cli/main.ts')).toBe(true)
+    expect(valuesOf('ENTRYPOINT')).toEqual(['["node", "bin/wa-ingest.js"]'])
+    expect(existsSync('bin/wa-ingest.js')).toBe(true)
   })
 
   test('holds what is copied into it and nothing else: .dockerignore lets only that in', () => {
