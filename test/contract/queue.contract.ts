@@ -34,8 +34,12 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await backend.close()
     })
 
+    let failures: string[]
+
     function consume(process: (job: TakenJob) => Promise<InboundJobResult>, concurrency = 50) {
-      const consumer = backend.createInboundConsumer({ concurrency, process, onFailed: () => {} })
+      failures = []
+      const onFailed = (err: Error) => failures.push(err.message)
+      const consumer = backend.createInboundConsumer({ concurrency, process, onFailed })
       consumer.run()
       cleanUp(() => consumer.close())
     }
@@ -152,6 +156,24 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
       await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
       expect((await queue.getJob('wamid.A'))?.attemptsMade).toBe(1)
+    })
+
+    test('a job that has to go back while the store is away has not failed, and runs when the store is back', async () => {
+      const runs: string[] = []
+      consume(async ({ id }) => {
+        runs.push(id)
+        if (runs.length > 1) return { outcome: 'stored' }
+        await proxy.takeDown()
+        return { putBackForMs: 100 }
+      })
+      await producer.add([job('wamid.A')])
+      await eventually(() => expect(runs).toHaveLength(1))
+
+      await proxy.bringUp()
+
+      const queue = backend.createQueue('inbound')
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(1), { timeoutMs: 30_000 })
+      expect(failures).toEqual([])
     })
 
     test('a job whose processing throws fails with what was thrown, and is run again when it is retried', async () => {

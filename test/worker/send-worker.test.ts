@@ -1,5 +1,6 @@
 /** Sending on both queue backends: once, in order, within the limits, and with a true state at the end. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { sendJobId } from '../../src/core/job-id.ts'
 import { createOutboundMessage } from '../../src/db/outbound.ts'
 import { readSendPauses } from '../../src/db/send-pauses.ts'
 import { eventually } from '../support/eventually.ts'
@@ -48,6 +49,20 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     )
     return Number(rows[0].wait)
   }
+
+  test('a ring whose job has lost its data keeps no later ring from being heard', async () => {
+    const id = await orderText(sending.db, 'Hello', { to: { phone: '15551230001' } })
+    // Without its data and options, as a maxmemory-policy other than noeviction leaves a job.
+    await sending.backend.createQueue('outbound').add('send', {}, { jobId: sendJobId(id) })
+    sending.startWorker({ sweeps: false })
+    await eventually(() => expect(sending.errors).toHaveLength(1))
+
+    await eventually(async () => {
+      await sending.producer.ring({ messageIds: [id] })
+      expect((await sending.message(id)).status).toBe('accepted')
+    })
+    expect(sending.meta.sent()).toHaveLength(1)
+  })
 
   test('50 equal requests at once, each of them rung, are one row and one call', async () => {
     sending.startWorker()
