@@ -2,6 +2,7 @@
  * A real child process with its output captured, in a process group of its own, tethered to us: neither it nor what it
  * has started outlives the run. Used by tests through processes.ts, which also ends it with the test.
  */
+import path from 'node:path'
 import { type RunAs, spawnTethered } from '../../src/local/tethered-process.ts'
 
 const SECOND = 1000
@@ -33,6 +34,9 @@ export type CaptureOptions = {
   env?: Record<string, string | undefined>
 }
 
+/** As in production: a process whose code has been compiled before starts in half of the time. */
+const COMPILED = path.resolve(import.meta.dirname, '../../node_modules/.cache/wa-ingest')
+
 const INHERITED = ['PATH', 'HOME', 'USER', 'TMPDIR', 'LANG', 'NODE_EXTRA_CA_CERTS']
 
 /** Starts the program; does not wait for anything. */
@@ -46,7 +50,7 @@ export function launchProcess(
     endsGroup: true,
     runAs: options.runAs,
     cwd: options.cwd ?? process.cwd(),
-    env: { ...inheritedEnvironment(), ...options.env },
+    env: { NODE_COMPILE_CACHE: COMPILED, ...inheritedEnvironment(), ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const captured = { stdout: '', stderr: '', output: '' }
