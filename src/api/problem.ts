@@ -44,6 +44,12 @@ export type ErrorHandlerDeps = {
 
 /** Answers with `application/problem+json`. */
 export function sendProblem(res: ServerResponse, problem: Problem): void {
+  writeProblem(res, problem)
+  res.end()
+}
+
+/** The whole answer, without ending the response. */
+export function writeProblem(res: ServerResponse, problem: Problem): void {
   const { status, detail, headers = {}, extensions = {} } = problem
   const body = JSON.stringify({ type: 'about:blank', title: titleOf(status), status, detail, ...extensions })
   res.writeHead(status, {
@@ -52,7 +58,7 @@ export function sendProblem(res: ServerResponse, problem: Problem): void {
     'Content-Length': Buffer.byteLength(body),
     'X-Content-Type-Options': 'nosniff',
   })
-  res.end(body)
+  res.write(body)
 }
 
 /** The last handler of an app, after `notFound`. */

@@ -11,7 +11,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { ProviderName } from '../core/event.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type BodyBudget, createBodyBudget } from './body-budget.ts'
-import { type Log, type Problem, sendProblem } from './problem.ts'
+import { type Log, type Problem, sendProblem, writeProblem } from './problem.ts'
 import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
 
 /** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"). */
@@ -38,6 +38,8 @@ const CROWDED: Problem = {
   detail: 'Too many large bodies are being read at the moment. Send it again later.',
   headers: { 'Retry-After': '5', Connection: 'close' },
 }
+/** Enough for a few megabytes of somebody who is not slow on purpose. */
+const LINGER_MS = 2_000
 const DEFECT: Problem = { status: 500, detail: 'Internal error.' }
 
 export type WebhookListenerDeps = {
@@ -78,7 +80,7 @@ export function createWebhookListener({
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const rawBody = await readBody(req, res, budget)
     if (rawBody === undefined) return
-    if ('status' in rawBody) return sendProblem(res, rawBody)
+    if ('status' in rawBody) return refuseUnread(req, res, rawBody)
     const { headers, url = '' } = req
     const webhook = { rawBody, headers, url, received_at: Date.now() }
     answer(res, await receiveWebhook(provider, webhook), ACKNOWLEDGE[provider.name])
@@ -99,6 +101,23 @@ function answer(res: ServerResponse, result: ReceiveResult, acknowledge: Acknowl
   if (result === 'forged') sendProblem(res, FORGED)
   else if (result === 'unavailable') sendProblem(res, UNAVAILABLE)
   else acknowledge(res)
+}
+
+/**
+ * Closing a connection on which the client still sends takes the answer away from him, so what comes is thrown away for a
+ * moment before it is closed.
+ */
+function refuseUnread(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+  const timer = setTimeout(() => res.end(), LINGER_MS)
+  for (const event of ['end', 'close']) {
+    req.once(event, () => {
+      clearTimeout(timer)
+      res.end()
+    })
+  }
+  writeProblem(res, problem)
+  req.removeAllListeners('data')
+  req.resume()
 }
 
 /** Without query, in lower case and without a slash at its end: as Express compares paths. */
