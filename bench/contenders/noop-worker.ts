@@ -1,4 +1,4 @@
-/** `bullmq-noop`, worker: BullMQ set up as in wa-ingest, and jobs in which nothing is done. Says at its end how many. */
+/** `bullmq-noop`, worker: BullMQ's own, and jobs in which nothing is done. Says at its end how many. */
 import { loadConfig } from '../../src/config.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
 
