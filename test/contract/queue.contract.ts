@@ -3,12 +3,12 @@
  * is, except through what the harness can do to it.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { EVENT_VERSION, type InboundJob } from '../../src/core/event.ts'
 import { messageJobId } from '../../src/core/job-id.ts'
 import type { InboundJobResult, QueueBackend, TakenJob } from '../../src/queue/backend.ts'
 import { createInboundProducer, type InboundProducer } from '../../src/queue/inbound-producer.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
+import { inboundJob } from '../support/inbound-queue.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
 /** A backend behind a proxy that can take it away. */
@@ -61,14 +61,14 @@ export function describeQueueContract(name: string, createHarness: () => Promise
         return { outcome: 'stored' }
       }, 1)
 
-      await producer.add([job('wamid.A', payload)])
+      await producer.add([inboundJob('wamid.A', payload)])
 
-      await eventually(() => expect(seen).toEqual([job('wamid.A', payload).event]))
+      await eventually(() => expect(seen).toEqual([inboundJob('wamid.A', payload).event]))
     })
 
     test('drops a duplicate while the first is waiting', async () => {
-      await producer.add([job('wamid.A'), job('wamid.A')])
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A'), inboundJob('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
 
       const counts = await backend.createQueue('inbound').getJobCounts()
       expect(counts.waiting ?? counts.wait).toBe(1)
@@ -77,10 +77,10 @@ export function describeQueueContract(name: string, createHarness: () => Promise
     test('drops a duplicate while the first is active', async () => {
       let finish = () => {}
       const { ran } = work(() => new Promise<void>((resolve) => (finish = resolve)))
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
 
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       finish()
 
       await eventually(async () => {
@@ -97,16 +97,16 @@ export function describeQueueContract(name: string, createHarness: () => Promise
     test('drops a duplicate of a completed job, and runs it again once the job was removed', async () => {
       const { ran } = work(async () => 'stored')
       const queue = backend.createQueue('inbound')
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
 
-      await producer.add([job('wamid.A')])
-      await producer.add([job('wamid.B')])
+      await producer.add([inboundJob('wamid.A')])
+      await producer.add([inboundJob('wamid.B')])
       await eventually(() => expect(ran).toContain('wamid.B'))
       expect(ran.filter((id) => id === 'wamid.A')).toHaveLength(1)
 
       await (await queue.getJob('wamid.A'))?.remove()
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran.filter((id) => id === 'wamid.A')).toHaveLength(2))
     })
 
@@ -115,15 +115,15 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       async (id) => {
         const { ran } = work(async () => 'stored')
 
-        await producer.add([job(messageJobId(id)), job(messageJobId(id))])
-        await producer.add([job('wamid.after')])
+        await producer.add([inboundJob(messageJobId(id)), inboundJob(messageJobId(id))])
+        await producer.add([inboundJob('wamid.after')])
 
         await eventually(() => expect(ran.toSorted()).toEqual([messageJobId(id), 'wamid.after'].toSorted()))
       },
     )
 
     test('shares round trips: 300 requests at once all succeed', async () => {
-      const requests = Array.from({ length: 300 }, (_, i) => producer.add([job(`wamid.${i}`)]))
+      const requests = Array.from({ length: 300 }, (_, i) => producer.add([inboundJob(`wamid.${i}`)]))
 
       await Promise.all(requests)
 
@@ -135,7 +135,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       let counted = 0
 
       await eventually(async () => {
-        await producer.add([job('wamid.A'), job('wamid.A'), job('wamid.B')])
+        await producer.add([inboundJob('wamid.A'), inboundJob('wamid.A'), inboundJob('wamid.B')])
         counted += producer.takeDropped()
         expect(counted).toBeGreaterThanOrEqual(4)
       })
@@ -150,7 +150,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
         return isAway ? { putBackForMs: 100 } : { outcome: 'stored' }
       })
 
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(runs.length).toBeGreaterThan(1))
       isAway = false
 
@@ -166,7 +166,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
         await proxy.takeDown()
         return { putBackForMs: 100 }
       })
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(runs).toHaveLength(1))
 
       await proxy.bringUp()
@@ -183,7 +183,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
         if (isBroken) throw new Error('cannot be read')
       })
 
-      await producer.add([job('wamid.A'), job('wamid.B')])
+      await producer.add([inboundJob('wamid.A'), inboundJob('wamid.B')])
       await eventually(async () => expect(await queue.getFailedCount()).toBe(2))
       const [failed] = await queue.getFailed()
       expect(failed).toMatchObject({ failedReason: 'cannot be read', attemptsMade: 1 })
@@ -201,11 +201,11 @@ export function describeQueueContract(name: string, createHarness: () => Promise
         return { outcome: 'stored', isForgotten: true }
       })
 
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(runs).toHaveLength(1))
 
       await eventually(async () => {
-        await producer.add([job('wamid.A')])
+        await producer.add([inboundJob('wamid.A')])
         expect(runs.length).toBeGreaterThan(1)
       })
     })
@@ -213,11 +213,11 @@ export function describeQueueContract(name: string, createHarness: () => Promise
     test('nothing is taken from a paused queue, and all of it when it goes on', async () => {
       const queue = backend.createQueue('inbound')
       const { ran } = work(async () => 'stored')
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
 
       await queue.pause()
-      await producer.add([job('wamid.B')])
+      await producer.add([inboundJob('wamid.B')])
       expect(await queue.getJobCounts('active')).toEqual({ active: 0 })
       expect(ran).toEqual(['wamid.A'])
       await queue.resume()
@@ -226,56 +226,49 @@ export function describeQueueContract(name: string, createHarness: () => Promise
     })
 
     test('fails fast while the store refuses connections, and recovers by itself', async () => {
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await proxy.takeDown()
 
       const startedAt = performance.now()
-      await expect(producer.add([job('wamid.B')])).rejects.toThrow()
+      await expect(producer.add([inboundJob('wamid.B')])).rejects.toThrow()
       expect(performance.now() - startedAt).toBeLessThan(3_000)
 
       await proxy.bringUp()
-      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+      await eventually(() => producer.add([inboundJob('wamid.C')]), { timeoutMs: 15_000 })
     })
 
     test('fails fast while the store is frozen, and recovers by itself', async () => {
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await proxy.freeze()
 
-      await expect(producer.add([job('wamid.B')])).rejects.toThrow(/longer than/)
+      await expect(producer.add([inboundJob('wamid.B')])).rejects.toThrow(/longer than/)
 
       await proxy.thaw()
-      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+      await eventually(() => producer.add([inboundJob('wamid.C')]), { timeoutMs: 15_000 })
     })
 
     test('producer and worker go on after their connections have died without a word', async () => {
       const { ran } = work(async () => 'stored')
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
 
       proxy.sever()
 
-      await eventually(() => producer.add([job('wamid.B')]), { timeoutMs: 10_000 })
+      await eventually(() => producer.add([inboundJob('wamid.B')]), { timeoutMs: 10_000 })
       await eventually(() => expect(ran).toContain('wamid.B'), { timeoutMs: 15_000 })
     })
 
     test('a worker goes on after the store was away', async () => {
       const { ran } = work(async () => 'stored')
-      await producer.add([job('wamid.A')])
+      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
 
       await proxy.takeDown()
-      await expect(producer.add([job('wamid.B')])).rejects.toThrow()
+      await expect(producer.add([inboundJob('wamid.B')])).rejects.toThrow()
       await proxy.bringUp()
-      await eventually(() => producer.add([job('wamid.C')]), { timeoutMs: 15_000 })
+      await eventually(() => producer.add([inboundJob('wamid.C')]), { timeoutMs: 15_000 })
 
       await eventually(() => expect(ran).toContain('wamid.C'), { timeoutMs: 30_000 })
     })
   })
-}
-
-function job(id: string, payload = '{}'): InboundJob {
-  return {
-    job_id: id,
-    event: { v: EVENT_VERSION, kind: 'message', provider: 'meta', received_at: 1_750_000_000_000, payload },
-  }
 }

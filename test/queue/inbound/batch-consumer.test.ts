@@ -1,41 +1,30 @@
-import { Queue } from 'bullmq'
-import { Redis } from 'ioredis'
+import type { Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
 import { beforeEach, expect, test } from 'vitest'
-import { EVENT_VERSION, type InboundJob } from '../../../src/core/event.ts'
 import type { InboundConsumer, InboundConsumerOptions } from '../../../src/queue/backend.ts'
-import { type AddJobs, createAddJobs } from '../../../src/queue/inbound/add-jobs.ts'
+import type { AddJobs } from '../../../src/queue/inbound/add-jobs.ts'
 import { createBatchConsumer } from '../../../src/queue/inbound/batch-consumer.ts'
-import { openInboundJobs } from '../../../src/queue/inbound/inbound-jobs.ts'
 import { QUEUE_PREFIX } from '../../../src/queue/names.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { eventually } from '../../support/eventually.ts'
-import { describeWithRedis, takeRedisUrl } from '../../support/redis.ts'
+import { type InboundQueue, inboundJob, openInboundQueue } from '../../support/inbound-queue.ts'
+import { describeWithRedis } from '../../support/redis.ts'
 
 const LOCK_MS = 200
 const INTERVAL_MS = 50
 
 describeWithRedis('a batch consumer', () => {
-  let url: string
   let client: Redis
   let queue: Queue
   let add: AddJobs
+  let inbound: InboundQueue
   let errors: Error[]
 
   beforeEach(async () => {
-    url = await takeRedisUrl()
+    inbound = await openInboundQueue()
+    ;({ client, queue, add } = inbound)
     errors = []
-    client = connect()
-    queue = new Queue('inbound', { prefix: QUEUE_PREFIX, connection: connect() })
-    cleanUp(() => queue.close())
-    await queue.waitUntilReady()
-    add = createAddJobs(client)
   })
-
-  function connect(): Redis {
-    const redis = new Redis(url, { maxRetriesPerRequest: null })
-    cleanUp(() => redis.disconnect())
-    return redis
-  }
 
   function consume(
     process: InboundConsumerOptions['process'],
@@ -46,9 +35,7 @@ describeWithRedis('a batch consumer', () => {
       process,
       onFailed,
       onError: (err) => errors.push(err),
-      jobs: openInboundJobs({
-        client: connect(),
-        waitingClient: connect(),
+      jobs: inbound.openJobs({
         lockMs: LOCK_MS,
         recovery: { intervalMs: INTERVAL_MS, maxLosses: 1 },
         keepCompleted: { age: 3600, count: 1_000 },
@@ -61,7 +48,7 @@ describeWithRedis('a batch consumer', () => {
     return consumer
   }
 
-  const jobs = (count: number) => Array.from({ length: count }, (_, i) => job(`wamid.${i}`))
+  const jobs = (count: number) => Array.from({ length: count }, (_, i) => inboundJob(`wamid.${i}`))
 
   test('runs full batches two at a time, and never more jobs than it may', async () => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
@@ -209,16 +196,3 @@ describeWithRedis('a batch consumer', () => {
     expect(await Promise.race([closed, late])).toBe('closed')
   })
 })
-
-function job(id: string): InboundJob {
-  return {
-    job_id: id,
-    event: {
-      v: EVENT_VERSION,
-      kind: 'message',
-      provider: 'meta',
-      received_at: 1_750_000_000_000,
-      payload: '{}',
-    },
-  }
-}

@@ -1,43 +1,31 @@
 /** The scripts beside BullMQ itself, on the same jobs: whatever one of them leaves, the other goes on with. */
-import { type Job, Queue, Worker } from 'bullmq'
-import { Redis } from 'ioredis'
+import { type Job, type Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
 import { beforeEach, expect, test } from 'vitest'
-import { EVENT_VERSION, type InboundJob } from '../../../src/core/event.ts'
-import { type AddJobs, createAddJobs } from '../../../src/queue/inbound/add-jobs.ts'
-import { type InboundJobs, openInboundJobs } from '../../../src/queue/inbound/inbound-jobs.ts'
+import type { AddJobs } from '../../../src/queue/inbound/add-jobs.ts'
+import type { InboundJobs } from '../../../src/queue/inbound/inbound-jobs.ts'
 import { QUEUE_PREFIX } from '../../../src/queue/names.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { eventually } from '../../support/eventually.ts'
-import { describeWithRedis, takeRedisUrl } from '../../support/redis.ts'
+import { type InboundQueue, inboundJob, openInboundQueue } from '../../support/inbound-queue.ts'
+import { describeWithRedis } from '../../support/redis.ts'
 
 const LOCK_MS = 300
 const INTERVAL_MS = 100
 
 describeWithRedis('inbound jobs on Redis', () => {
-  let url: string
   let client: Redis
   let queue: Queue
   let add: AddJobs
+  let inbound: InboundQueue
 
   beforeEach(async () => {
-    url = await takeRedisUrl()
-    client = connect()
-    queue = new Queue('inbound', { prefix: QUEUE_PREFIX, connection: connect() })
-    cleanUp(() => queue.close())
-    await queue.waitUntilReady()
-    add = createAddJobs(client)
+    inbound = await openInboundQueue()
+    ;({ client, queue, add } = inbound)
   })
 
-  function connect(): Redis {
-    const redis = new Redis(url, { maxRetriesPerRequest: null })
-    cleanUp(() => redis.disconnect())
-    return redis
-  }
-
   function openJobs({ age = 3600, count = 1000, maxLosses = 10, lockMs = LOCK_MS } = {}): InboundJobs {
-    return openInboundJobs({
-      client,
-      waitingClient: connect(),
+    return inbound.openJobs({
       lockMs,
       recovery: { intervalMs: INTERVAL_MS, maxLosses },
       keepCompleted: { age, count },
@@ -47,7 +35,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   function startWorker(process: (job: Job) => Promise<unknown>): Worker {
     const worker = new Worker('inbound', process, {
       prefix: QUEUE_PREFIX,
-      connection: connect(),
+      connection: inbound.connect(),
       lockDuration: LOCK_MS,
       stalledInterval: INTERVAL_MS,
       maxStalledCount: 10,
@@ -63,7 +51,7 @@ describeWithRedis('inbound jobs on Redis', () => {
 
   test('a job has the fields that BullMQ gives it', async () => {
     await queue.add('message', { a: 1 }, { jobId: 'wamid.theirs' })
-    await add([job('wamid.ours')])
+    await add([inboundJob('wamid.ours')])
 
     const theirs = await client.hgetall(`${QUEUE_PREFIX}:inbound:wamid.theirs`)
     const ours = await client.hgetall(`${QUEUE_PREFIX}:inbound:wamid.ours`)
@@ -72,13 +60,15 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test("BullMQ's worker runs what was added, in its order", async () => {
-    await add([job('wamid.A'), job('wamid.B')])
-    await add([job('wamid.C')])
+    await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
+    await add([inboundJob('wamid.C')])
     const ran: unknown[] = []
 
     startWorker(async ({ id, data }) => void ran.push({ job_id: id, event: data }))
 
-    await eventually(() => expect(ran).toEqual([job('wamid.A'), job('wamid.B'), job('wamid.C')]))
+    await eventually(() =>
+      expect(ran).toEqual([inboundJob('wamid.A'), inboundJob('wamid.B'), inboundJob('wamid.C')]),
+    )
   })
 
   test("BullMQ's worker hears of a job that is added while it waits", async () => {
@@ -87,7 +77,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     await worker.waitUntilReady()
     await eventually(async () => expect(await client.client('LIST')).toContain('cmd=bzpopmin'))
 
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
 
     await eventually(() => expect(ran).toEqual(['wamid.A']), { timeoutMs: 2_000 })
   })
@@ -107,7 +97,7 @@ describeWithRedis('inbound jobs on Redis', () => {
 
   test('a large batch is cut by its bytes, and never to nothing', async () => {
     const payload = 'x'.repeat(700 * 1024)
-    await add([job('wamid.A', payload), job('wamid.B', payload), job('wamid.C')])
+    await add([inboundJob('wamid.A', payload), inboundJob('wamid.B', payload), inboundJob('wamid.C')])
     const jobs = openJobs({ lockMs: 60_000 })
 
     expect(ids(await jobs.take(10))).toEqual(['wamid.A'])
@@ -115,7 +105,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a settled job looks to BullMQ as if its own worker had run it', async () => {
-    await add([job('wamid.A'), job('wamid.B')])
+    await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     const jobs = openJobs()
     await jobs.take(2)
 
@@ -131,7 +121,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('settling takes the next jobs in the same call', async () => {
-    await add([job('wamid.A'), job('wamid.B')])
+    await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     const jobs = openJobs()
     await jobs.take(1)
 
@@ -139,7 +129,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('what goes back is next again, in its order, and has used up no attempt', async () => {
-    await add(['A', 'B', 'C'].map((name) => job(`wamid.${name}`)))
+    await add(['A', 'B', 'C'].map((name) => inboundJob(`wamid.${name}`)))
     const jobs = openJobs()
     await jobs.take(2)
 
@@ -157,19 +147,21 @@ describeWithRedis('inbound jobs on Redis', () => {
     ['active', 1],
     ['completed', 2],
   ])('a duplicate of a job that is %s is dropped and counted', async (_state, steps) => {
-    expect(await add([job('wamid.A')])).toBe(0)
+    expect(await add([inboundJob('wamid.A')])).toBe(0)
     const jobs = openJobs()
     if (steps > 0) await jobs.take(1)
     if (steps > 1) await jobs.settle(completed('wamid.A'), 0)
 
-    expect(await add([job('wamid.A', '{"other":1}'), job('wamid.B'), job('wamid.B')])).toBe(2)
+    expect(
+      await add([inboundJob('wamid.A', '{"other":1}'), inboundJob('wamid.B'), inboundJob('wamid.B')]),
+    ).toBe(2)
 
-    expect((await queue.getJob('wamid.A'))?.data).toEqual(job('wamid.A').event)
+    expect((await queue.getJob('wamid.A'))?.data).toEqual(inboundJob('wamid.A').event)
     expect(await queue.getWaitingCount()).toBe(steps === 0 ? 2 : 1)
   })
 
   test('a forgotten job leaves nothing', async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     const jobs = openJobs()
     await jobs.take(1)
 
@@ -182,7 +174,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   test('no more completed jobs are kept than asked for, the latest of them', async () => {
     const jobs = openJobs({ count: 3 })
     for (const name of ['A', 'B', 'C', 'D', 'E']) {
-      await add([job(`wamid.${name}`)])
+      await add([inboundJob(`wamid.${name}`)])
       await jobs.take(1)
       await jobs.settle(completed(`wamid.${name}`), 0)
     }
@@ -195,7 +187,7 @@ describeWithRedis('inbound jobs on Redis', () => {
 
   test('no completed job is kept for longer than asked for', async () => {
     const jobs = openJobs({ age: 60 })
-    await add([job('wamid.old'), job('wamid.new')])
+    await add([inboundJob('wamid.old'), inboundJob('wamid.new')])
     await jobs.take(2)
     await jobs.settle(completed('wamid.old'), 0)
     await client.zadd(`${QUEUE_PREFIX}:inbound:completed`, Date.now() - 61_000, 'wamid.old')
@@ -206,7 +198,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('jobs of a consumer that is gone are put back, and those of one that holds them are not', async () => {
-    await add([job('wamid.gone'), job('wamid.held')])
+    await add([inboundJob('wamid.gone'), inboundJob('wamid.held')])
     const [gone, holding] = [openJobs(), openJobs()]
     await gone.take(1)
     await holding.take(1)
@@ -223,7 +215,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test("what BullMQ's worker held when it died is put back", async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     const worker = startWorker(() => new Promise(() => {}))
     await eventually(async () => expect(await queue.getActiveCount()).toBe(1))
     await worker.close(true)
@@ -236,7 +228,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test("what our consumer held when it died is run by BullMQ's worker", async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     await openJobs().take(1)
     const ran: string[] = []
 
@@ -246,7 +238,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a job that loses its consumer too often comes with the reason to fail it', async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     const jobs = openJobs({ maxLosses: 0 })
     await jobs.take(1)
 
@@ -264,7 +256,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a job that somebody else has taken meanwhile is left to him', async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     const [late, other] = [openJobs(), openJobs({ lockMs: 60_000 })]
     await late.take(1)
     await eventually(async () => {
@@ -280,7 +272,7 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a job whose lock has run out unnoticed can still be ended', async () => {
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     const jobs = openJobs()
     await jobs.take(1)
     await eventually(async () => expect(await client.keys('*:lock')).toEqual([]))
@@ -291,27 +283,27 @@ describeWithRedis('inbound jobs on Redis', () => {
   })
 
   test('a job that Redis has evicted comes without data', async () => {
-    await add([job('wamid.A'), job('wamid.B')])
+    await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     await client.del(`${QUEUE_PREFIX}:inbound:wamid.A`)
 
     expect(await openJobs().take(2)).toEqual([
       { id: 'wamid.A', data: {} },
-      { id: 'wamid.B', data: job('wamid.B').event },
+      { id: 'wamid.B', data: inboundJob('wamid.B').event },
     ])
   })
 
   test('the scripts are known again after Redis has forgotten them', async () => {
     const jobs = openJobs()
-    await add([job('wamid.A')])
+    await add([inboundJob('wamid.A')])
     await client.script('FLUSH')
 
-    await add([job('wamid.B')])
+    await add([inboundJob('wamid.B')])
 
     expect(ids(await jobs.take(2))).toEqual(['wamid.A', 'wamid.B'])
   })
 
   test('two who take at the same time never get the same job', async () => {
-    await add(Array.from({ length: 500 }, (_, i) => job(`wamid.${i}`)))
+    await add(Array.from({ length: 500 }, (_, i) => inboundJob(`wamid.${i}`)))
     const takers = Array.from({ length: 8 }, () => openJobs({ lockMs: 60_000 }))
 
     const taken = await Promise.all(Array.from({ length: 80 }, (_, i) => takers[i % 8]?.take(10)))
@@ -321,10 +313,3 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(new Set(all).size).toBe(500)
   })
 })
-
-function job(id: string, payload = '{}'): InboundJob {
-  return {
-    job_id: id,
-    event: { v: EVENT_VERSION, kind: 'message', provider: 'meta', received_at: 1_750_000_000_000, payload },
-  }
-}
