@@ -20,6 +20,9 @@ export const soak: Scenario = {
       await ctx.pause(5 * SECOND, 15 * SECOND)
       await ctx.random.pick(faultsOf(ctx))()
       await ctx.recover()
+      // A server notices by its keepalives; without, what was severed in half an hour would use up its connections.
+      ctx.world.postgresRelay.cutSevered()
+      ctx.world.redisRelay?.cutSevered()
     })
   },
 }

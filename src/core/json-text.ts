@@ -90,8 +90,11 @@ export function toJsonbText(jsonText: string): { text: string; isExact: boolean 
   return { text: scrubbed, isExact: scrubbed === jsonText }
 }
 
+const PLAIN_TEXT = /^[ -~]*$/
+
 /** Text for a text column: U+0000 and lone surrogates become U+FFFD. */
 export function scrubText(text: string): string {
+  if (PLAIN_TEXT.test(text)) return text
   return text.toWellFormed().replaceAll('\u0000', '\uFFFD')
 }
 

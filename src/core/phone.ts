@@ -6,14 +6,19 @@
  * must not fork over that. The key is for look-ups only; what the provider wrote is what is shown and sent to.
  */
 
+const DIGITS = /^\d{3,32}$/
+
 /** Digits of a phone number in any notation (`+1 555 …`, `whatsapp:+1555…`), or undefined where it has none. */
 export function phoneDigits(text: string): string | undefined {
+  if (DIGITS.test(text)) return text
   const digits = text.replace(/^whatsapp:/i, '').replace(/[\s().+-]/g, '')
-  return /^\d{3,32}$/.test(digits) ? digits : undefined
+  return DIGITS.test(digits) ? digits : undefined
 }
 
 /** The key under which all spellings of one number meet. `digits`: country code and number, digits only. */
 export function phoneKey(digits: string): string {
+  // All of the countries below.
+  if (!digits.startsWith('5')) return digits
   const brazil = /^55(\d{2})9([6-9]\d{7})$/.exec(digits)
   if (brazil) return `55${brazil[1]}${brazil[2]}`
   const mexico = /^521(\d{10})$/.exec(digits)

@@ -5,7 +5,7 @@
  * two messages. Only where an entry stands alone, and it or the item names nobody, there is nothing to compare and
  * nobody else it could be. That is a guess: what such an entry says beyond a name stays with the rest of the webhook.
  */
-import { contactOf, contactRef, type Person, personKeys } from './identity.ts'
+import { contactOf, describesSomebody, type Person, personKeys } from './identity.ts'
 import { isObject, type JsonObject } from './json-reader.ts'
 import { isTooDeep } from './nesting.ts'
 
@@ -56,7 +56,7 @@ export function indexContacts(entries: readonly unknown[]): ContactIndex {
 
 /** An entry that tells nothing of anybody belongs to nobody: with a message, all that it does say would be lost. */
 function isUsable(entry: unknown): entry is JsonObject {
-  return isObject(entry) && !isTooDeep(entry) && Object.keys(contactRef({}, entry)).length > 0
+  return isObject(entry) && describesSomebody(entry) && !isTooDeep(entry)
 }
 
 /** Whether everything that an entry says is read. An id by which it cannot be found is not. */

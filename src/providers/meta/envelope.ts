@@ -56,12 +56,16 @@ const ITEM_LISTS: Readonly<Record<string, MetaItemKind>> = {
   automatic_events: 'other',
 }
 
+const ITEM_LIST_ENTRIES = Object.entries(ITEM_LISTS)
+const BODY_FIELDS = ['object', 'entry']
+const ENTRY_FIELDS = ['id', 'time', 'changes']
+const CHANGE_FIELDS = ['field', 'value']
+
 export function* itemsOf(body: JsonObject): Generator<MetaItem> {
   const name = text(body.object)
   const around = { context: present<MetaContext>({ object: isUsual(name) ? undefined : name }) }
-  const { object: _object, entry: entries, ...rest } = body
-  yield* leftover(rest, around)
-  for (const entry of list(entries)) yield* itemsOfEntry(entry, around)
+  yield* leftover(body, BODY_FIELDS, around)
+  for (const entry of list(body.entry)) yield* itemsOfEntry(entry, around)
 }
 
 /** The items in a part of an envelope that was kept by itself. */
@@ -76,22 +80,22 @@ export function* itemsOfPart(part: MetaPart, value: unknown, around: Around): Ge
 
 function* itemsOfEntry(entry: unknown, outer: Around): Generator<MetaItem> {
   if (!isObject(entry)) return yield misfit('entry', entry, outer, 'entry is not an object')
-  const { id, time, changes, ...rest } = entry
+  const { id, time, changes } = entry
   const around = present<Around>({
     account: scalar(id),
     context: present<MetaContext>({ ...outer.context, entry_time: scalar(time) }),
   })
   if (!Array.isArray(changes)) return yield misfit('entry', entry, around, 'entry has no list of changes')
-  yield* leftover(rest, around)
+  yield* leftover(entry, ENTRY_FIELDS, around)
   for (const change of changes) yield* itemsOfChange(change, around)
 }
 
 function* itemsOfChange(change: unknown, outer: Around): Generator<MetaItem> {
   if (!isObject(change)) return yield misfit('change', change, outer, 'change is not an object')
-  const { field, value, ...rest } = change
+  const { field, value } = change
   const around = present<Around>({ ...outer, field: text(field) })
   if (value === undefined) return yield misfit('change', change, around, 'change has no value')
-  yield* leftover(rest, around)
+  yield* leftover(change, CHANGE_FIELDS, around)
   if (!isObject(value)) return yield other(value, around)
   const metadata = isObject(value.metadata) && !isTooDeep(value.metadata) ? value.metadata : undefined
   yield* itemsOfValue(
@@ -117,7 +121,7 @@ function* itemsOfValue(value: JsonObject, around: Around): Generator<MetaItem> {
 }
 
 function* itemsOfLists(value: JsonObject, around: Around, contacts: ContactIndex): Generator<MetaItem> {
-  for (const [name, kind] of Object.entries(ITEM_LISTS)) {
+  for (const [name, kind] of ITEM_LIST_ENTRIES) {
     for (const item of list(value[name])) {
       const actual = kindOf(kind, item, around.field)
       const contact = contacts.find(personsOf(actual, object(item)))
@@ -173,13 +177,17 @@ function* itemsOfChunk(chunk: unknown, around: Around, contacts: ContactIndex): 
     else if (Object.keys(restOfThread).length > 0) threadsLeft.push({ id, ...restOfThread })
   }
   const left = threadsLeft.length > 0 ? { ...rest, threads: threadsLeft } : rest
-  yield* leftover(left, { ...around, context })
+  yield* leftover(left, [], { ...around, context })
 }
+
+const VALUE_FIELDS = ['messaging_product', 'metadata', 'contacts']
 
 /** The value without the items that are events of their own, if that says anything. */
 function restOfValue(value: JsonObject, around: Around, contacts: ContactIndex): JsonObject | undefined {
-  const { messaging_product, metadata, contacts: entries, ...fields } = value
-  const rest = Object.entries(fields).filter(([name, field]) => !(isSplit(name) && Array.isArray(field)))
+  const { messaging_product, metadata, contacts: entries } = value
+  const rest = Object.entries(value).filter(
+    ([name, field]) => !VALUE_FIELDS.includes(name) && !(isSplit(name) && Array.isArray(field)),
+  )
   const unmatched = Array.isArray(entries) ? contacts.unmatched() : entries
   const isContactsDone = isNothing(unmatched)
   const isMetadataDone = isNothing(metadata) || around.context.metadata !== undefined
@@ -198,8 +206,11 @@ function isSplit(name: string): boolean {
   return name === 'history' || own(ITEM_LISTS, name) !== undefined
 }
 
-function* leftover(rest: JsonObject, around: Around): Generator<MetaItem> {
-  if (!Object.values(rest).every(isNothing)) yield other(rest, around)
+/** What an object says beyond the fields that are read. */
+function* leftover(whole: JsonObject, read: readonly string[], around: Around): Generator<MetaItem> {
+  const isLeft = (name: string) => !read.includes(name)
+  if (!Object.keys(whole).some((name) => isLeft(name) && !isNothing(whole[name]))) return
+  yield other(Object.fromEntries(Object.entries(whole).filter(([name]) => isLeft(name))), around)
 }
 
 /** Some senders write null or something empty for what is not there. */

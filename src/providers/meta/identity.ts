@@ -75,6 +75,16 @@ export function contactRef(person: Person, contact: JsonObject = {}): ContactRef
   })
 }
 
+/** Whether an entry of `contacts` says anything of anybody. */
+export function describesSomebody(contact: JsonObject): boolean {
+  const { address, user_id, parent_user_id } = contactOf(contact)
+  const { name, username } = object(contact.profile)
+  return (
+    [address, user_id, parent_user_id].some((id) => identifier(id) !== undefined) ||
+    [name, username, contact.username].some((word) => text(word) !== undefined)
+  )
+}
+
 /** Keys under which two descriptions of one person meet, all spellings of a phone number included. */
 export function personKeys(person: Person): string[] {
   const address = identifier(person.address)

@@ -20,8 +20,10 @@ export function serialise(value: unknown): { text: string; isTooDeep: boolean } 
   return { text, isTooDeep: text.length > 2 * MAX_LEVELS && isTextTooDeep(text) }
 }
 
-export function isTooDeep(value: unknown): boolean {
-  return serialise(value).isTooDeep
+export function isTooDeep(value: unknown, levels = MAX_LEVELS): boolean {
+  if (!isContainer(value)) return false
+  if (levels === 0) return true
+  return Object.values(value).some((member) => isTooDeep(member, levels - 1))
 }
 
 function isTextTooDeep(text: string): boolean {

@@ -4,7 +4,7 @@ import type { Cluster, Redis } from 'ioredis'
 import type { TakenJob } from '../backend.ts'
 import { inboundKeys } from './keys.ts'
 import { prepareScript } from './run-script.ts'
-import { HOLD, RECOVER, SETTLE, TAKE } from './scripts.ts'
+import { RECOVER, SETTLE, TAKE } from './scripts.ts'
 
 /** `back`: to the queue, to be taken again. `forgotten`: as if it had never been there. */
 export type Verdict = 'completed' | 'failed' | 'back' | 'forgotten'
@@ -14,12 +14,12 @@ export type Settled = { id: string; verdict: Verdict; value: string }
 
 /** All of it waits for Redis as long as it is away, and throws what Redis says. */
 export type InboundJobs = {
-  /** Up to so many, oldest first, and locked. */
+  /** Up to so many, oldest first. */
   take(most: number): Promise<TakenJob[]>
   /** Ends those that are still ours, and takes the next. */
   settle(settled: readonly Settled[], most: number): Promise<TakenJob[]>
-  /** Keeps those locked that are still ours. */
-  hold(ids: readonly string[]): Promise<void>
+  /** Says that what was taken is still being worked on. To be called again and again, or it is given to somebody else. */
+  hold(): Promise<void>
   /** Resolves when there may be jobs, after some seconds, or at the signal. */
   wait(signal: AbortSignal): Promise<void>
   /** Puts back what a consumer held that is gone. To be called by every consumer, again and again; one of them does it. */
@@ -45,14 +45,13 @@ const WAIT_SECONDS = 3
 
 export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   const { client, waitingClient, lockMs, recovery, keepCompleted } = options
-  const { prefix, wait, active, marker, meta, stalled, stalledCheck, completed, failed } = inboundKeys()
+  const { prefix, wait, active, marker, meta, stalledCheck, completed, failed } = inboundKeys()
   const take = prepareScript(client, TAKE)
   const settle = prepareScript(client, SETTLE)
-  const hold = prepareScript(client, HOLD)
   const recover = prepareScript(client, RECOVER)
   const token = randomUUID()
   const takeKeys = [wait, active, marker, meta]
-  const settleKeys = [...takeKeys, stalled, completed, failed]
+  const settleKeys = [...takeKeys, completed, failed]
   const takeArgs = (most: number) => [prefix, token, lockMs, Date.now(), most, MAX_STEP_BYTES]
   const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
 
@@ -80,8 +79,8 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       const first = await settleStep(rest, Math.min(most, MAX_STEP_JOBS))
       return first.length === MAX_STEP_JOBS ? takeInSteps(first, most) : first
     },
-    hold: async (ids) => {
-      await hold([stalled], [prefix, token, lockMs, ...ids])
+    hold: async () => {
+      await client.set(`${prefix}consumer:${token}`, Date.now(), 'PX', lockMs)
     },
     wait: async (signal) => {
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
@@ -92,7 +91,7 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       )
     },
     recover: async () => {
-      const keys = [wait, active, marker, stalled, stalledCheck]
+      const keys = [wait, active, marker, stalledCheck]
       // A little less, or who asks at every interval would find that it was just done, every other time.
       const restMs = Math.round(recovery.intervalMs * 0.8)
       await recover(keys, [prefix, restMs, Date.now(), recovery.maxLosses])

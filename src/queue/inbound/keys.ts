@@ -9,7 +9,6 @@ export function inboundKeys() {
     active: `${prefix}active`,
     marker: `${prefix}marker`,
     meta: `${prefix}meta`,
-    stalled: `${prefix}stalled`,
     stalledCheck: `${prefix}stalled-check`,
     completed: `${prefix}completed`,
     failed: `${prefix}failed`,

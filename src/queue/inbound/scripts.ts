@@ -6,8 +6,11 @@
  * its Worker and Bull Board work on the same jobs (test/queue/inbound/scripts.test.ts). What is left out is the stream
  * of events, which nobody reads.
  *
- * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs are made from the prefix;
- * its braces keep them on the node of the declared ones.
+ * A job says which consumer holds it (`pb`, BullMQ's name for "processed by"), and a consumer has one lock for all that it
+ * holds. BullMQ has a lock for each job, which would be three commands more for each of them.
+ *
+ * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs and consumers are made
+ * from the prefix; its braces keep them on the node of the declared ones.
  */
 
 /**
@@ -48,14 +51,14 @@ local function take(wait, active, marker, meta, prefix, token, lockMs, now, maxJ
     bytes = bytes + #(data or '')
     if taken > 0 and bytes > maxBytes then break end
     taken = taken + 1
-    redis.call('SET', job .. ':lock', token, 'PX', lockMs)
-    redis.call('HSET', job, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
+    redis.call('HSET', job, 'pb', token, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
     held[taken] = id
     reply[#reply + 1] = id
     reply[#reply + 1] = data
     reply[#reply + 1] = fields[2]
   end
   if taken > 0 then
+    redis.call('SET', prefix .. 'consumer:' .. token, now, 'PX', lockMs)
     redis.call('LTRIM', wait, 0, -(taken + 1))
     redis.call('LPUSH', active, unpack(held))
   end
@@ -65,7 +68,7 @@ end
 `
 
 /**
- * Takes up to a number of jobs and of bytes, at least one, and locks them.
+ * Takes up to a number of jobs and of bytes, at least one, for the consumer of that token.
  * KEYS wait, active, marker, meta. ARGV prefix, token, lock in ms, now in ms, most jobs, most bytes.
  * Gives id, data, reason for each; data is nil where Redis has evicted the job.
  */
@@ -74,23 +77,22 @@ return take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[
 `
 
 /**
- * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and one whose
- * lock has run out unnoticed is still ours to end.
- * KEYS wait, active, marker, meta, stalled, completed, failed. ARGV as for TAKE, then how long and how many completed jobs
+ * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and where our
+ * lock has run out unnoticed they are still ours to end.
+ * KEYS wait, active, marker, meta, completed, failed. ARGV as for TAKE, then how long and how many completed jobs
  * are kept, then id, verdict (completed, failed, back, forgotten) and returned value or reason for each job.
  */
 export const SETTLE = `${TAKE_FUNCTION}
-local wait, active, marker, meta, stalled, completed, failed = unpack(KEYS)
+local wait, active, marker, meta, completed, failed = unpack(KEYS)
 local prefix, token, now = ARGV[1], ARGV[2], ARGV[4]
 local keepMs, keepCount = tonumber(ARGV[7]), tonumber(ARGV[8])
-local ended, back, done, broken = {}, {}, {}, {}
+local back, done, broken = {}, {}, {}
 for i = 9, #ARGV, 3 do
   local id, verdict, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local job = prefix .. id
-  local owner = redis.call('GET', job .. ':lock')
-  if (owner == token or not owner) and redis.call('LREM', active, -1, id) == 1 then
-    redis.call('DEL', job .. ':lock')
-    ended[#ended + 1] = id
+  local fields = redis.call('HMGET', job, 'pb', 'atm')
+  -- An evicted job names nobody.
+  if (fields[1] == token or not fields[1]) and redis.call('LREM', active, -1, id) == 1 then
     if verdict == 'back' then
       table.insert(back, 1, id)
     elseif verdict == 'forgotten' then
@@ -99,14 +101,12 @@ for i = 9, #ARGV, 3 do
       local list = verdict == 'failed' and broken or done
       list[#list + 1] = now
       list[#list + 1] = id
-      local made = tonumber(redis.call('HGET', job, 'atm')) or 0
       redis.call('HSET', job, verdict == 'failed' and 'failedReason' or 'returnvalue', value, 'finishedOn', now,
-        'atm', made + 1)
+        'atm', (tonumber(fields[2]) or 0) + 1)
       if verdict == 'failed' then redis.call('HDEL', job, 'defa') end
     end
   end
 end
-if #ended > 0 then redis.call('SREM', stalled, unpack(ended)) end
 if #back > 0 then
   redis.call('RPUSH', wait, unpack(back))
   redis.call('ZADD', marker, 0, '0')
@@ -128,37 +128,27 @@ return take(wait, active, marker, meta, prefix, token, ARGV[3], now, tonumber(AR
 `
 
 /**
- * Keeps jobs locked that are ours.
- * KEYS stalled. ARGV prefix, token, lock in ms, then ids.
- */
-export const HOLD = `
-local stalled, prefix, token = KEYS[1], ARGV[1], ARGV[2]
-local held = {}
-for i = 4, #ARGV do
-  local lock = prefix .. ARGV[i] .. ':lock'
-  if redis.call('GET', lock) == token then
-    redis.call('PEXPIRE', lock, ARGV[3])
-    held[#held + 1] = ARGV[i]
-  end
-end
-if #held > 0 then redis.call('SREM', stalled, unpack(held)) end
-return #held
-`
-
-/**
- * Puts jobs back that nobody holds any more. Whoever asks first within the interval does it for all: what was active at the
- * last look, and has had no lock renewed since, has lost its worker. One that lost too many is marked to be failed.
- * KEYS wait, active, marker, stalled, stalled-check. ARGV prefix, interval in ms, now in ms, most losses.
+ * Puts jobs back that nobody holds any more: neither one of our consumers, nor a worker of BullMQ. Whoever asks first within
+ * the interval does it for all. A job that lost its consumer too often is marked to be failed.
+ * KEYS wait, active, marker, stalled-check. ARGV prefix, interval in ms, now in ms, most losses.
  * Gives the number of jobs put back.
  */
 export const RECOVER = `
-local wait, active, marker, stalled, check = unpack(KEYS)
+local wait, active, marker, check = unpack(KEYS)
 local prefix, intervalMs, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('SET', check, now, 'PX', intervalMs, 'NX') == false then return 0 end
+local isAlive = {}
+local function isHeld(id)
+  local consumer = redis.call('HGET', prefix .. id, 'pb') or ''
+  if isAlive[consumer] == nil then
+    isAlive[consumer] = redis.call('EXISTS', prefix .. 'consumer:' .. consumer) == 1
+  end
+  return isAlive[consumer] or redis.call('EXISTS', prefix .. id .. ':lock') == 1
+end
 local back = 0
-for _, id in ipairs(redis.call('SMEMBERS', stalled)) do
-  local job = prefix .. id
-  if redis.call('EXISTS', job .. ':lock') == 0 and redis.call('LREM', active, 1, id) == 1 then
+for _, id in ipairs(redis.call('LRANGE', active, 0, -1)) do
+  if not isHeld(id) and redis.call('LREM', active, 1, id) == 1 then
+    local job = prefix .. id
     if redis.call('HINCRBY', job, 'stc', 1) > most then
       redis.call('HSET', job, 'defa', 'job stalled more than allowable limit')
     end
@@ -167,10 +157,5 @@ for _, id in ipairs(redis.call('SMEMBERS', stalled)) do
   end
 end
 if back > 0 then redis.call('ZADD', marker, 0, '0') end
-redis.call('DEL', stalled)
-local running = redis.call('LRANGE', active, 0, -1)
-for first = 1, #running, 1000 do
-  redis.call('SADD', stalled, unpack(running, first, math.min(first + 999, #running)))
-end
 return back
 `

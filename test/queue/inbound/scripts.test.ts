@@ -117,7 +117,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(a?.finishedOn).toBeGreaterThanOrEqual(a?.processedOn ?? Infinity)
     expect(await b?.getState()).toBe('failed')
     expect(b).toMatchObject({ failedReason: 'no', attemptsMade: 1 })
-    expect(await client.keys('*:lock')).toEqual([])
+    expect(await queue.getActiveCount()).toBe(0)
   })
 
   test('settling takes the next jobs in the same call', async () => {
@@ -204,7 +204,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     await holding.take(1)
 
     await eventually(async () => {
-      await holding.hold(['wamid.held'])
+      await holding.hold()
       await holding.recover()
       expect(await queue.getWaitingCount()).toBe(1)
     })
@@ -275,7 +275,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     await add([inboundJob('wamid.A')])
     const jobs = openJobs()
     await jobs.take(1)
-    await eventually(async () => expect(await client.keys('*:lock')).toEqual([]))
+    await eventually(async () => expect(await client.keys('*:consumer:*')).toEqual([]))
 
     await jobs.settle(completed('wamid.A'), 0)
 
