@@ -25,6 +25,7 @@ type Service = {
   depends_on?: Record<string, { condition: string }>
   healthcheck?: { test?: string[]; disable?: boolean }
   restart?: string
+  cpu_shares?: number
   [setting: string]: unknown
 }
 
@@ -97,6 +98,10 @@ describe('docker-compose.yml', () => {
   test('there can be any number of workers', () => {
     expect(composeText).not.toContain('container_name')
     expect(worker.ports).toBeUndefined()
+  })
+
+  test('the api goes before the workers where they share processors', () => {
+    expect(worker.cpu_shares).toBeLessThan(api.cpu_shares ?? 1024)
   })
 
   test('only the api can be reached, and by default only from the same machine', () => {

@@ -1,4 +1,5 @@
 /** `wa-ingest worker`: one of the two processes of a production set-up. */
+import { constants, setPriority } from 'node:os'
 import { loadConfig } from '../config.ts'
 import { createLogger } from '../logger.ts'
 import type { Command } from './command.ts'
@@ -20,6 +21,19 @@ Every environment variable: docs/configuration.md.`,
   run: async ({ env, signal }) => {
     const config = loadConfig(env, { needsSecrets: false })
     const log = createLogger({ level: config.logLevel, process: 'worker' })
+    letReceiverGoFirst()
     return runService({ config, log, signal, parts: ['worker'], database: 'check' })
   },
+}
+
+/**
+ * Where both share processors that cannot keep up, webhooks are acknowledged first and stored as soon as there is time: that
+ * is what the queue is for. Nothing changes where the processors have time.
+ */
+function letReceiverGoFirst(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+  } catch {
+    // Not everywhere allowed, and only a matter of speed.
+  }
 }

@@ -1,4 +1,5 @@
 /** What the receiver and the worker promise together, as processes, on both queue backends. */
+import { getPriority } from 'node:os'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http.ts'
@@ -35,6 +36,12 @@ function describeReceiving(backend: 'redis' | 'postgres'): void {
   }
   const isStored = (...ids: string[]) =>
     eventually(async () => expect(await rowsOf(...ids)).toHaveLength(new Set(ids).size))
+
+  test('where processors are short, the receiver goes first', () => {
+    const priorities = service.workers.map(({ pid }) => getPriority(pid))
+
+    expect(Math.min(...priorities)).toBeGreaterThan(getPriority(service.api.pid))
+  })
 
   test('the same webhook 50 times at once is one row', async () => {
     const id = wamid()
