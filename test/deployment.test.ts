@@ -129,6 +129,10 @@ describe('docker-compose.yml', () => {
     )
   })
 
+  test('PostgreSQL soon forgets sessions whose client is gone without a word', () => {
+    expect(postgres.command).toContain('tcp_keepalives_idle=60')
+  })
+
   test('no secret stands in it, and the passwords must be given', () => {
     const secrets = describeVariables().filter(({ isSecret }) => isSecret)
     const values = services.flatMap(([, { environment = {} }]) =>

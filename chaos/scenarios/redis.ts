@@ -77,7 +77,7 @@ export const redisHalfOpen: Scenario = {
 
 export const redisFull: Scenario = {
   name: 'redis-full',
-  promise: 'Redis reaches maxmemory: webhooks go to PostgreSQL, workers go on when there is room again',
+  promise: 'Redis reaches maxmemory: webhooks go to PostgreSQL, and workers work off what is on the queue',
   backends: ONLY_REDIS,
   seconds: 10,
   world: { redisArgs: ['--maxmemory', '24mb'] },
@@ -85,6 +85,7 @@ export const redisFull: Scenario = {
     await ctx.repeat(async () => {
       await ctx.pause(1 * SECOND, 2 * SECOND)
       await redisOf(ctx).fill(1)
+      await isWorkedOff(ctx)
       await ctx.pause(AWAY_MS)
       await redisOf(ctx).removeBallast()
       await ctx.recover()
@@ -95,7 +96,7 @@ export const redisFull: Scenario = {
 
 export const redisFullAtStart: Scenario = {
   name: 'redis-full-at-start',
-  promise: 'processes started into a full Redis work as soon as there is room',
+  promise: 'processes started into a full Redis work, and use it as soon as there is room',
   backends: ONLY_REDIS,
   seconds: 10,
   world: { redisArgs: ['--maxmemory', '24mb'] },
@@ -110,6 +111,7 @@ export const redisFullAtStart: Scenario = {
         await api.untilReady()
       }
       for (const worker of workers) await worker.start()
+      await isWorkedOff(ctx)
       await ctx.pause(AWAY_MS)
       await redisOf(ctx).removeBallast()
       await ctx.recover()
@@ -255,6 +257,14 @@ function redisOf({ world }: ScenarioContext): RedisStore {
 function intakeGoesOn({ ledger, check }: ScenarioContext): void {
   const refused = ledger.requests().answers['503'] ?? 0
   check(`no webhook is refused while PostgreSQL is there (${refused} were)`, refused === 0)
+}
+
+/** Everything that has been acknowledged so far is stored while the fault goes on. */
+async function isWorkedOff({ until, auditor }: ScenarioContext): Promise<void> {
+  const since = performance.now()
+  await until('what is on the queue is stored while Redis is full', 10 * SECOND, async () => {
+    return (await auditor.countMissing(since)) === 0
+  })
 }
 
 /** For where something is lost for good: what was acknowledged from this moment on is stored within the limit. */

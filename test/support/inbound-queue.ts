@@ -21,9 +21,9 @@ export type InboundQueue = {
   openJobs(options: Omit<InboundJobsOptions, 'client' | 'waitingClient'>): InboundJobs
 }
 
-/** Closed with the test. */
-export async function openInboundQueue(): Promise<InboundQueue> {
-  const url = await takeRedisUrl()
+/** Closed with the test. `redisUrl`: a server of the test's own; otherwise the shared one. */
+export async function openInboundQueue({ redisUrl }: { redisUrl?: string } = {}): Promise<InboundQueue> {
+  const url = redisUrl ?? (await takeRedisUrl())
   const connect = () => {
     const redis = new Redis(url, { maxRetriesPerRequest: null })
     cleanUp(() => redis.disconnect())

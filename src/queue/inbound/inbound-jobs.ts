@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import type { TakenJob } from '../backend.ts'
 import { inboundKeys } from './keys.ts'
-import { prepareScript } from './run-script.ts'
-import { RECOVER, SETTLE, TAKE } from './scripts.ts'
+import { prepareRelief } from './run-script.ts'
+import { HOLD, RECOVER, SETTLE, TAKE } from './scripts.ts'
 
 /** `back`: to the queue, to be taken again. `forgotten`: as if it had never been there. */
 export type Verdict = 'completed' | 'failed' | 'back' | 'forgotten'
@@ -46,9 +46,10 @@ const WAIT_SECONDS = 3
 export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   const { client, waitingClient, lockMs, recovery, keepCompleted } = options
   const { prefix, wait, active, marker, meta, stalledCheck, completed, failed } = inboundKeys()
-  const take = prepareScript(client, TAKE)
-  const settle = prepareScript(client, SETTLE)
-  const recover = prepareScript(client, RECOVER)
+  const take = prepareRelief(client, TAKE)
+  const settle = prepareRelief(client, SETTLE)
+  const hold = prepareRelief(client, HOLD)
+  const recover = prepareRelief(client, RECOVER)
   const token = randomUUID()
   const takeKeys = [wait, active, marker, meta]
   const settleKeys = [...takeKeys, completed, failed]
@@ -80,7 +81,7 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       return first.length === MAX_STEP_JOBS ? takeInSteps(first, most) : first
     },
     hold: async () => {
-      await client.set(`${prefix}consumer:${token}`, Date.now(), 'PX', lockMs)
+      await hold([`${prefix}consumer:${token}`], [Date.now(), lockMs])
     },
     wait: async (signal) => {
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()

@@ -128,6 +128,12 @@ return take(wait, active, marker, meta, prefix, token, ARGV[3], now, tonumber(AR
 `
 
 /**
+ * Renews the lock of a consumer. KEYS the lock. ARGV now in ms, lock in ms.
+ * A script and no plain SET, because that is refused while Redis is full (run-script.ts).
+ */
+export const HOLD = `return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])`
+
+/**
  * Puts jobs back that nobody holds any more: neither one of our consumers, nor a worker of BullMQ. Whoever asks first within
  * the interval does it for all. A job that lost its consumer too often is marked to be failed.
  * KEYS wait, active, marker, stalled-check. ARGV prefix, interval in ms, now in ms, most losses.
