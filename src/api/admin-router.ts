@@ -8,7 +8,6 @@ import { type Request, type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
 import { type AdminAuth, createAdminAuth } from './admin-auth.ts'
 import { takesFile } from './api-router.ts'
-import { createBullBoardRouter } from './bull-board.ts'
 import { createHealth, type HealthDeps } from './health.ts'
 import type { Metrics } from './metrics.ts'
 import type { Log } from './problem.ts'
@@ -58,16 +57,31 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
     QUEUES_PATH,
     auth.requireAdmin,
     guard,
-    createBullBoardRouter({
-      queues: deps.boardQueues,
-      canWrite: deps.bullBoardWrite,
-      basePath: QUEUES_PATH,
-      log: deps.log,
-    }),
+    onFirstUse(() => loadBullBoard(deps)),
   )
   router.use('/assets', deps.dashboard.assets)
   router.all('/', auth.requireAdmin, guard, deps.dashboard.pages)
   return router
+}
+
+/** It takes 12 MB, and nobody opens it on most receivers. */
+async function loadBullBoard({ boardQueues, bullBoardWrite, log }: AdminRouterDeps): Promise<RequestHandler> {
+  const { createBullBoardRouter } = await import('./bull-board.ts')
+  return createBullBoardRouter({
+    queues: boardQueues,
+    canWrite: bullBoardWrite,
+    basePath: QUEUES_PATH,
+    log,
+  })
+}
+
+function onFirstUse(load: () => Promise<RequestHandler>): RequestHandler {
+  let loaded: Promise<RequestHandler> | undefined
+  return async (req, res, next) => {
+    loaded ??= load()
+    const handler = await loaded
+    handler(req, res, next)
+  }
 }
 
 /** What monitoring asks; also for a process that has no pages. */
