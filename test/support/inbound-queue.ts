@@ -18,7 +18,7 @@ export type InboundQueue = {
   queue: Queue
   add: AddJobs
   connect(): Redis
-  openJobs(options: Omit<InboundJobsOptions, 'client' | 'waitingClient'>): InboundJobs
+  openJobs(options: Omit<InboundJobsOptions, 'client' | 'waitingClient'> & { client?: Redis }): InboundJobs
 }
 
 /** Closed with the test. `redisUrl`: a server of the test's own; otherwise the shared one. */
@@ -38,7 +38,7 @@ export async function openInboundQueue({ redisUrl }: { redisUrl?: string } = {})
     queue,
     add: createAddJobs(client),
     connect,
-    openJobs: (options) => openInboundJobs({ ...options, client: connect(), waitingClient: connect() }),
+    openJobs: (options) => openInboundJobs({ client: connect(), waitingClient: connect(), ...options }),
   }
 }
 

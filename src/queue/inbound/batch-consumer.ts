@@ -6,8 +6,8 @@
  * When they come faster than that, full batches follow each other without a pause, two at a time, so that one is prepared
  * while the other waits for the database.
  *
- * A consumer has a lock, and renews it for as long as it holds something; when this process dies, another consumer finds
- * the lock run out and puts back what it held.
+ * What a batch holds is locked, and kept locked for as long as it takes; when this process dies, another consumer finds its
+ * locks run out and puts back what it held.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { InboundConsumer, InboundConsumerOptions, InboundJobResult, TakenJob } from '../backend.ts'
@@ -37,7 +37,6 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
   const maxJobs = Math.min(MAX_BATCH_JOBS, Math.floor(concurrency / batches))
   const closing = new AbortController()
   const { signal } = closing
-  let held = 0
   let timers: NodeJS.Timeout[] = []
   let running: Promise<unknown> = Promise.resolve()
   let helping: Promise<void> | undefined
@@ -79,14 +78,12 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
 
   /** Gives the next batch, where it is wanted, there is one, and this one did not have to go back. */
   async function workOn(batch: readonly TakenJob[], isNextWanted: boolean): Promise<TakenJob[]> {
-    held += batch.length
     const settled = await Promise.all(batch.map((job) => settle(job, options)))
     const pauseMs = Math.max(...settled.map(({ putBackForMs = 0 }) => putBackForMs))
     const next = await persist(() => {
       const most = isNextWanted && pauseMs === 0 && !signal.aborted ? maxJobs : 0
       return jobs.settle(settled, most)
     })
-    held -= batch.length
     if (pauseMs > 0) await pause(pauseMs)
     return next ?? []
   }
@@ -122,9 +119,7 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
   return {
     run: () => {
       timers = [
-        repeat(options.holdIntervalMs, async () => {
-          if (held > 0) await jobs.hold()
-        }),
+        repeat(options.holdIntervalMs, () => jobs.hold()),
         repeat(options.recoverIntervalMs, () => jobs.recover()),
       ]
       running = run()

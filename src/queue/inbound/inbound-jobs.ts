@@ -18,7 +18,7 @@ export type InboundJobs = {
   take(most: number): Promise<TakenJob[]>
   /** Ends those that are still ours, and takes the next. */
   settle(settled: readonly Settled[], most: number): Promise<TakenJob[]>
-  /** Says that what was taken is still being worked on. To be called again and again, or it is given to somebody else. */
+  /** Says that what was taken and not settled is still being worked on. To be called again and again, or it is given away. */
   hold(): Promise<void>
   /** Resolves when there may be jobs, after some seconds, or at the signal. */
   wait(signal: AbortSignal): Promise<void>
@@ -50,22 +50,39 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   const settle = prepareRelief(client, SETTLE)
   const hold = prepareRelief(client, HOLD)
   const recover = prepareRelief(client, RECOVER)
-  const token = randomUUID()
+  const consumer = `${randomUUID()}.`
+  /** What this consumer knows to be its own, with the lock of each job. What a lost answer named is not among them. */
+  const held = new Map<string, string>()
+  let takes = 0
   const takeKeys = [wait, active, marker, meta]
   const settleKeys = [...takeKeys, completed, failed]
-  const takeArgs = (most: number) => [prefix, token, lockMs, Date.now(), most, MAX_STEP_BYTES]
+  const takeArgs = (lock: string, most: number) => [prefix, lock, lockMs, Date.now(), most, MAX_STEP_BYTES]
   const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
+  const nextLock = () => `${consumer}${++takes}`
+
+  async function takeStep(most: number): Promise<TakenJob[]> {
+    const lock = nextLock()
+    return remember(lock, readJobs(await take(takeKeys, takeArgs(lock, most))))
+  }
 
   async function settleStep(ended: readonly Settled[], most: number): Promise<TakenJob[]> {
+    const lock = nextLock()
     const verdicts = ended.flatMap(({ id, verdict, value }) => [id, verdict, value])
-    return readJobs(await settle(settleKeys, [...takeArgs(most), ...keepArgs, ...verdicts]))
+    const reply = await settle(settleKeys, [...takeArgs(lock, most), ...keepArgs, consumer, ...verdicts])
+    for (const { id } of ended) held.delete(id)
+    return remember(lock, readJobs(reply))
+  }
+
+  function remember(lock: string, jobs: TakenJob[]): TakenJob[] {
+    for (const { id } of jobs) held.set(id, lock)
+    return jobs
   }
 
   /** Until there are enough, or no more, or enough bytes of them. */
   async function takeInSteps(taken: TakenJob[], most: number): Promise<TakenJob[]> {
     while (taken.length < most) {
       const wanted = Math.min(most - taken.length, MAX_STEP_JOBS)
-      const more = readJobs(await take(takeKeys, takeArgs(wanted)))
+      const more = await takeStep(wanted)
       taken.push(...more)
       if (more.length < wanted) break
     }
@@ -81,7 +98,8 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       return first.length === MAX_STEP_JOBS ? takeInSteps(first, most) : first
     },
     hold: async () => {
-      await hold([`${prefix}consumer:${token}`], [Date.now(), lockMs])
+      const locks = [...new Set(held.values())].map((lock) => `${prefix}taken:${lock}`)
+      if (locks.length > 0) await hold(locks, [Date.now(), lockMs])
     },
     wait: async (signal) => {
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()

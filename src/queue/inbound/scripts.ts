@@ -6,11 +6,12 @@
  * its Worker and Bull Board work on the same jobs (test/queue/inbound/scripts.test.ts). What is left out is the stream
  * of events, which nobody reads.
  *
- * A job says which consumer holds it (`pb`, BullMQ's name for "processed by"), and a consumer has one lock for all that it
- * holds. BullMQ has a lock for each job, which would be three commands more for each of them.
+ * All jobs taken in one call have one lock, whose name each of them has (`pb`, BullMQ's "processed by"). BullMQ has a lock
+ * for each job, which would be three commands more for each of them. One for all that a consumer holds would be too few: when
+ * the answer of a call is lost, its jobs have to be told from those that the consumer knows of.
  *
- * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs and consumers are made
- * from the prefix; its braces keep them on the node of the declared ones.
+ * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs and locks are made from
+ * the prefix; its braces keep them on the node of the declared ones.
  */
 
 /**
@@ -39,7 +40,7 @@ return (#ARGV - 3) / 3 - #ids
 
 /** Takes jobs from the end of the list, where the oldest are. Gives id, data and what BullMQ has against each of them. */
 const TAKE_FUNCTION = `
-local function take(wait, active, marker, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
+local function take(wait, active, marker, meta, prefix, lock, lockMs, now, maxJobs, maxBytes)
   local taken, held, reply, bytes = 0, {}, {}, 0
   if maxJobs == 0 or redis.call('HEXISTS', meta, 'paused') == 1 then return reply end
   local ids = redis.call('LRANGE', wait, -maxJobs, -1)
@@ -51,14 +52,14 @@ local function take(wait, active, marker, meta, prefix, token, lockMs, now, maxJ
     bytes = bytes + #(data or '')
     if taken > 0 and bytes > maxBytes then break end
     taken = taken + 1
-    redis.call('HSET', job, 'pb', token, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
+    redis.call('HSET', job, 'pb', lock, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
     held[taken] = id
     reply[#reply + 1] = id
     reply[#reply + 1] = data
     reply[#reply + 1] = fields[2]
   end
   if taken > 0 then
-    redis.call('SET', prefix .. 'consumer:' .. token, now, 'PX', lockMs)
+    redis.call('SET', prefix .. 'taken:' .. lock, now, 'PX', lockMs)
     redis.call('LTRIM', wait, 0, -(taken + 1))
     redis.call('LPUSH', active, unpack(held))
   end
@@ -68,8 +69,8 @@ end
 `
 
 /**
- * Takes up to a number of jobs and of bytes, at least one, for the consumer of that token.
- * KEYS wait, active, marker, meta. ARGV prefix, token, lock in ms, now in ms, most jobs, most bytes.
+ * Takes up to a number of jobs and of bytes, at least one, under a lock of that name.
+ * KEYS wait, active, marker, meta. ARGV prefix, lock, its time in ms, now in ms, most jobs, most bytes.
  * Gives id, data, reason for each; data is nil where Redis has evicted the job.
  */
 export const TAKE = `${TAKE_FUNCTION}
@@ -80,19 +81,20 @@ return take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[
  * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and where our
  * lock has run out unnoticed they are still ours to end.
  * KEYS wait, active, marker, meta, completed, failed. ARGV as for TAKE, then how long and how many completed jobs
- * are kept, then id, verdict (completed, failed, back, forgotten) and returned value or reason for each job.
+ * are kept, what the names of our locks begin with, then id, verdict (completed, failed, back, forgotten) and returned value or reason for each job.
  */
 export const SETTLE = `${TAKE_FUNCTION}
 local wait, active, marker, meta, completed, failed = unpack(KEYS)
-local prefix, token, now = ARGV[1], ARGV[2], ARGV[4]
-local keepMs, keepCount = tonumber(ARGV[7]), tonumber(ARGV[8])
+local prefix, now = ARGV[1], ARGV[4]
+local keepMs, keepCount, consumer = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local back, done, broken = {}, {}, {}
-for i = 9, #ARGV, 3 do
+for i = 10, #ARGV, 3 do
   local id, verdict, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local job = prefix .. id
   local fields = redis.call('HMGET', job, 'pb', 'atm')
   -- An evicted job names nobody.
-  if (fields[1] == token or not fields[1]) and redis.call('LREM', active, -1, id) == 1 then
+  local isOurs = not fields[1] or string.sub(fields[1], 1, #consumer) == consumer
+  if isOurs and redis.call('LREM', active, -1, id) == 1 then
     if verdict == 'back' then
       table.insert(back, 1, id)
     elseif verdict == 'forgotten' then
@@ -124,14 +126,14 @@ forget(redis.call('ZRANGEBYSCORE', completed, '-inf', now - keepMs, 'LIMIT', 0, 
 local surplus = math.min(redis.call('ZCARD', completed) - keepCount, 1000)
 if surplus > 0 then forget(redis.call('ZRANGE', completed, 0, surplus - 1)) end
 
-return take(wait, active, marker, meta, prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+return take(wait, active, marker, meta, prefix, ARGV[2], ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
 `
 
 /**
- * Renews the lock of a consumer. KEYS the lock. ARGV now in ms, lock in ms.
+ * Renews locks. KEYS the locks. ARGV now in ms, their time in ms.
  * A script and no plain SET, because that is refused while Redis is full (run-script.ts).
  */
-export const HOLD = `return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])`
+export const HOLD = `for _, lock in ipairs(KEYS) do redis.call('SET', lock, ARGV[1], 'PX', ARGV[2]) end`
 
 /**
  * Puts jobs back that nobody holds any more: neither one of our consumers, nor a worker of BullMQ. Whoever asks first within
@@ -143,13 +145,11 @@ export const RECOVER = `
 local wait, active, marker, check = unpack(KEYS)
 local prefix, intervalMs, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('SET', check, now, 'PX', intervalMs, 'NX') == false then return 0 end
-local isAlive = {}
+local isThere = {}
 local function isHeld(id)
-  local consumer = redis.call('HGET', prefix .. id, 'pb') or ''
-  if isAlive[consumer] == nil then
-    isAlive[consumer] = redis.call('EXISTS', prefix .. 'consumer:' .. consumer) == 1
-  end
-  return isAlive[consumer] or redis.call('EXISTS', prefix .. id .. ':lock') == 1
+  local lock = redis.call('HGET', prefix .. id, 'pb') or ''
+  if isThere[lock] == nil then isThere[lock] = redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 end
+  return isThere[lock] or redis.call('EXISTS', prefix .. id .. ':lock') == 1
 end
 local back = 0
 for _, id in ipairs(redis.call('LRANGE', active, 0, -1)) do

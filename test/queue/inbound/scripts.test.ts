@@ -24,12 +24,44 @@ describeWithRedis('inbound jobs on Redis', () => {
     ;({ client, queue, add } = inbound)
   })
 
-  function openJobs({ age = 3600, count = 1000, maxLosses = 10, lockMs = LOCK_MS } = {}): InboundJobs {
+  type OpenOptions = { age?: number; count?: number; maxLosses?: number; lockMs?: number; client?: Redis }
+
+  function openJobs({
+    age = 3600,
+    count = 1000,
+    maxLosses = 10,
+    lockMs = LOCK_MS,
+    client,
+  }: OpenOptions = {}): InboundJobs {
     return inbound.openJobs({
+      ...(client === undefined ? {} : { client }),
       lockMs,
       recovery: { intervalMs: INTERVAL_MS, maxLosses },
       keepCompleted: { age, count },
     })
+  }
+
+  /** A connection that breaks after a script has run and before its answer is there. */
+  function losingClient(): { client: Redis; loseNextAnswer: () => void } {
+    let isLosing = false
+    const client = new Proxy(inbound.connect(), {
+      get: (redis, name) => {
+        const member = Reflect.get(redis, name, redis)
+        if (typeof member !== 'function') return member
+        return async (...args: unknown[]) => {
+          const answer: unknown = await Reflect.apply(member, redis, args)
+          if (!isLosing) return answer
+          isLosing = false
+          throw new Error('Connection is closed.')
+        }
+      },
+    })
+    return {
+      client,
+      loseNextAnswer: () => {
+        isLosing = true
+      },
+    }
   }
 
   function startWorker(process: (job: Job) => Promise<unknown>): Worker {
@@ -214,6 +246,21 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect((await queue.getJob('wamid.held'))?.stalledCounter).toBe(0)
   })
 
+  test('jobs in an answer that was lost are put back, while their consumer goes on with others', async () => {
+    await add([inboundJob('wamid.known'), inboundJob('wamid.lost')])
+    const { client: losing, loseNextAnswer } = losingClient()
+    const jobs = openJobs({ client: losing })
+    await jobs.take(1)
+    loseNextAnswer()
+    await expect(jobs.take(1)).rejects.toThrow('Connection is closed.')
+
+    await eventually(async () => {
+      await jobs.hold()
+      await jobs.recover()
+      expect(ids(await jobs.take(2))).toEqual(['wamid.lost'])
+    })
+  })
+
   test("what BullMQ's worker held when it died is put back", async () => {
     await add([inboundJob('wamid.A')])
     const worker = startWorker(() => new Promise(() => {}))
@@ -275,7 +322,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     await add([inboundJob('wamid.A')])
     const jobs = openJobs()
     await jobs.take(1)
-    await eventually(async () => expect(await client.keys('*:consumer:*')).toEqual([]))
+    await eventually(async () => expect(await client.keys('*:taken:*')).toEqual([]))
 
     await jobs.settle(completed('wamid.A'), 0)
 
