@@ -78,11 +78,14 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
     return jobs
   }
 
-  /** Until there are enough, or no more, or enough bytes of them. */
+  /** Until there are enough, or no more, or a step fails: what is held by then has to be worked on. */
   async function takeInSteps(taken: TakenJob[], most: number): Promise<TakenJob[]> {
     while (taken.length < most) {
       const wanted = Math.min(most - taken.length, MAX_STEP_JOBS)
-      const more = await takeStep(wanted)
+      const more = await takeStep(wanted).catch((err: unknown) => {
+        if (taken.length === 0) throw err
+        return []
+      })
       taken.push(...more)
       if (more.length < wanted) break
     }

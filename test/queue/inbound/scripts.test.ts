@@ -41,16 +41,17 @@ describeWithRedis('inbound jobs on Redis', () => {
     })
   }
 
-  /** A connection that breaks after a script has run and before its answer is there. */
-  function losingClient(): { client: Redis; loseNextAnswer: () => void } {
+  /** A connection that breaks after a script has run and before its answer is there. `after`: so many good ones. */
+  function losingClient({ after = 0 } = {}): { client: Redis; loseNextAnswer: () => void } {
     let isLosing = false
+    let left = after
     const client = new Proxy(inbound.connect(), {
       get: (redis, name) => {
         const member = Reflect.get(redis, name, redis)
         if (typeof member !== 'function') return member
         return async (...args: unknown[]) => {
           const answer: unknown = await Reflect.apply(member, redis, args)
-          if (!isLosing) return answer
+          if (!isLosing || left-- > 0) return answer
           isLosing = false
           throw new Error('Connection is closed.')
         }
@@ -259,6 +260,26 @@ describeWithRedis('inbound jobs on Redis', () => {
       await jobs.recover()
       expect(ids(await jobs.take(2))).toEqual(['wamid.lost'])
     })
+  })
+
+  test('what a call has taken before it failed is worked on, and the rest put back', async () => {
+    const all = Array.from({ length: 100 }, (_, i) => inboundJob(`wamid.${i}`))
+    await add(all)
+    const { client: losing, loseNextAnswer } = losingClient({ after: 1 })
+    const jobs = openJobs({ client: losing })
+    loseNextAnswer()
+
+    const taken = ids(await jobs.take(100))
+
+    const rest: string[] = []
+    await eventually(async () => {
+      await jobs.hold()
+      await jobs.recover()
+      rest.push(...ids(await jobs.take(100)))
+      expect(rest).toHaveLength(100 - taken.length)
+    })
+    expect(taken.length).toBeGreaterThan(0)
+    expect([...taken, ...rest]).toEqual(ids(all.map(({ job_id }) => ({ id: job_id }))))
   })
 
   test("what BullMQ's worker held when it died is put back", async () => {
