@@ -75,10 +75,14 @@ async function loadBullBoard({ boardQueues, bullBoardWrite, log }: AdminRouterDe
   })
 }
 
+/** A load that failed is tried again at the next request. */
 function onFirstUse(load: () => Promise<RequestHandler>): RequestHandler {
   let loaded: Promise<RequestHandler> | undefined
   return async (req, res, next) => {
-    loaded ??= load()
+    loaded ??= load().catch((err) => {
+      loaded = undefined
+      throw err
+    })
     const handler = await loaded
     handler(req, res, next)
   }

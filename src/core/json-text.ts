@@ -90,6 +90,7 @@ export function toJsonbText(jsonText: string): { text: string; isExact: boolean 
   return { text: scrubbed, isExact: scrubbed === jsonText }
 }
 
+/** Nearly every text that goes through here has nothing to replace, and this sees it faster. */
 const PLAIN_TEXT = /^[ -~]*$/
 
 /** Text for a text column: U+0000 and lone surrogates become U+FFFD. */

@@ -19,18 +19,17 @@ export type PruneOptions = {
   pool: Pick<Pool, 'query'>
   /** It is tried again at the next interval. */
   onError: (err: Error) => void
-  intervalMs?: number
 }
 
 /** @returns what ends it. */
-export function pruneCompleted({ pool, onError, intervalMs = INTERVAL_MS }: PruneOptions): () => void {
+export function pruneCompleted({ pool, onError }: PruneOptions): () => void {
   let isRunning = false
   const timer = setInterval(async () => {
     if (isRunning) return
     isRunning = true
     await removeOld(pool).catch(onError)
     isRunning = false
-  }, intervalMs)
+  }, INTERVAL_MS)
   return () => clearInterval(timer)
 }
 

@@ -7,36 +7,20 @@ import { isRawJson } from '../../core/json-text.ts'
 
 export const MAX_LEVELS = 512
 
-const [QUOTE, BACKSLASH] = Buffer.from('"\\')
-/** What a character of JSON text, outside of strings, does to the level. */
-const STEPS = new Int8Array(128)
-for (const opening of Buffer.from('[{')) STEPS[opening] = 1
-for (const closing of Buffer.from(']}')) STEPS[closing] = -1
-
 /** JSON text of any value that JSON.parse can give, and whether it is nested deeper than `MAX_LEVELS`. */
 export function serialise(value: unknown): { text: string; isTooDeep: boolean } {
   const text = stringify(value)
   // Every level takes two characters at least.
-  return { text, isTooDeep: text.length > 2 * MAX_LEVELS && isTextTooDeep(text) }
+  return { text, isTooDeep: text.length > 2 * MAX_LEVELS && isTooDeep(value) }
 }
 
-export function isTooDeep(value: unknown, levels = MAX_LEVELS): boolean {
+export function isTooDeep(value: unknown): boolean {
+  return hasMoreLevels(value, MAX_LEVELS)
+}
+
+function hasMoreLevels(value: unknown, levels: number): boolean {
   if (!isContainer(value)) return false
-  if (levels === 0) return true
-  return Object.values(value).some((member) => isTooDeep(member, levels - 1))
-}
-
-function isTextTooDeep(text: string): boolean {
-  let level = 0
-  let isInString = false
-  for (let index = 0; index < text.length; index += 1) {
-    const character = text.charCodeAt(index)
-    if (character === QUOTE) isInString = !isInString
-    else if (isInString) index += character === BACKSLASH ? 1 : 0
-    else level += STEPS[character] ?? 0
-    if (level > MAX_LEVELS) return true
-  }
-  return false
+  return levels === 0 || Object.values(value).some((member) => hasMoreLevels(member, levels - 1))
 }
 
 function stringify(value: unknown): string {

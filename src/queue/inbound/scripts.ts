@@ -80,8 +80,9 @@ return take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[
 /**
  * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and where our
  * lock has run out unnoticed they are still ours to end.
- * KEYS wait, active, marker, meta, completed, failed. ARGV as for TAKE, then how long and how many completed jobs
- * are kept, what the names of our locks begin with, then id, verdict (completed, failed, back, forgotten) and returned value or reason for each job.
+ * KEYS wait, active, marker, meta, completed, failed. ARGV as for TAKE, then how long and how many completed jobs are kept,
+ * what the names of our locks begin with, then id, verdict (completed, failed, back, forgotten) and returned value or reason
+ * for each job.
  */
 export const SETTLE = `${TAKE_FUNCTION}
 local wait, active, marker, meta, completed, failed = unpack(KEYS)
