@@ -5,11 +5,12 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom, deriveSeed } from '../src/cli/simulate/random.ts'
 import { createReleaseStack, type ReleaseStack } from '../src/lifecycle.ts'
-import { type Audit, createAuditor } from './audit/audit.ts'
+import { createAuditor } from './audit/audit.ts'
+import { findUnready, judgeAnswers, judgeAudit, judgeGrowth, judgeMemory } from './breaches.ts'
 import { createLedger } from './load/ledger.ts'
 import { startLoad } from './load/load.ts'
 import { createStream } from './load/stream.ts'
-import { growthOf, type MemoryReport, watchMemory } from './memory.ts'
+import { watchMemory } from './memory.ts'
 import { measureRecovery } from './recovery.ts'
 import { createReport, type ScenarioReport } from './report/report.ts'
 import { DEFAULT_LIMITS, type Limits, type Scenario, type ScenarioContext } from './scenario.ts'
@@ -35,6 +36,7 @@ const RELEASE_DEADLINE_MS = 20_000
 const SETTLE_TIMEOUT_MS = 30_000
 const REST_PATIENCE_MS = 30_000
 const LONGEST_RECOVERY_MS = 60_000
+const POLL_MS = 50
 /** The load goes on for a moment after the last fault. */
 const CALM_MS = 1_000
 
@@ -77,8 +79,9 @@ async function play(
   const unsettled = await ctx.load.settle(SETTLE_TIMEOUT_MS * patience)
   if (unsettled > 0) breaches.push(`${unsettled} webhooks were never acknowledged`)
   options.onProgress?.('is audited')
+  breaches.push(...(await findUnready(world, limits.recoveryMs * patience)))
   const audit = await ctx.auditor.audit()
-  for (const service of servicesOf(world)) breaches.push(...service.crashes(), ...notRunning(service))
+  for (const service of servicesOf(world)) breaches.push(...service.crashes())
   if (audit.emptied > 0)
     ctx.note(`${audit.emptied} jobs were parked by their id: Redis had deleted their data`)
   const usage = memory.stop()
@@ -87,12 +90,7 @@ async function play(
     ...judgeMemory(usage, limits),
     ...judgeGrowth(world, usage, limits),
   )
-  const { longestAnswerMs } = ctx.ledger.requests()
-  if (longestAnswerMs > limits.answerMs * patience) {
-    breaches.push(
-      `an answer took ${Math.round(longestAnswerMs)} ms, at most ${limits.answerMs} ms are promised`,
-    )
-  }
+  breaches.push(...judgeAnswers(world, ctx.ledger.requests(), limits.answerMs * patience))
   if (breaches.length > 0 && options.logDirectory !== undefined) {
     keepLogs(world, path.join(options.logDirectory, `${scenario.name}-${backend}-${options.seed}`), breaches)
   }
@@ -125,16 +123,11 @@ function openSession(
   const own = deriveSeed(seed, backend === 'redis' ? 1 : 2, number)
   const ledger = createLedger()
   const stream = createStream({ ...shape, seed: own, run: own.toString(16).padStart(8, '0') })
-  const load = startLoad({ stream, ledger, urls: world.urls, rate, signal })
+  const ofLoad = createRandom(deriveSeed(own, 4, 0))
+  const load = startLoad({ stream, ledger, urls: world.urls, rate, random: ofLoad, signal })
   releases.add('load', () => load.settle(0))
   const auditor = createAuditor({
-    ...{
-      world,
-      ledger,
-      signal,
-      patienceMs: REST_PATIENCE_MS * patience,
-      expectsLoss: limits.loss === 'measured',
-    },
+    ...{ world, ledger, signal, patienceMs: REST_PATIENCE_MS * patience },
   })
   releases.add('auditor', () => auditor.close())
   const random = createRandom(deriveSeed(own, 3, 0))
@@ -157,12 +150,13 @@ function openSession(
       },
       until: async (claim, timeoutMs, condition) => {
         const deadline = performance.now() + timeoutMs * patience
-        while (!(await condition())) {
+        while (!(await holds(condition))) {
           if (performance.now() > deadline) {
             session.breaches.push(`not within ${timeoutMs} ms: ${claim}`)
             return
           }
-          await pause(50)
+          // Not `pause`: how often it looks is no matter of the seed.
+          await sleep(POLL_MS, undefined, { signal })
         }
       },
       recover: async () => {
@@ -186,39 +180,13 @@ function openSession(
   return session
 }
 
-function judgeAudit(audit: Audit, limits: Limits): string[] {
-  const breaches = [...audit.faults]
-  if (audit.doubled > 0) breaches.push(`${audit.doubled} doubled: ${audit.examples.doubled.join(', ')}`)
-  if (audit.lost > 0 && limits.loss === 'none') {
-    breaches.push(`${audit.lost} lost: ${audit.examples.lost.join(', ')}`)
+/** What cannot be found out at the moment does not hold. */
+async function holds(condition: () => Promise<boolean> | boolean): Promise<boolean> {
+  try {
+    return await condition()
+  } catch {
+    return false
   }
-  if (audit.emptied > 0 && limits.loss === 'none') breaches.push(`${audit.emptied} jobs have lost their data`)
-  const left = Object.entries(audit.unfinishedJobs)
-  if (left.length > 0) {
-    breaches.push(`jobs that did not end: ${left.map(([state, count]) => `${count} ${state}`).join(', ')}`)
-  }
-  return breaches
-}
-
-function judgeMemory(usage: MemoryReport, limits: Limits): string[] {
-  return Object.entries(usage.peakBytes)
-    .filter(([name, bytes]) => name !== 'redis' && bytes > limits.rssBytes)
-    .map(
-      ([name, bytes]) =>
-        `${name} took ${Math.round(bytes / 2 ** 20)} MB, at most ${limits.rssBytes / 2 ** 20} MB are allowed`,
-    )
-}
-
-function judgeGrowth(world: World, usage: MemoryReport, limits: Limits): string[] {
-  return servicesOf(world)
-    .filter((service) => service.starts() === 1)
-    .map(({ name }) => ({ name, growth: growthOf(usage, name) ?? 1 }))
-    .filter(({ growth }) => growth > limits.growth)
-    .map(({ name, growth }) => `the memory of ${name} grew to ${growth.toFixed(2)} times what it was`)
-}
-
-function notRunning(service: { name: string; isRunning(): boolean }): string[] {
-  return service.isRunning() ? [] : [`${service.name} is not running at the end`]
 }
 
 function keepLogs(world: World, directory: string, breaches: readonly string[]): void {

@@ -30,8 +30,8 @@ export type Limits = {
   recoveryMs: number
   /** Longest time to any answer. Longer than it takes to try both stores. */
   answerMs: number
-  /** `measured`: loss is the documented limit of this fault; how much is reported. */
-  loss: 'none' | 'measured'
+  /** The fault takes something in every play; where it took nothing it did not happen. */
+  losesSome: boolean
   /** Resident memory of each process of the service. */
   rssBytes: number
   /** Of the memory of a process that was never started again, in runs that are long enough to tell; see growthOf. */
@@ -41,7 +41,7 @@ export type Limits = {
 export const DEFAULT_LIMITS: Limits = {
   recoveryMs: 10_000,
   answerMs: 5_000,
-  loss: 'none',
+  losesSome: false,
   rssBytes: 512 * 1024 * 1024,
   growth: 1.25,
 }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import pg from 'pg'
 import type { QueueBackend } from '../../src/queue/backend.ts'
+import { QUEUE_NAMES } from '../../src/queue/names.ts'
 import type { Ledger } from '../load/ledger.ts'
 import { openQueueBackend } from '../queue.ts'
 import type { World } from '../world/world.ts'
@@ -13,16 +14,21 @@ import { findMissing, readStoredRows } from './stored-rows.ts'
 import { judge, type Verdict } from './verdict.ts'
 
 export type Auditor = {
-  /** How many of the events that were acknowledged before `before` are not stored. Throws while the database is away. */
+  /**
+   * How many of the events that were acknowledged before `before` are not stored, those that may be lost not counted.
+   * Throws while the database is away.
+   */
   countMissing(before?: number): Promise<number>
   /** Waits, then judges. */
   audit(): Promise<Audit>
   queueCounts(): Promise<Record<string, number>>
+  /** Of the events whose jobs have ended last, how many had to be taken more than once. */
+  takenTwice(): Promise<number>
   close(): Promise<void>
 }
 
 export type Audit = Verdict & {
-  /** Jobs that have not ended, by state; empty when all have. */
+  /** Jobs of messages that have not ended, by queue and state; empty when all have. */
   unfinishedJobs: Record<string, number>
 }
 
@@ -32,22 +38,21 @@ export type AuditorOptions = {
   signal: AbortSignal
   /** Gives up when nothing more was stored, or taken off the queue, for so long. */
   patienceMs: number
-  /** Loss is part of the scenario: what is missing is not waited for beyond the queue's coming to rest. */
-  expectsLoss: boolean
 }
 
 const KEYS_A_QUERY = 2_000
 const POLL_MS = 200
+const LATEST_JOBS = 500
 const ENDED_STATES = new Set(['completed'])
 
-export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }: AuditorOptions): Auditor {
+export function createAuditor({ world, ledger, signal, patienceMs }: AuditorOptions): Auditor {
   const pool = new pg.Pool({ connectionString: world.postgres.url, max: 2, connectionTimeoutMillis: 5_000 })
   pool.on('error', () => {})
   // Opened when it is first needed: the faults before that would hit this connection as well.
-  let queue: { backend: QueueBackend; inbound: Queue } | undefined
+  let opened: { backend: QueueBackend; queues: Queue[] } | undefined
   async function countMissing(before = Number.POSITIVE_INFINITY): Promise<number> {
     const wanted = [...ledger.awaited]
-      .filter(([, { acknowledgedAt = 0 }]) => acknowledgedAt <= before)
+      .filter(([, entry]) => (entry.acknowledgedAt ?? 0) <= before && !ledger.isExcused(entry))
       .map(([key]) => key)
     let missing = 0
     for (let start = 0; start < wanted.length; start += KEYS_A_QUERY) {
@@ -60,11 +65,19 @@ export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }
   }
 
   async function queueCounts(): Promise<Record<string, number>> {
-    queue ??= openQueue(world)
-    const counts = await queue.inbound.getJobCounts()
-    return Object.fromEntries(
-      Object.entries(counts).filter(([state, count]) => count > 0 && !ENDED_STATES.has(state)),
-    )
+    const counts = await Promise.all(queues().map(countUnfinished))
+    return Object.fromEntries(counts.flat())
+  }
+
+  async function takenTwice(): Promise<number> {
+    const inbound = queues().find(({ name }) => name === 'inbound')
+    const jobs = (await inbound?.getCompleted(0, LATEST_JOBS)) ?? []
+    return jobs.filter(({ attemptsStarted }) => attemptsStarted > 1).length
+  }
+
+  function queues(): Queue[] {
+    opened ??= openQueues(world)
+    return opened.queues
   }
 
   /** Until nothing is missing and no job is left, or neither changes any more. */
@@ -76,7 +89,7 @@ export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }
       const missing = await countMissing()
       const counts = await queueCounts()
       const isAtRest = Object.keys(counts).length === 0
-      if (isAtRest && (missing === 0 || expectsLoss)) return counts
+      if (isAtRest && missing === 0) return counts
       const after = JSON.stringify([missing, counts])
       if (after !== before) lastChangeAt = performance.now()
       before = after
@@ -88,17 +101,25 @@ export function createAuditor({ world, ledger, signal, patienceMs, expectsLoss }
   return {
     countMissing,
     queueCounts,
+    takenTwice,
     audit: async () => {
       const unfinishedJobs = await waitForRest()
       return { ...judge(ledger, await readStoredRows(pool)), unfinishedJobs }
     },
     close: async () => {
-      await Promise.allSettled([queue?.backend.close(), pool.end()])
+      await Promise.allSettled([opened?.backend.close(), pool.end()])
     },
   }
 }
 
-function openQueue(world: World): { backend: QueueBackend; inbound: Queue } {
+function openQueues(world: World): { backend: QueueBackend; queues: Queue[] } {
   const backend = openQueueBackend(world)
-  return { backend, inbound: backend.createQueue('inbound') }
+  return { backend, queues: QUEUE_NAMES.map((name) => backend.createQueue(name)) }
+}
+
+async function countUnfinished(queue: Queue): Promise<[state: string, count: number][]> {
+  const counts = await queue.getJobCounts()
+  return Object.entries(counts)
+    .filter(([state, count]) => count > 0 && !ENDED_STATES.has(state))
+    .map(([state, count]) => [`${queue.name} ${state}`, count])
 }

@@ -6,9 +6,15 @@ import { messageKey, statusKey } from '../load/ledger.ts'
 export type StoredMessage = {
   wa_message_id: string
   direction: string
+  message_type: string
+  content: string | null
+  /** In seconds since 1970. */
+  sent_at: number | null
   status: string | null
   /** Of the conversation that counts, after merges. */
   conversation_id: string
+  /** Of the person it is with. */
+  name: string | null
 }
 
 export type StoredRows = {
@@ -16,8 +22,8 @@ export type StoredRows = {
   statuses: { wa_message_id: string; status: string }[]
   /** Rows of `webhook_events`, with the reason of those that are parked. */
   events: { wa_message_id: string | null; kind: string; reason: string | null }[]
-  /** Messages that were announced as created more than once. */
-  announcedTwice: string[]
+  /** Messages that were not announced as created exactly once. */
+  misannounced: string[]
   /** In quarantine: second copies that got as far as the table. */
   quarantined: number
   /** What the service counted as stored. */
@@ -26,8 +32,12 @@ export type StoredRows = {
 
 export async function readStoredRows(pool: Pool): Promise<StoredRows> {
   const messages = await pool.query<StoredMessage>(`
-    SELECT m.wa_message_id, m.direction, m.status, coalesce(c.merged_into, c.id)::text AS conversation_id
-    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id`)
+    SELECT m.wa_message_id, m.direction, m.message_type, m.content, m.status,
+      extract(epoch FROM m.sent_at)::float8 AS sent_at, c.id::text AS conversation_id, contacts.name
+    FROM chat_messages m
+    JOIN conversations first ON first.id = m.conversation_id
+    JOIN conversations c ON c.id = coalesce(first.merged_into, first.id)
+    JOIN contacts ON contacts.id = c.contact_id`)
   const statuses = await pool.query<{ wa_message_id: string; status: string }>(
     'SELECT wa_message_id, status FROM message_statuses',
   )
@@ -35,8 +45,9 @@ export async function readStoredRows(pool: Pool): Promise<StoredRows> {
     'SELECT wa_message_id, kind, reason FROM webhook_events',
   )
   const announced = await pool.query<{ id: string }>(`
-    SELECT message_id::text AS id FROM changes WHERE kind = 'message.created'
-    GROUP BY message_id HAVING count(*) > 1`)
+    SELECT m.wa_message_id AS id FROM chat_messages m
+    LEFT JOIN changes ON changes.message_id = m.id AND changes.kind = 'message.created'
+    GROUP BY m.id HAVING count(changes.message_id) <> 1`)
   const quarantined = await pool.query<{ rows: string }>(
     'SELECT count(*) AS rows FROM chat_messages_duplicates',
   )
@@ -47,7 +58,7 @@ export async function readStoredRows(pool: Pool): Promise<StoredRows> {
     messages: messages.rows,
     statuses: statuses.rows,
     events: events.rows,
-    announcedTwice: announced.rows.map(({ id }) => id),
+    misannounced: announced.rows.map(({ id }) => id),
     quarantined: Number(quarantined.rows[0]?.rows ?? 0),
     counted: Number(counted.rows[0]?.total ?? 0),
   }

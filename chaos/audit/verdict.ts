@@ -1,7 +1,10 @@
 /** The judgement over a run: the ledger on one side, the rows on the other. Pure. */
+
+import { personAt } from '../../src/cli/simulate/people.ts'
 import { EMPTIED_REASON } from '../../src/worker/emptied-job.ts'
 import { type Ledger, messageKey, statusKey } from '../load/ledger.ts'
-import { findUnfinished, type StoredRows } from './stored-rows.ts'
+import { textOf } from '../load/stream.ts'
+import { findUnfinished, type StoredMessage, type StoredRows } from './stored-rows.ts'
 
 export type Verdict = {
   /** Events, not webhooks. */
@@ -15,9 +18,11 @@ export type Verdict = {
   doubled: number
   /** Acknowledged, and without a row. */
   lost: number
+  /** Of these, how many the ledger does not excuse. */
+  lostAgainstPromise: number
   /** Jobs whose data Redis has deleted: parked by their id, and not stored. */
   emptied: number
-  /** A few keys of each, to look for in the logs. */
+  /** A few keys of each, to look for in the logs; of what was lost, those that are not excused. */
   examples: { doubled: string[]; lost: string[] }
   /** What else is wrong with the rows, one line each. */
   faults: string[]
@@ -29,13 +34,17 @@ export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
   const rows = { ...allRows, events: allRows.events.filter(({ reason }) => reason !== EMPTIED_REASON) }
   const counts = countByKey(rows)
   const lost: string[] = []
+  const unexcused: string[] = []
   const doubled: string[] = []
   let stored = 0
   let storedUnacknowledged = 0
   let copies = rows.quarantined
   for (const [key, entry] of keyed(ledger)) {
     const count = counts.get(key) ?? 0
-    if (count === 0 && entry.acknowledgedAt !== undefined) lost.push(key)
+    if (count === 0 && entry.acknowledgedAt !== undefined) {
+      lost.push(key)
+      if (!ledger.isExcused(entry)) unexcused.push(key)
+    }
     if (count > 0) stored++
     if (count > 0 && entry.acknowledgedAt === undefined) storedUnacknowledged++
     if (count > 1) {
@@ -45,9 +54,10 @@ export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
   }
   return {
     ...{ sent: ledger.size(), acknowledged: ledger.acknowledged() },
-    ...{ stored, storedUnacknowledged, doubled: copies, lost: lost.length },
+    ...{ stored, storedUnacknowledged, doubled: copies },
+    ...{ lost: lost.length, lostAgainstPromise: unexcused.length },
     emptied: allRows.events.length - rows.events.length,
-    examples: { doubled: doubled.slice(0, EXAMPLES), lost: lost.slice(0, EXAMPLES) },
+    examples: { doubled: doubled.slice(0, EXAMPLES), lost: unexcused.slice(0, EXAMPLES) },
     faults: findFaults(ledger, rows, counts),
   }
 }
@@ -57,7 +67,6 @@ function findFaults(ledger: Ledger, rows: StoredRows, counts: ReadonlyMap<string
   const parked = rows.events.filter(({ reason }) => reason !== null)
   const others = rows.events.filter(({ reason }) => reason === null)
   const unfinished = findUnfinished(rows)
-  const forked = findForked(ledger, rows)
   const storedRows = rows.messages.length + rows.statuses.length
   return [
     ...fault('stored and never sent', strangers),
@@ -70,8 +79,10 @@ function findFaults(ledger: Ledger, rows: StoredRows, counts: ReadonlyMap<string
       others.map(({ kind }) => kind),
     ),
     ...fault('not in their final status', unfinished),
-    ...fault('announced as created more than once', rows.announcedTwice),
-    ...fault('people with more than one conversation', forked),
+    ...fault('with another content than was sent', findAltered(ledger, rows)),
+    ...fault('not announced as created exactly once', rows.misannounced),
+    ...fault('people with more than one conversation', findForked(ledger, rows)),
+    ...fault('conversations with more than one person', findMixed(ledger, rows)),
     ...(rows.counted === storedRows
       ? []
       : [`the service counted ${rows.counted} stored, the tables have ${storedRows}`]),
@@ -83,16 +94,49 @@ function fault(what: string, examples: readonly string[]): string[] {
   return [`${examples.length} ${what}: ${examples.slice(0, EXAMPLES).join(', ')}`]
 }
 
+function findAltered(ledger: Ledger, { messages }: StoredRows): string[] {
+  return messages.filter((message) => isAltered(ledger, message)).map(({ wa_message_id }) => wa_message_id)
+}
+
+function isAltered(ledger: Ledger, message: StoredMessage): boolean {
+  const event = ledger.get(messageKey(message.wa_message_id))?.event
+  if (event === undefined) return false
+  return (
+    message.direction !== (event.kind === 'message' ? 'inbound' : 'outbound') ||
+    message.message_type !== 'text' ||
+    message.content !== textOf(event) ||
+    message.sent_at !== event.timestamp ||
+    message.name !== personAt(event.person).name
+  )
+}
+
 /** People whose messages ended up in several conversations. */
 function findForked(ledger: Ledger, rows: StoredRows): string[] {
-  const conversations = new Map<number, Set<string>>()
-  for (const { wa_message_id, conversation_id } of rows.messages) {
+  const pairs = pairsOf(ledger, rows).map(
+    ([person, conversation]) => [`person ${person}`, conversation] as const,
+  )
+  return withSeveral(pairs)
+}
+
+/** Conversations in which several people's messages ended up. */
+function findMixed(ledger: Ledger, rows: StoredRows): string[] {
+  const pairs = pairsOf(ledger, rows).map(
+    ([person, conversation]) => [`conversation ${conversation}`, person] as const,
+  )
+  return withSeveral(pairs)
+}
+
+function pairsOf(ledger: Ledger, { messages }: StoredRows): [person: string, conversation: string][] {
+  return messages.flatMap(({ wa_message_id, conversation_id }) => {
     const person = ledger.get(messageKey(wa_message_id))?.event.person
-    if (person === undefined) continue
-    const known = conversations.get(person) ?? new Set()
-    conversations.set(person, known.add(conversation_id))
-  }
-  return [...conversations].filter(([, ids]) => ids.size > 1).map(([person]) => `person ${person}`)
+    return person === undefined ? [] : [[String(person), conversation_id]]
+  })
+}
+
+function withSeveral(pairs: readonly (readonly [name: string, other: string])[]): string[] {
+  const others = new Map<string, Set<string>>()
+  for (const [name, other] of pairs) others.set(name, (others.get(name) ?? new Set()).add(other))
+  return [...others].filter(([, set]) => set.size > 1).map(([name]) => name)
 }
 
 function countByKey({ messages, statuses, events }: StoredRows): Map<string, number> {

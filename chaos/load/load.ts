@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPoster, type Poster } from '../../src/cli/simulate/post.ts'
+import type { Random } from '../../src/cli/simulate/random.ts'
 import { APP_SECRET } from '../world/world.ts'
 import type { Ledger } from './ledger.ts'
 import type { Stream, StreamWebhook } from './stream.ts'
@@ -15,6 +16,8 @@ export type LoadOptions = {
   urls: readonly string[]
   /** Webhooks a second, redeliveries not counted. */
   rate: number
+  /** Of the pauses between the tries. */
+  random: Random
   signal: AbortSignal
 }
 
@@ -44,7 +47,7 @@ const TICK_MS = 10
 const REDELIVERIES_AT_A_TIME = 32
 
 export function startLoad(options: LoadOptions): Load {
-  const { stream, ledger, signal } = options
+  const { stream, ledger, random, signal } = options
   const posters = options.urls.map((url) =>
     createPoster(new URL('/webhooks/meta', url), APP_SECRET, CONNECTIONS),
   )
@@ -67,12 +70,12 @@ export function startLoad(options: LoadOptions): Load {
       const answer = await posterInTurn().post(webhook.body)
       ledger.recordRequest(attempt > 0 ? 'retry' : kind, answer, performance.now() - sentAt)
       if ('status' in answer && answer.status === 200) {
-        ledger.recordAcknowledged(webhook.events)
+        ledger.recordAcknowledged(webhook.events, sentAt)
         unsettled--
         return
       }
       const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS)
-      await pauseUnlessEnded(pauseMs * (0.5 + Math.random() / 2))
+      await pauseUnlessEnded(pauseMs * (0.5 + random.next() / 2))
     }
   }
 

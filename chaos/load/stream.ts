@@ -11,10 +11,13 @@ import { type Person, personAt } from '../../src/cli/simulate/people.ts'
 import { createRandom, deriveSeed, type Random } from '../../src/cli/simulate/random.ts'
 import { createWamid } from '../../src/cli/simulate/wamid.ts'
 
-export type StreamEvent =
-  | { kind: 'message'; wa_message_id: string; person: number }
-  | { kind: 'echo'; wa_message_id: string; person: number }
-  | { kind: 'status'; wa_message_id: string; status: string; person: number }
+export type StreamEvent = {
+  wa_message_id: string
+  /** See people.ts of the simulator. */
+  person: number
+  /** When it happened, in seconds since 1970. */
+  timestamp: number
+} & ({ kind: 'message' | 'echo' } | { kind: 'status'; status: string })
 
 export type StreamWebhook = {
   body: Buffer
@@ -39,12 +42,17 @@ export type StreamOptions = {
 
 export type Stream = { webhook(number: number): StreamWebhook }
 
+/** What is written in a message. */
+export function textOf({ wa_message_id }: StreamEvent): string {
+  return `Número ${wa_message_id.slice(-12)} 🙂`
+}
+
 /** Stories whose events mix. */
 const STORIES_IN_BLOCK = 24
 const TWICE_IN_WEBHOOK_SHARE = 0.05
 const LONGEST_REDELIVERY_DELAY_MS = 3_000
 const DEFAULT_PEOPLE = 200
-/** 1 June 2026: the same bytes at every replay. */
+/** 1 June 2026: the same bytes at every replay. Each story is a second later. */
 const STARTED_AT_SECONDS = 1_780_272_000
 
 const COURSES: readonly [readonly string[], ...(readonly string[])[]] = [
@@ -112,11 +120,13 @@ function makeStory(
   const isFromBusiness = random.chance(echoShare)
   const { phone, user_id } = personAt(person)
   const wa_message_id = createWamid({ peer: phone ?? user_id, isFromBusiness, run, number })
-  if (!isFromBusiness) return [{ kind: 'message', wa_message_id, person } satisfies StreamEvent]
+  const timestamp = STARTED_AT_SECONDS + number
+  const story = { wa_message_id, person, timestamp }
+  if (!isFromBusiness) return [{ kind: 'message', ...story } satisfies StreamEvent]
   const course = random.pick(COURSES)
   return [
-    { kind: 'echo', wa_message_id, person } satisfies StreamEvent,
-    ...course.map((status) => ({ kind: 'status', wa_message_id, status, person }) satisfies StreamEvent),
+    { kind: 'echo', ...story } satisfies StreamEvent,
+    ...course.map((status) => ({ kind: 'status', ...story, status }) satisfies StreamEvent),
   ]
 }
 
@@ -148,11 +158,10 @@ function usualSize(random: Random): number {
 function bodyOf({ seed }: StreamOptions, number: number, events: readonly StreamEvent[]): Buffer {
   const random = createRandom(deriveSeed(seed, PURPOSE.shape, number))
   const sent = events.flatMap((event) => (random.chance(TWICE_IN_WEBHOOK_SHARE) ? [event, event] : [event]))
-  const seconds = STARTED_AT_SECONDS + number
   const groups = random.chance(0.5)
     ? (['message', 'echo', 'status'] as const).map((kind) => sent.filter((event) => event.kind === kind))
     : sent.map((event) => [event])
-  const changes = groups.filter((group) => group.length > 0).map((group) => changeOf(group, seconds))
+  const changes = groups.filter((group) => group.length > 0).map(changeOf)
   return encodeLikeMeta({
     object: 'whatsapp_business_account',
     entry: [{ id: '555000000000300', changes }],
@@ -166,7 +175,7 @@ const LISTS = {
   echo: { field: 'smb_message_echoes', list: 'message_echoes' },
 } as const
 
-function changeOf(group: readonly StreamEvent[], seconds: number): object {
+function changeOf(group: readonly StreamEvent[]): object {
   const { field, list } = LISTS[group[0]?.kind ?? 'message']
   const people = [...new Set(group.map((event) => event.person))].map(personAt)
   return {
@@ -174,19 +183,19 @@ function changeOf(group: readonly StreamEvent[], seconds: number): object {
       messaging_product: 'whatsapp',
       metadata: METADATA,
       contacts: people.map(contactOf),
-      [list]: group.map((event) => itemOf(event, seconds)),
+      [list]: group.map(itemOf),
     },
     field,
   }
 }
 
-function itemOf(event: StreamEvent, seconds: number): object {
+function itemOf(event: StreamEvent): object {
   const { phone, user_id } = personAt(event.person)
-  const base = { id: event.wa_message_id, timestamp: String(seconds) }
+  const base = { id: event.wa_message_id, timestamp: String(event.timestamp) }
   if (event.kind === 'status') {
     return { ...base, status: event.status, ...withPhone('recipient_id', phone), recipient_user_id: user_id }
   }
-  const text = { type: 'text', text: { body: `Número ${event.wa_message_id.slice(-6)} 🙂` } }
+  const text = { type: 'text', text: { body: textOf(event) } }
   if (event.kind === 'echo') {
     return {
       ...base,

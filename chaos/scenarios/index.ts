@@ -6,6 +6,7 @@ import { postgresScenarios } from './postgres.ts'
 import { powerScenarios } from './power.ts'
 import { processScenarios } from './processes.ts'
 import { redisScenarios } from './redis.ts'
+import { redisDataLossScenarios } from './redis-data-loss.ts'
 import { soakScenarios } from './soak.ts'
 import { storeScenarios } from './stores.ts'
 import { upgradeScenarios } from './upgrades.ts'
@@ -13,6 +14,7 @@ import { upgradeScenarios } from './upgrades.ts'
 export const SCENARIOS: readonly Scenario[] = [
   ...processScenarios,
   ...redisScenarios,
+  ...redisDataLossScenarios,
   ...postgresScenarios,
   ...storeScenarios,
   ...powerScenarios,

@@ -14,7 +14,8 @@ export const soak: Scenario = {
   // Small, so that filling it up does not take most of the time.
   world: { apis: 2, workers: 2, redisArgs: ['--maxmemory', '96mb'] },
   load: { rate: 20, people: 2_000 },
-  limits: { recoveryMs: 20 * SECOND, rssBytes: 400 * MEGABYTE },
+  // As where a worker is killed: some are.
+  limits: { recoveryMs: 15 * SECOND, rssBytes: 400 * MEGABYTE },
   async run(ctx) {
     await ctx.repeat(async () => {
       await ctx.pause(5 * SECOND, 15 * SECOND)

@@ -6,15 +6,17 @@ import { migrations } from '../../migrations/index.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { launchProcess } from '../../test/support/child-process.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
+import { takePort } from '../world/ports.ts'
 import { BACKENDS } from '../world/world.ts'
 
 const SECOND = 1_000
 const PROJECT = path.resolve(import.meta.dirname, '../..')
+const MAIN = path.join(PROJECT, 'src/cli/main.ts')
 
 export const migrateUnderLoad: Scenario = {
   name: 'migrate-under-load',
   promise:
-    'a migration that adds something, under load, disturbs neither the running version nor a later `migrate`',
+    'a migration that adds something, under load, does not disturb the running version; started anew, that one refuses',
   backends: BACKENDS,
   seconds: 8,
   world: { workers: 2 },
@@ -25,6 +27,7 @@ export const migrateUnderLoad: Scenario = {
     })
     await migrateFurther(ctx)
     await ctx.recover()
+    await startEarlierVersion(ctx)
     await ctx.pause(2 * SECOND)
   },
 }
@@ -35,14 +38,25 @@ export const upgradeScenarios = [migrateUnderLoad]
 async function migrateAgain({ world, check }: ScenarioContext): Promise<void> {
   const ends = await Promise.all(
     Array.from({ length: 2 }, () => {
-      const args = [path.join(PROJECT, 'src/cli/main.ts'), 'migrate']
-      return launchProcess(process.execPath, args, { cwd: PROJECT, env: world.env }).ended
+      return launchProcess(process.execPath, [MAIN, 'migrate'], { cwd: PROJECT, env: world.env }).ended
     }),
   )
   check(
     'wa-ingest migrate has nothing to do and says so with 0',
     ends.every(({ code }) => code === 0),
   )
+}
+
+/** Ours is the earlier one by now. */
+async function startEarlierVersion({ world, check }: ScenarioContext): Promise<void> {
+  const [api, worker] = await Promise.all(
+    ['api', 'worker'].map(async (name) => {
+      const env = { ...world.env, PORT: String(await takePort()) }
+      return launchProcess(process.execPath, [MAIN, name], { cwd: PROJECT, env }).ended
+    }),
+  )
+  check(`an earlier receiver does not start (${api?.code})`, api?.code === 1)
+  check(`an earlier worker does not start (${worker?.code})`, worker?.code === 1)
 }
 
 /** What a next version might bring: a column, an index and a table. */

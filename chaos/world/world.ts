@@ -30,19 +30,17 @@ export type World = {
   urls: string[]
   /** The environment of a process of the service. */
   env: Record<string, string | undefined>
-  addWorker(nodeArgs?: readonly string[]): ServiceProcess
 }
 
 export type WorldOptions = {
   apis?: number
-  /** 0: everything stays on the queue until `addWorker`. */
   workers?: number
   redisArgs?: readonly string[]
   postgresSettings?: Readonly<Record<string, string>>
   /** Variables of the service. */
   env?: Readonly<Record<string, string>>
-  /** Options of Node for the workers that are started with the world. */
-  workerNodeArgs?: readonly string[]
+  /** Options of Node for the processes of the service. */
+  nodeArgs?: readonly string[]
   /** Where the stores have their files, if not in the scenario's directory. */
   placeStores?: (directory: string, releases: ReleaseStack) => Promise<{ redis?: string; postgres?: string }>
 }
@@ -89,16 +87,20 @@ export async function createWorld(place: WorldPlace, options: WorldOptions = {})
   const world: World = {
     ...{ backend, directory, postgres, postgresRelay, redis, redisRelay, env },
     ...{ apis: [], workers: [], urls: [] },
-    addWorker(nodeArgs = []) {
-      const name = `worker-${world.workers.length + 1}`
-      const worker = startServiceProcess({ name, args: ['worker'], env, nodeArgs })
-      releases.add(name, () => worker.close())
-      world.workers.push(worker)
-      return worker
-    },
   }
-  for (let number = 1; number <= (options.apis ?? 1); number++) await addApi(world, number, releases)
-  for (let number = 1; number <= (options.workers ?? 1); number++) world.addWorker(options.workerNodeArgs)
+  const start = (name: string, args: string[], env: World['env']) => {
+    const service = startServiceProcess({ name, args, env, nodeArgs: options.nodeArgs ?? [] })
+    releases.add(name, () => service.close())
+    return service
+  }
+  for (let number = 1; number <= (options.apis ?? 1); number++) {
+    const port = await takePort()
+    world.apis.push(start(`api-${number}`, ['api'], { ...env, PORT: String(port) }))
+    world.urls.push(`http://127.0.0.1:${port}`)
+  }
+  for (let number = 1; number <= (options.workers ?? 1); number++) {
+    world.workers.push(start(`worker-${number}`, ['worker'], env))
+  }
   await Promise.all([...world.apis, ...world.workers].map((service) => service.untilReady()))
   return world
 }
@@ -118,13 +120,4 @@ async function startRedis(
   const redis = await startRedisStore({ directory: files, args: redisArgs })
   releases.add('redis', () => redis.close())
   return redis
-}
-
-async function addApi(world: World, number: number, releases: ReleaseStack): Promise<void> {
-  const name = `api-${number}`
-  const port = await takePort()
-  const api = startServiceProcess({ name, args: ['api'], env: { ...world.env, PORT: String(port) } })
-  releases.add(name, () => api.close())
-  world.apis.push(api)
-  world.urls.push(`http://127.0.0.1:${port}`)
 }

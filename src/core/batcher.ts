@@ -10,6 +10,8 @@ export type Batcher<Item, Result> = {
   add(item: Item): Promise<Result>
   /** Items waiting or under way. */
   pending(): number
+  /** Rejects the items that wait. What is under way goes on. */
+  rejectWaiting(reason: unknown): void
   /** Resolves when everything added so far has settled. */
   drain(): Promise<void>
 }
@@ -66,11 +68,14 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       inFlight--
       underWay -= batch.length
       schedule()
-      if (waiting.length === 0 && inFlight === 0) {
-        for (const resolve of idle) resolve()
-        idle = []
-      }
+      tellIfIdle()
     }
+  }
+
+  function tellIfIdle(): void {
+    if (waiting.length > 0 || inFlight > 0) return
+    for (const resolve of idle) resolve()
+    idle = []
   }
 
   function takeBatch(): Waiting<Item, Result>[] {
@@ -93,6 +98,10 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
         schedule()
       }),
     pending: () => waiting.length + underWay,
+    rejectWaiting: (reason) => {
+      for (const entry of waiting.splice(0)) entry.reject(reason)
+      tellIfIdle()
+    },
     drain: () =>
       waiting.length === 0 && inFlight === 0
         ? Promise.resolve()

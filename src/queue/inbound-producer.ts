@@ -1,12 +1,13 @@
 /**
  * Puts events on the queue `inbound`: many requests, one round trip.
  *
- * What arrives while a round trip is under way goes into the next one. Each round trip has its own deadline, so a slow
- * one holds up only the requests in it. A round trip given up may still reach the queue; the job then runs, and the
- * database drops what the direct path has stored meanwhile.
+ * What arrives while a round trip is under way goes into the next one. Each round trip has a deadline. When one is missed
+ * the queue stands still, and what waits behind it is given up at once: it would otherwise wait for one deadline after the
+ * other. A round trip given up may still reach the queue; the job then runs, and the database drops what the direct path
+ * has stored meanwhile.
  */
 import { createBatcher } from '../core/batcher.ts'
-import { withDeadline } from '../core/deadline.ts'
+import { DeadlineError, withDeadline } from '../core/deadline.ts'
 import type { InboundJob } from '../core/event.ts'
 import type { AddInbound } from './backend.ts'
 
@@ -38,7 +39,9 @@ export function createInboundProducer({
 
   const batcher = createBatcher<InboundJob, void>({
     run: async (jobs) => {
-      const { dropped } = await withDeadline(addInbound(jobs), timeoutMs, 'adding to the queue')
+      const { dropped } = await withDeadline(addInbound(jobs), timeoutMs, 'adding to the queue').catch(
+        giveUpWaiting,
+      )
       dropped.then(
         (count) => {
           droppedSince += count
@@ -52,6 +55,12 @@ export function createInboundProducer({
     maxBytes: MAX_BYTES_PER_ROUND_TRIP,
     sizeOf: ({ event }) => event.payload.length + (event.context?.length ?? 0),
   })
+
+  function giveUpWaiting(err: unknown): never {
+    if (err instanceof DeadlineError) batcher.rejectWaiting(err)
+    throw err
+  }
+
   return {
     add: async (jobs) => {
       await Promise.all(jobs.map((job) => batcher.add(job)))

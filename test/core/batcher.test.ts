@@ -46,6 +46,23 @@ describe('createBatcher', () => {
     expect(batches.map((batch) => batch.items)).toEqual([[1], [2, 3]])
   })
 
+  test('rejects what waits when told to, and goes on with what is under way', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 1 })
+
+    const underWay = batcher.add(1)
+    await turn()
+    const waiting = batcher.add(2)
+    batcher.rejectWaiting(new Error('given up'))
+
+    await expect(waiting).rejects.toThrow('given up')
+    expect(batcher.pending()).toBe(1)
+    batches[0]?.finish()
+    expect(await underWay).toBe('done 1')
+    await batcher.drain()
+    expect(batches).toHaveLength(1)
+  })
+
   test('does not let an item wait for a batch that it is not in, while another may be under way', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 2 })
