@@ -15,6 +15,7 @@ import {
 } from './backend.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
+import { CONNECT_TIMEOUT_MS, PromptClient } from './prompt-client.ts'
 import { pruneCompleted } from './prune-completed.ts'
 import { startSlowly } from './slow-start.ts'
 import { watchBackend } from './watched-backend.ts'
@@ -28,7 +29,6 @@ export type PostgresBackendOptions = {
   onSilence?: () => void
 }
 
-const CONNECT_TIMEOUT_MS = 2_000
 const PRODUCER_QUERY_TIMEOUT_MS = 1_200
 /** A connection whose other side is gone without a word is given up after this, and the query is tried on another one. */
 const QUERY_TIMEOUT_MS = 3_000
@@ -36,7 +36,7 @@ const PRODUCER_CONNECTIONS = 4
 const WORKER_CONNECTIONS = 10
 /** Each running job takes a connection to end: more jobs than this only wait for one, and their locks with them. */
 const MAX_CONCURRENCY = 50
-/** A busy worker waits for a connection rather than lose the job that it has just done. */
+/** A busy worker waits for a free connection rather than lose the job that it has just done. */
 const WORKER_CONNECT_TIMEOUT_MS = 30_000
 const DEFAULT_CONNECTIONS = 2
 /** A job whose answer was lost has the lock of a worker that does not know it, and is found at the second look after that. */
@@ -62,6 +62,7 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
     schema: QUEUE_SCHEMA,
     max,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    Client: PromptClient,
     keepAlive: true,
     application_name: 'wa-ingest queue',
     ...extra,
@@ -119,9 +120,12 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
       const queue = createProducerQueue('inbound')
       return async (jobs) => {
         const addedAt = Date.now()
-        await queue.addBulk(jobs.map((job) => bulkEntry(job, addedAt)))
+        await queue.addBulk(jobs.toSorted(byId).map((job) => bulkEntry(job, addedAt)))
         const ids = jobs.map(({ job_id }) => job_id)
-        return { dropped: countDropped(queue.name, ids, addedAt) }
+        const dropped = countDropped(queue.name, ids, addedAt)
+        // Whoever has given up waiting for the jobs does not take it, and without a handler its failure ends the process.
+        dropped.catch(() => {})
+        return { dropped }
       }
     },
     createInboundConsumer: (options) => consumeJobs(options, createQueue('inbound'), createWorker),
@@ -138,6 +142,12 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
       await control.end()
     },
   }
+}
+
+/** Two receivers that add the same jobs wait for each other's rows; in different orders, for each other in a circle (40P01). */
+function byId({ job_id: a }: InboundJob, { job_id: b }: InboundJob): number {
+  if (a === b) return 0
+  return a < b ? -1 : 1
 }
 
 function bulkEntry({ job_id, event }: InboundJob, timestamp: number) {

@@ -1,12 +1,15 @@
-/** BullMQ's connections to PostgreSQL when the other side is gone without a word. */
+/** BullMQ's connections to PostgreSQL when the first ones fail, and when the other side is gone without a word. */
 import { Queue } from 'bullmq'
 import { expect, test } from 'vitest'
 import { QUEUE_SCHEMA } from '../../src/queue/names.ts'
 import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
 import { watchBackend } from '../../src/queue/watched-backend.ts'
 import { cleanUp } from '../support/clean-up.ts'
+import { eventually } from '../support/eventually.ts'
+import { inboundJob } from '../support/inbound-queue.ts'
 import { createEmptyDatabase } from '../support/postgres.ts'
 import { openTcpRelay } from '../support/tcp-relay.ts'
+import { consume, openPostgresQueue, startClosingServer } from './postgres-queue.ts'
 
 const CONNECTIONS = 5
 
@@ -32,6 +35,8 @@ test('the first dead connection that is found takes the idle ones with it, so th
     relay.cutSevered()
     await queue.close()
   })
+  // Waits for what BullMQ writes by itself.
+  await queue.getVersion()
   // As many connections as there may be, all of them idle afterwards.
   await Promise.all(Array.from({ length: CONNECTIONS * 2 }, () => queue.getJobCounts()))
 
@@ -41,3 +46,55 @@ test('the first dead connection that is found takes the idle ones with it, so th
   expect(await queue.getJobCounts()).toMatchObject({ waiting: 0 })
   expect(silences).toBe(1)
 })
+
+test('a producer whose first connection was cut adds as soon as the server is there', async () => {
+  const { backend, relay, database } = await openPostgresQueue()
+  relay.redirect((await startClosingServer()).url)
+  const add = backend.createInboundAdd()
+  await expect(add([inboundJob('wamid.lost')])).rejects.toThrow('Connection terminated')
+
+  relay.redirect(database.url)
+
+  await add([inboundJob('wamid.A')])
+  expect(await backend.createQueue('inbound').getJobCounts('wait')).toEqual({ wait: 1 })
+})
+
+test('a worker whose first connections were cut leaves the process alive, and runs what is added later', async () => {
+  const { backend, relay, database } = await openPostgresQueue()
+  const closing = await startClosingServer()
+  relay.redirect(closing.url)
+  const { ran } = consume(backend)
+  await eventually(() => expect(closing.connections()).toBeGreaterThan(3))
+
+  relay.redirect(database.url)
+  await eventually(() => backend.createInboundAdd()([inboundJob('wamid.A')]))
+
+  await eventually(() => expect(ran).toEqual(['wamid.A']))
+})
+
+test('a connection that is cut while it is looked over does not end the process', async () => {
+  const { backend, relay, database } = await openPostgresQueue()
+  const uncaught = collect('uncaughtException')
+  const holder = await database.pool.connect()
+  await holder.query(`BEGIN; LOCK TABLE ${QUEUE_SCHEMA}.migration IN ACCESS EXCLUSIVE MODE`)
+  const adding = backend.createInboundAdd()([inboundJob('wamid.A')])
+  await eventually(async () => {
+    const { rowCount } = await database.pool.query('SELECT FROM pg_locks WHERE NOT granted')
+    expect(rowCount).toBe(1)
+  })
+
+  const cut = relay.takeDown()
+
+  await expect(adding).rejects.toThrow()
+  await cut
+  holder.release(true)
+  expect(uncaught).toEqual([])
+})
+
+function collect(event: 'uncaughtException'): unknown[] {
+  const seen: unknown[] = []
+  const listener = (err: unknown) => seen.push(err)
+  process.on(event, listener)
+  cleanUp(() => process.off(event, listener))
+  return seen
+}
