@@ -11,10 +11,14 @@ export function installPeers(onLog: (line: string) => void): void {
   onLog('installing pg-boss and graphile-worker in bench/, once')
   const { npm_execpath: npm } = process.env
   const [command, ...args] = npm?.endsWith('.js') && existsSync(npm) ? [process.execPath, npm] : ['npm']
-  const result = spawnSync(command, [...args, 'ci', '--loglevel=error', '--no-audit', '--no-fund'], {
-    cwd: DIRECTORY,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
+  const result = spawnSync(
+    command,
+    [...args, 'ci', '--ignore-scripts', '--loglevel=error', '--no-audit', '--no-fund'],
+    {
+      cwd: DIRECTORY,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  )
   if (result.status !== 0)
     throw new Error(
       'npm ci in bench/ failed: check the network, or leave out pg-boss and graphile-worker with --contenders',

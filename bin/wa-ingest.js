@@ -31,12 +31,12 @@ const ENVIRONMENT = {
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']
 
 if (!existsSync(path.join(ROOT, 'node_modules')))
-  fail(`its dependencies are not installed: run npm ci in ${ROOT}`)
+  fail(`its dependencies are not installed: run npm ci --ignore-scripts in ${ROOT}`)
 else if (Number.parseInt(process.versions.node, 10) >= MINIMUM_NODE_MAJOR) startAgain()
 else if (PINNED_NODE) runOn(PINNED_NODE)
 else
   fail(
-    `Node ${MINIMUM_NODE_MAJOR} or later is needed, and this is ${process.version}: run npm ci in ${ROOT}, which brings it`,
+    `Node ${MINIMUM_NODE_MAJOR} or later is needed, and this is ${process.version}: run npm ci --ignore-scripts in ${ROOT}, which brings it`,
   )
 
 /** In the place of this process, where the system can do that. */

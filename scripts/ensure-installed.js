@@ -44,7 +44,7 @@ function installUnlessDone() {
     )
   if (!isInstalled())
     throw new Error(
-      'npm ci left dependencies out (see npm config get omit): run npm ci --include=dev --include=optional',
+      'npm ci left dependencies out (see npm config get omit): run npm ci --ignore-scripts --include=dev --include=optional',
     )
   process.stderr.write(`wa-ingest: installed in ${Math.round((Date.now() - startedAt) / 1000)} s\n`)
 }

@@ -1,8 +1,8 @@
 /**
  * The configuration: read from the environment once, checked whole, frozen. Nothing else looks at the environment.
  *
- * Where others can reach the service, its secrets must be chosen by its owner; on a loopback address missing ones are
- * generated, kept in DATA_DIR, and found again by every command that runs with the same environment.
+ * Where others can reach the service, its secrets must be chosen by its owner; on a loopback address without a proxy in front
+ * missing ones are generated, kept in DATA_DIR, and found again by every command that runs with the same environment.
  */
 import { resolve } from 'node:path'
 import { ConfigError } from './config/config-error.ts'
@@ -15,6 +15,7 @@ import {
 } from './config/conflicts.ts'
 import { GENERATED_NAMES, type GeneratedSecrets, readOrCreateSecrets } from './config/generated-secrets.ts'
 import { findMisspellings } from './config/misspellings.ts'
+import { findRisks } from './config/risks.ts'
 import { describeVariables, type VariableName, type VariableValues, variables } from './config/variables.ts'
 import { findWeakSecrets } from './config/weak-secrets.ts'
 
@@ -59,7 +60,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, options: LoadOptions = {}): C
     warnings: [
       ...findMisspellings(setNames(env), Object.keys(variables.shape)),
       ...(why === undefined ? weak : []),
-      ...findRisks(values, why),
+      ...findRisks(values, { isReachable: why !== undefined, isServer: needsSecrets }),
     ],
   })
 }
@@ -75,8 +76,16 @@ function readSetVariables(env: NodeJS.ProcessEnv): SetVariables {
 
 function describeIssue(name: string, mustBe: string, set: SetVariables): string {
   const isSecret = describeVariables().some((variable) => variable.name === name && variable.isSecret)
-  const value = isSecret || !isVariableName(name) ? '' : `, not ${JSON.stringify(set[name])}`
-  return `${name} must be ${mustBe}${value}`
+  const value = isVariableName(name) ? (set[name] ?? '') : ''
+  return `${name} must be ${mustBe}${isSecret || mayHoldSecret(value) ? '' : `, not ${JSON.stringify(value)}`}`
+}
+
+/** Shorter than any secret that is taken (weak-secrets.ts), but for the verify token. */
+const MAX_SHOWN_LENGTH = 11
+
+/** The user or the query of an address, or a token that was meant for another variable. */
+function mayHoldSecret(value: string): boolean {
+  return value.length > MAX_SHOWN_LENGTH || /[@?#]/.test(value)
 }
 
 function isVariableName(name: string): name is VariableName {
@@ -112,23 +121,6 @@ function pickSecrets(
     else secrets[name] = generated[name]
   }
   return secrets
-}
-
-function findRisks(values: VariableValues, why: string | undefined): string[] {
-  const risks: string[] = []
-  if (values.TRUST_PROXY === true)
-    risks.push(
-      'TRUST_PROXY is true: whoever reaches the port can claim any address; give the number of proxies',
-    )
-  if (why === undefined) return risks
-  if (values.DATABASE_URL === undefined)
-    risks.push('DATABASE_URL is not set: messages are kept in an embedded PostgreSQL in DATA_DIR')
-  if (values.PUBLIC_URL?.startsWith('http:'))
-    risks.push('PUBLIC_URL is not https: passwords and messages travel in the clear; end TLS in a proxy')
-  for (const name of ['META_GRAPH_URL', 'TWILIO_API_URL'] as const)
-    if (values[name].startsWith('http:'))
-      risks.push(`${name} is not https: access tokens travel in the clear`)
-  return risks
 }
 
 function deepFreeze<T>(value: T): T {

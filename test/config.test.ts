@@ -1,24 +1,14 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { renderConfigurationPage, renderConfigurationTable } from '../src/config/configuration-page.ts'
-import {
-  ConfigError,
-  describeConfig,
-  describeVariables,
-  type LoadOptions,
-  loadConfig,
-} from '../src/config.ts'
-
-const META = { META_APP_SECRET: 'meta-app-secret-0001', META_VERIFY_TOKEN: 'verify-token-0001' }
-const TWILIO = { TWILIO_AUTH_TOKEN: 'twilio-token-0001', PUBLIC_URL: 'https://wa.example.com' }
-const ADMIN = { ADMIN_PASSWORD: 'correct horse battery' }
-const PRODUCTION = { NODE_ENV: 'production', DATABASE_URL: 'postgres://db/wa', ...META, ...ADMIN }
+import { describeConfig, describeVariables, loadConfig } from '../src/config.ts'
+import { errorOf, PRODUCTION, problemsOf, TWILIO } from './config/environments.ts'
+import { createTempDirectory } from './support/temp-directory.ts'
 
 describe('a configuration without any variable', () => {
   test('listens on loopback, keeps everything in .data and generates its secrets', () => {
-    const DATA_DIR = temporaryFolder()
+    const DATA_DIR = createTempDirectory()
 
     const config = loadConfig({ DATA_DIR })
 
@@ -37,7 +27,7 @@ describe('a configuration without any variable', () => {
   })
 
   test('has the same secrets at the second start', () => {
-    const env = { DATA_DIR: temporaryFolder() }
+    const env = { DATA_DIR: createTempDirectory() }
 
     const [first, second] = [loadConfig(env), loadConfig(env)]
 
@@ -88,6 +78,7 @@ describe('values', () => {
   test.each([
     ['true', true],
     ['false', false],
+    ['0', false],
     ['2', 2],
     ['loopback, 10.0.0.0/8,fd00::/8', 'loopback,10.0.0.0/8,fd00::/8'],
   ])('TRUST_PROXY=%s is what Express takes', (text, value) => {
@@ -168,6 +159,21 @@ describe('a wrong configuration', () => {
   })
 
   test.each([
+    ['TWILIO_API_URL', `https://AC${'0'.repeat(32)}:hush@api.twilio.com`],
+    ['REDIS_SENTINELS', 'redis://:hush@sentinel-1:26379'],
+    ['REDIS_CLUSTER_NODES', 'user:hush@redis-1'],
+    ['PUBLIC_URL', 'https://wa.example.com/?key=hush'],
+    ['META_GRAPH_URL', 'https://graph.facebook.com/?access_token=hush'],
+    ['META_PHONE_NUMBER_ID', 'EAAGhush'.padEnd(120, 'x')],
+    ['ADMIN_USER', 'admin:hush-hush'],
+  ])('never repeats a credential that came to stand in %s', (name, value) => {
+    const { message } = errorOf({ ...PRODUCTION, [name]: value })
+
+    expect(message).toMatch(new RegExp(`^${name} must be `, 'm'))
+    expect(message).not.toContain('hush')
+  })
+
+  test.each([
     ['DATABASE_DIRECT_URL', 'postgres://db/wa', 'DATABASE_URL'],
     ['REDIS_SENTINELS', 'sentinel-1', 'REDIS_SENTINEL_NAME'],
     ['REDIS_SENTINEL_NAME', 'primary', 'REDIS_SENTINELS'],
@@ -195,103 +201,6 @@ describe('a wrong configuration', () => {
       'META_APP_SECRETS is not known: did you mean META_APP_SECRET?',
       'ADMIN_PASS is not known: did you mean ADMIN_PASSWORD?',
     ])
-  })
-})
-
-describe('where others can reach the service', () => {
-  test.each([
-    ['in production', { NODE_ENV: 'production' }],
-    ['on all addresses', { HOST: '0.0.0.0' }],
-    ['on all IPv6 addresses', { HOST: '[::]' }],
-    ['on a name', { HOST: 'wa.internal' }],
-  ])('%s every missing secret is named and none is generated', (_, env) => {
-    const DATA_DIR = temporaryFolder()
-
-    const problems = problemsOf({ ...env, DATA_DIR })
-
-    expect(problems).toEqual([
-      expect.stringMatching(/^META_APP_SECRET is missing \(or TWILIO_AUTH_TOKEN/),
-      expect.stringMatching(/^ADMIN_PASSWORD is missing/),
-    ])
-    expect(existsSync(join(DATA_DIR, 'secrets.json'))).toBe(false)
-  })
-
-  test.each(['127.0.0.1', '127.1.2.3', 'localhost', '::1', '[::1]'])(
-    'HOST=%s is not such a place',
-    (HOST) => {
-      expect(() => loadConfig({ HOST, DATA_DIR: temporaryFolder() })).not.toThrow()
-    },
-  )
-
-  test('one provider is enough', () => {
-    const twilioOnly = { NODE_ENV: 'production', DATABASE_URL: 'postgres://db/wa', ...TWILIO, ...ADMIN }
-
-    expect(loadConfig(PRODUCTION).twilio.authTokens).toEqual([])
-    expect(loadConfig(twilioOnly).meta.appSecrets).toEqual([])
-  })
-
-  test('half a provider is not', () => {
-    expect(problemsOf({ NODE_ENV: 'production', ...ADMIN, META_APP_SECRET: META.META_APP_SECRET })).toEqual([
-      expect.stringMatching(/^META_VERIFY_TOKEN is missing/),
-    ])
-    expect(problemsOf({ ...PRODUCTION, META_APP_SECRET: '' })).toEqual([
-      expect.stringMatching(/^META_APP_SECRET is missing/),
-    ])
-    expect(problemsOf({ ...PRODUCTION, TWILIO_AUTH_TOKEN: TWILIO.TWILIO_AUTH_TOKEN })).toEqual([
-      expect.stringMatching(/^PUBLIC_URL is missing/),
-    ])
-  })
-
-  test.each([
-    ['ADMIN_PASSWORD', 'elevenchars', 'is too short'],
-    ['ADMIN_PASSWORD', 'password1234', 'is made of words and digits'],
-    ['META_APP_SECRET', 'your-app-secret-from-meta', 'still has the text of an example'],
-    ['API_TOKENS', 'short-token', 'is too short'],
-  ])('%s=%s is refused', (name, value, why) => {
-    expect(problemsOf({ ...PRODUCTION, [name]: value })).toEqual([expect.stringMatching(`^${name} ${why}`)])
-  })
-
-  test('on this machine alone weak secrets are warnings', () => {
-    const { warnings } = loadConfig({ ...META, ADMIN_PASSWORD: 'admin', DATA_DIR: temporaryFolder() })
-
-    expect(warnings).toEqual([expect.stringMatching(/^ADMIN_PASSWORD is too short/)])
-  })
-
-  test.each(['prod', 'Production', 'PRODUCTION'])(
-    'NODE_ENV=%s is not taken for a test machine',
-    (NODE_ENV) => {
-      expect(problemsOf({ NODE_ENV })).toEqual([expect.stringMatching(/^NODE_ENV must be production/)])
-    },
-  )
-
-  test('risky settings are warnings', () => {
-    const { DATABASE_URL: _, ...env } = PRODUCTION
-    const risky = {
-      ...env,
-      TRUST_PROXY: 'true',
-      PUBLIC_URL: 'http://wa.example.com',
-      META_GRAPH_URL: 'http://proxy.internal/v25.0',
-    }
-
-    expect(loadConfig(risky).warnings).toEqual([
-      expect.stringMatching(/^TRUST_PROXY is true/),
-      expect.stringMatching(/^DATABASE_URL is not set/),
-      expect.stringMatching(/^PUBLIC_URL is not https/),
-      expect.stringMatching(/^META_GRAPH_URL is not https/),
-    ])
-  })
-
-  test('commands that need no secrets neither demand nor generate them', () => {
-    const DATA_DIR = temporaryFolder()
-
-    const config = loadConfig(
-      { NODE_ENV: 'production', DATABASE_URL: 'postgres://db/wa', DATA_DIR },
-      { needsSecrets: false },
-    )
-
-    expect(config.database.url).toBe('postgres://db/wa')
-    expect(config.admin.password).toBe('')
-    expect(existsSync(join(DATA_DIR, 'secrets.json'))).toBe(false)
   })
 })
 
@@ -336,23 +245,3 @@ describe('the documentation', () => {
     if (table !== undefined) expect(table.trim()).toBe(renderConfigurationTable())
   })
 })
-
-function problemsOf(env: NodeJS.ProcessEnv, options?: LoadOptions): readonly string[] {
-  return errorOf(env, options).problems
-}
-
-function errorOf(env: NodeJS.ProcessEnv, options?: LoadOptions): ConfigError {
-  try {
-    loadConfig(env, options)
-  } catch (err) {
-    if (err instanceof ConfigError) return err
-    throw err
-  }
-  throw new Error('the configuration was taken')
-}
-
-function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'wa-ingest-config-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -6,42 +5,27 @@ import type { AddressInfo } from 'node:net'
 import { parseEnv } from 'node:util'
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
 import { describeVariables, loadConfig } from '../src/config.ts'
 import { checkRedisSafety } from '../src/queue/redis-safety.ts'
 import { cleanUp } from './support/clean-up.ts'
+import {
+  type ComposeService,
+  compose,
+  composeText,
+  environmentOf,
+  imageEnvironment,
+  interpolate,
+  runHealthCheck,
+  valuesOf,
+} from './support/deployment-files.ts'
 import { describeWithRedis, startRedisServer } from './support/redis.ts'
 
-type Service = {
-  image?: string
-  build?: string
-  command?: string[]
-  user?: string
-  environment?: Record<string, string>
-  ports?: string[]
-  volumes?: string[]
-  networks?: string[]
-  tmpfs?: string[]
-  depends_on?: Record<string, { condition: string }>
-  healthcheck?: { test?: string[]; disable?: boolean }
-  restart?: string
-  cpu_shares?: number
-  [setting: string]: unknown
-}
-
-const composeText = readFileSync('docker-compose.yml', 'utf8')
-const compose: {
-  services: Record<string, Service>
-  networks: Record<string, { internal?: boolean } | null>
-  volumes: Record<string, unknown>
-} = parse(composeText, { merge: true })
 const { api, worker, migrate, redis, postgres } = compose.services as Record<
   'api' | 'worker' | 'migrate' | 'redis' | 'postgres',
-  Service
+  ComposeService
 >
 const services = Object.entries(compose.services)
 const envExample = readFileSync('.env.example', 'utf8')
-const instructions = readDockerfile()
 
 const FILLED_IN = {
   POSTGRES_PASSWORD: '0123456789abcdef',
@@ -49,6 +33,7 @@ const FILLED_IN = {
   META_APP_SECRET: 'meta-app-secret-0001',
   META_VERIFY_TOKEN: 'verify-token-0001',
 }
+const TWILIO = { TWILIO_AUTH_TOKEN: 'twilio-token-0001', PUBLIC_URL: 'https://wa.example.com' }
 
 describe('docker-compose.yml', () => {
   test.each(services)('%s runs without privileges, on a file system that it cannot write', (_, service) => {
@@ -102,6 +87,13 @@ describe('docker-compose.yml', () => {
 
   test('the api goes before the workers where they share processors', () => {
     expect(worker.cpu_shares).toBeLessThan(api.cpu_shares ?? 1024)
+  })
+
+  test('a process that leaks ends alone: each has a bound on its memory, which .env can move', () => {
+    for (const { mem_limit } of [api, worker, migrate]) {
+      expect(interpolate(String(mem_limit), {})).toBe('512m')
+      expect(interpolate(String(mem_limit), { APP_MEMORY_LIMIT: '1g' })).toBe('1g')
+    }
   })
 
   test('only the api can be reached, and by default only from the same machine', () => {
@@ -179,9 +171,20 @@ describe('with .env filled in', () => {
 
   test('Twilio alone is enough', () => {
     const { META_APP_SECRET: _, META_VERIFY_TOKEN: __, ...rest } = FILLED_IN
-    const twilio = { TWILIO_AUTH_TOKEN: 'twilio-token-0001', PUBLIC_URL: 'https://wa.example.com' }
 
-    expect(() => loadConfig(environmentOf(api, { ...rest, ...twilio }))).not.toThrow()
+    expect(() => loadConfig(environmentOf(api, { ...rest, ...TWILIO }))).not.toThrow()
+  })
+
+  test('behind the proxy that .env.example speaks of, clients are told apart', () => {
+    const env = { ...parseEnv(envExample), ...FILLED_IN, ...TWILIO }
+
+    const configs = [
+      loadConfig(environmentOf(api, env)),
+      loadConfig(environmentOf(worker, env), { needsSecrets: false }),
+    ]
+
+    expect(configs[0]?.http.trustProxy).toBe(1)
+    expect(configs.map(({ warnings }) => warnings)).toEqual([[], []])
   })
 
   test.each(['POSTGRES_PASSWORD', 'ADMIN_PASSWORD', 'META_APP_SECRET', 'META_VERIFY_TOKEN'])(
@@ -205,7 +208,15 @@ describeWithRedis('the Redis of docker-compose.yml', () => {
 })
 
 describe('.env.example', () => {
+  const OF_COMPOSE_ALONE = ['POSTGRES_PASSWORD', 'PUBLISH_ON', 'REDIS_MAXMEMORY', 'APP_MEMORY_LIMIT']
   const named = [...envExample.matchAll(/^(?:# )?([A-Z][A-Z_]+)=/gm)].map(([, name]) => name)
+
+  test('says first which of them docs/configuration.md does not have, and that others have no effect', () => {
+    const introduction = envExample.slice(0, envExample.indexOf('# ---')).replaceAll('\n# ', ' ')
+
+    for (const name of OF_COMPOSE_ALONE) expect(introduction).toContain(name)
+    expect(introduction).toContain('docker-compose.yml passes on no other')
+  })
 
   test('names every variable that docker-compose.yml reads, and no other', () => {
     const read = [...composeText.matchAll(/\$\{([A-Z_]+)/g)].map(([, name]) => name)
@@ -216,11 +227,7 @@ describe('.env.example', () => {
   test('names what the service knows, beside what is of this file alone', () => {
     const known = describeVariables().map(({ name }) => name)
 
-    expect(named.filter((name) => !known.includes(name ?? ''))).toEqual([
-      'POSTGRES_PASSWORD',
-      'PUBLISH_ON',
-      'REDIS_MAXMEMORY',
-    ])
+    expect(named.filter((name) => !known.includes(name ?? ''))).toEqual(OF_COMPOSE_ALONE)
     for (const [, { environment = {} }] of services)
       expect(
         Object.keys(environment).filter((name) => !/^POSTGRES_/.test(name) && !known.includes(name)),
@@ -290,56 +297,3 @@ describe('the image', () => {
     expect(await runHealthCheck({ PORT: '1' })).toBe(1)
   })
 })
-
-function environmentOf(service: Service, env: Record<string, string>): Record<string, string> {
-  const given = Object.entries(service.environment ?? {}).map(([name, value]) => [
-    name,
-    interpolate(value, env),
-  ])
-  return { ...imageEnvironment(), ...Object.fromEntries(given) }
-}
-
-/** As Compose does it: `\${NAME:-default}` and `\${NAME:?message}`. */
-function interpolate(value: string, env: Record<string, string>): string {
-  return String(value).replace(
-    /\$\{([A-Z_]+)(?::([-?])([^}]*))?\}/g,
-    (_, name: string, kind = '-', rest = '') => {
-      if (env[name]) return env[name]
-      if (kind === '?') throw new Error(`${name} ${rest}`)
-      return rest
-    },
-  )
-}
-
-function readDockerfile(): [instruction: string, value: string][] {
-  return readFileSync('Dockerfile', 'utf8')
-    .replaceAll(/^#.*\n/gm, '')
-    .replaceAll(/\\\n\s*/g, '')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const [instruction = '', ...rest] = line.split(' ')
-      return [instruction, rest.join(' ')]
-    })
-}
-
-function valuesOf(instruction: string): string[] {
-  return instructions.filter(([name]) => name === instruction).map(([, value]) => value)
-}
-
-function imageEnvironment(): Record<string, string> {
-  return Object.fromEntries(
-    valuesOf('ENV')
-      .flatMap((value) => value.split(/\s+/))
-      .map((pair) => pair.split('=')),
-  )
-}
-
-async function runHealthCheck(env: Record<string, string>): Promise<number> {
-  const [command, ...args]: string[] = JSON.parse(
-    /CMD (\[.*\])/.exec(valuesOf('HEALTHCHECK')[0] ?? '')?.[1] ?? '[]',
-  )
-  expect(command).toBe('node')
-  const [exitCode] = await once(spawn(process.execPath, args, { env, stdio: 'ignore' }), 'exit')
-  return exitCode
-}

@@ -24,7 +24,8 @@ export function describeMachine({ postgres }: Pick<BenchRun, 'postgres'>): Machi
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memory_gb: Math.round(totalmem() / 2 ** 30),
-    system: `${process.platform} ${release()}`,
+    // Without what whoever built the kernel has put behind its version.
+    system: `${process.platform} ${release().replace(/-.*$/, '')}`,
     node: process.versions.node,
     postgresql: postgres.version,
     redis: redisVersion(),

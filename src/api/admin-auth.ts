@@ -75,6 +75,23 @@ export function createAdminAuth(deps: AdminAuthDeps): AdminAuth {
   }
 }
 
+/**
+ * For a port that strangers reach while the admin has one of his own: the token and nothing else. A password is not looked
+ * at, so that no answer tells whether it is right.
+ */
+export function createTokenGuard(token: string | undefined): RequestHandler {
+  const digests = token === undefined ? [] : [digestOf(token)]
+  return (req, res, next) => {
+    res.set('Cache-Control', 'no-store')
+    const credentials = parseAuthorization(req.headers.authorization)
+    if (credentials?.scheme === 'bearer' && isOneOf(credentials.text, digests)) return next()
+    res.set('WWW-Authenticate', BEARER_CHALLENGE)
+    next(new ProblemError({ status: 401, detail: TOKEN_ONLY }))
+  }
+}
+
+const TOKEN_ONLY = 'This needs METRICS_TOKEN as a bearer token; the admin is let in on ADMIN_PORT.'
+
 const UNAUTHORIZED = {
   missing:
     'This needs the admin user and password (ADMIN_USER, ADMIN_PASSWORD) or a token that is valid here.',

@@ -6,7 +6,7 @@
 import type { Queue } from 'bullmq'
 import { type Request, type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
-import { type AdminAuth, createAdminAuth } from './admin-auth.ts'
+import { createAdminAuth, createTokenGuard } from './admin-auth.ts'
 import { takesFile } from './api-router.ts'
 import { createHealth, type HealthDeps } from './health.ts'
 import type { Metrics } from './metrics.ts'
@@ -51,7 +51,11 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   deps.metrics.watchQueues(deps.boardQueues)
 
   const router = Router()
-  router.use(deps.metrics.observeHttp, createProbeRouter(deps, auth))
+  const probes = createProbeRouter(deps, {
+    isAdmin: (req) => auth.isAdmin(req),
+    mayReadMetrics: auth.requireAdminOrMetricsToken,
+  })
+  router.use(deps.metrics.observeHttp, probes)
   router.use('/api', auth.requireAdminOrApiToken, apiGuard, deps.api)
   router.use(
     QUEUES_PATH,
@@ -64,7 +68,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   return router
 }
 
-/** It takes 12 MB, and nobody opens it on most receivers. */
+/** It takes 15 MB, and nobody opens it on most receivers. */
 async function loadBullBoard({ boardQueues, bullBoardWrite, log }: AdminRouterDeps): Promise<RequestHandler> {
   const { createBullBoardRouter } = await import('./bull-board.ts')
   return createBullBoardRouter({
@@ -88,18 +92,33 @@ function onFirstUse(load: () => Promise<RequestHandler>): RequestHandler {
   }
 }
 
-/** What monitoring asks; also for a process that has no pages. */
-export function createProbeRouter(
-  deps: Pick<AdminRouterDeps, 'health' | 'metrics'>,
-  auth: Pick<AdminAuth, 'isAdmin' | 'requireAdminOrMetricsToken'>,
+/**
+ * For the webhooks' port where the admin has one of its own. Strangers reach it, so it takes no password: it would be a
+ * second place to guess at, with a count of its own.
+ */
+export function createPublicProbeRouter(
+  deps: Pick<AdminRouterDeps, 'health' | 'metrics' | 'metricsToken'>,
 ): Router {
-  const health = createHealth({ ...deps.health, isAdmin: (req: Request) => auth.isAdmin(req) })
+  return createProbeRouter(deps, {
+    isAdmin: () => false,
+    mayReadMetrics: createTokenGuard(deps.metricsToken),
+  })
+}
+
+type ProbeAccess = { isAdmin: (req: Request) => boolean; mayReadMetrics: RequestHandler }
+
+/** What monitoring asks. */
+function createProbeRouter(
+  deps: Pick<AdminRouterDeps, 'health' | 'metrics'>,
+  { isAdmin, mayReadMetrics }: ProbeAccess,
+): Router {
+  const health = createHealth({ ...deps.health, isAdmin })
   const router = Router()
   // For whatever follows it as well: also a page that says 404 is a page.
   router.use(pageHeaders)
   router.get('/health/live', health.live)
   router.get('/health/ready', health.ready)
-  router.get('/metrics', auth.requireAdminOrMetricsToken, deps.metrics.serve)
+  router.get('/metrics', mayReadMetrics, deps.metrics.serve)
   return router
 }
 

@@ -28,7 +28,7 @@ export function createApiRouter(deps: ApiDeps): Router {
 }
 
 /** Every route, with its description. */
-export function createApiRoutes(deps: ApiDeps): ApiRoute[] {
+function createApiRoutes(deps: ApiDeps): ApiRoute[] {
   const { db, signal, log } = deps
   const routes = [
     ...conversationRoutes(deps),

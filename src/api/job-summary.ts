@@ -4,18 +4,13 @@
  * The job id stays as it is, because it is the handle for retrying and for finding the row. Mind that a wamid holds the
  * contact's phone number in base64: Bull Board is for the admin, and a screenshot of it is personal data.
  */
-import { maskWaMessageId } from '../logger.ts'
-
-const MAX_TEXT_LENGTH = 500
+import { maskText } from '../logger/mask.ts'
 
 /** The fields of a job's data that are words of this project, and not content. */
 const SHOWN_FIELDS = ['v', 'kind', 'provider', 'field', 'received_at'] as const
 
 /** Fields whose size is shown in place of their content. */
 const SIZED_FIELDS = ['payload', 'context'] as const
-
-/** A table, column or constraint of this project. */
-const IDENTIFIER = /^[a-z]+(?:_[a-z]+)+$/
 
 export function summarizeJobData(data: unknown): Record<string, unknown> {
   if (typeof data !== 'object' || data === null) return { hidden: sizeOf(data) }
@@ -36,18 +31,6 @@ export function summarizeResult(result: unknown): unknown {
   if (typeof result === 'string') return maskText(result)
   if (typeof result === 'object' && result !== null) return { hidden_bytes: sizeOf(result) }
   return result
-}
-
-/**
- * Text of an error without people's data, as far as it has a form: message ids, runs of digits that could be a phone
- * number, and everything in quotes that is not an identifier (PostgreSQL and JSON.parse quote the offending value).
- */
-export function maskText(text: string, maxLength = MAX_TEXT_LENGTH): string {
-  const masked = text
-    .slice(0, maxLength)
-    .replace(/"([^"]*)(?:"|$)/g, (quoted, inner) => (IDENTIFIER.test(inner) ? quoted : '"…"'))
-    .replace(/(?<![\w~])\d{7,}/g, '…')
-  return maskWaMessageId(masked)
 }
 
 function shownValue(value: unknown): unknown {

@@ -7,6 +7,7 @@
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
+import { MEDIA_LINK_PATH } from '../providers/twilio/media-link.ts'
 
 export type Problem = {
   status: number
@@ -65,7 +66,7 @@ export function writeProblem(res: ServerResponse, problem: Problem): void {
 export function createErrorHandler(deps: ErrorHandlerDeps): ErrorRequestHandler {
   return (err: unknown, req, res, _next) => {
     const problem = toProblem(err)
-    if (isOurs(err)) deps.log.error({ err, method: req.method, path: req.path }, 'request failed')
+    if (isOurs(err)) deps.log.error({ err, method: req.method, path: loggedPath(req) }, 'request failed')
     // Half an answer is on its way: only a closed connection tells the client that it is not whole.
     if (res.headersSent) return void res.destroy()
     if (deps.renderErrorPage && wantsPage(req)) {
@@ -84,6 +85,11 @@ export function createErrorHandler(deps: ErrorHandlerDeps): ErrorRequestHandler 
 /** The last route of an app. */
 export const notFound: RequestHandler = (_req, _res, next) => {
   next(new ProblemError({ status: 404, detail: 'There is nothing at this address.' }))
+}
+
+/** A media link is a credential for a day. Express takes its path in any case. */
+function loggedPath({ path }: Request): string {
+  return path.toLowerCase().startsWith(`${MEDIA_LINK_PATH}/`) ? `${MEDIA_LINK_PATH}/…` : path
 }
 
 function titleOf(status: number): string {

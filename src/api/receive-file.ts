@@ -19,9 +19,6 @@ export type ReceivedFile = {
   sha256: string
 }
 
-/** A client that sends nothing for so long has gone. */
-const STALL_MS = 30_000
-
 /** Resolves when the file is on disk. @throws ProblemError, and then nothing is left of it. */
 export async function receiveFile(
   req: IncomingMessage,
@@ -59,7 +56,6 @@ export async function writeBody(
   let size_bytes = 0
   try {
     allowLongBody(req)
-    req.setTimeout(STALL_MS, () => req.destroy())
     // Leaving the loop must not cut the connection: the client is to read why.
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
       size_bytes += chunk.length
@@ -72,7 +68,6 @@ export async function writeBody(
     await handle.sync()
     return { size_bytes, sha256: hash.digest('hex') }
   } finally {
-    req.setTimeout(0)
     await handle.close()
   }
 }

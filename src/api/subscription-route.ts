@@ -26,7 +26,9 @@ function verifySubscription(req: Request, res: Response, verifyToken: string): v
   else sendProblem(res, WRONG_TOKEN)
 }
 
+/** An empty secret, as where only Twilio is set up, is nobody's. */
 function isEqualSecret(received: string, expected: string): boolean {
+  if (expected === '') return false
   const digest = (text: string) => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(received), digest(expected))
 }

@@ -10,12 +10,13 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { ProviderName } from '../core/event.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type BodyBudget, createBodyBudget } from './body-budget.ts'
+import { type BodyBudget, type BodyRefusal, createBodyBudget, type GrowingBody } from './body-budget.ts'
 import { type Log, type Problem, sendProblem, writeProblem } from './problem.ts'
 import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
 
-/** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"). */
-const MAX_BODY_BYTES = 4 * 1024 * 1024
+const MIB = 1024 * 1024
+/** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"), Twilio a few KB, which cost more to check. */
+const MAX_BODY_BYTES: Record<ProviderName, number> = { meta: 4 * MIB, twilio: MIB }
 
 const FORGED: Problem = { status: 401, detail: 'The signature is missing or wrong.' }
 const UNAVAILABLE: Problem = {
@@ -37,6 +38,15 @@ const CROWDED: Problem = {
   status: 503,
   detail: 'Too many large bodies are being read at the moment. Send it again later.',
   headers: { 'Retry-After': '5', Connection: 'close' },
+}
+const REFUSALS: Record<BodyRefusal, Problem> = {
+  too_large: TOO_LARGE,
+  no_room: CROWDED,
+  too_many_pieces: {
+    status: 400,
+    detail: 'The body comes in too many small pieces.',
+    headers: { Connection: 'close' },
+  },
 }
 /** Enough for a few megabytes of somebody who is not slow on purpose. */
 const LINGER_MS = 2_000
@@ -78,12 +88,20 @@ export function createWebhookListener({
   )
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const rawBody = await readBody(req, res, budget)
-    if (rawBody === undefined) return
-    if ('status' in rawBody) return refuseUnread(req, res, rawBody)
-    const { headers, url = '' } = req
-    const webhook = { rawBody, headers, url, received_at: Date.now() }
-    answer(res, await receiveWebhook(provider, webhook), ACKNOWLEDGE[provider.name])
+    const maxBytes = MAX_BODY_BYTES[provider.name]
+    const problem = problemOfHead(req, maxBytes)
+    if (problem !== undefined) return refuseUnread(req, res, problem)
+    const body = budget.startBody(Math.min(announcedBytes(req), maxBytes))
+    try {
+      const rawBody = await readBody(req, body)
+      if (rawBody === undefined) return
+      if ('status' in rawBody) return refuseUnread(req, res, rawBody)
+      const { headers, url = '' } = req
+      const webhook = { rawBody, headers, url, received_at: Date.now() }
+      answer(res, await receiveWebhook(provider, webhook), ACKNOWLEDGE[provider.name])
+    } finally {
+      body.drop()
+    }
   }
 
   return (req, res) => {
@@ -127,30 +145,28 @@ function pathOf(url = ''): string {
   return (path.endsWith('/') ? path.slice(0, -1) : path).toLowerCase()
 }
 
-/** The whole body, or why it is refused; undefined when the client has gone before its end. */
-function readBody(
-  req: IncomingMessage,
-  res: ServerResponse,
-  budget: BodyBudget,
-): Promise<Buffer | Problem | undefined> {
+/** Why a body is refused before anything of it is read. */
+function problemOfHead(req: IncomingMessage, maxBytes: number): Problem | undefined {
   const { 'content-encoding': encoding = 'identity', 'content-length': length = '0' } = req.headers
-  if (encoding.toLowerCase() !== 'identity') return Promise.resolve(COMPRESSED)
-  if (Number(length) > MAX_BODY_BYTES) return Promise.resolve(TOO_LARGE)
+  if (encoding.toLowerCase() !== 'identity') return COMPRESSED
+  return Number(length) > maxBytes ? TOO_LARGE : undefined
+}
+
+/** A body in chunks may be of any length. */
+function announcedBytes({ headers }: IncomingMessage): number {
+  return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY)
+}
+
+/** The whole body, or why it is refused; undefined when the client has gone before its end. */
+function readBody(req: IncomingMessage, body: GrowingBody): Promise<Buffer | Problem | undefined> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    const refuse = (problem: Problem) => {
+    req.on('data', (piece: Buffer) => {
+      const refusal = body.add(piece)
+      if (refusal === undefined) return
       req.pause()
-      chunks.length = 0
-      resolve(problem)
-    }
-    if (!budget.admit(req, res, () => refuse(CROWDED))) return refuse(CROWDED)
-    req.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
-      else refuse(TOO_LARGE)
+      resolve(REFUSALS[refusal])
     })
-    req.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)))
+    req.on('end', () => resolve(body.bytes()))
     req.on('error', () => resolve(undefined))
     req.on('close', () => resolve(undefined))
   })

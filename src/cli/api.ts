@@ -6,13 +6,17 @@ import { runService } from './service/run-service.ts'
 
 export const command: Command = {
   name: 'api',
-  summary: 'run the receiver, the dashboard and Bull Board',
-  usage: `Usage: wa-ingest api
+  summary: 'run the receiver, the JSON API, the dashboard and Bull Board',
+  usage: `
+wa-ingest api receives webhooks and puts them on the queue, or into the database while the queue cannot take them. It
+serves the JSON API, the dashboard, Bull Board, health and metrics. It stores nothing from the queue and sends nothing:
+that takes a worker (npx wa-ingest worker).
 
-Receives webhooks and puts them on the queue, and serves the dashboard, Bull Board, health and metrics.
-Runs until SIGTERM or Ctrl-C, and logs JSON lines to stdout. The database must have been migrated: wa-ingest migrate.
+Runs until SIGTERM or Ctrl-C, and logs JSON lines to stdout. The database must have been migrated:
+npx wa-ingest migrate.
 
-Options:
+Usage: npx wa-ingest api
+
   -h, --help  this text
 
 Every environment variable: docs/configuration.md.`,

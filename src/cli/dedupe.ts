@@ -36,14 +36,14 @@ Nothing is deleted. Ctrl-C stops it; the same command goes on where it was.
 Usage: npx wa-ingest dedupe [options]
 
   --apply             do it
-  --merge             give the row that stays what only a later copy has
+  --merge             fill what the kept row lacks from later copies
   --batch-size N      most rows moved in one transaction (${DEFAULT_BATCH_SIZE})
   --replace-index     replace an index of the same name that has another definition
-  --clean-up          only take away what a killed run has left
+  --clean-up          only remove triggers and indexes that a killed run left
 
 Which table:
   --table NAME        table, schema.table or "Table" (${MESSAGES.table})
-  --column NAME       whose value may be there once (${MESSAGES.column})
+  --column NAME       column whose values must be unique (${MESSAGES.column})
   --order-by COLUMN   the first row in this order stays (the primary key)
   --database-url URL  database (DATABASE_DIRECT_URL, DATABASE_URL, or the embedded one in DATA_DIR)
 

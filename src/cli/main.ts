@@ -19,10 +19,13 @@ export const COMMANDS: Record<string, CommandEntry> = {
     load: () => import('./start.ts'),
   },
   api: {
-    summary: 'run the receiver, the dashboard and Bull Board',
+    summary: 'run the receiver, the JSON API, the dashboard and Bull Board',
     load: () => import('./api.ts'),
   },
-  worker: { summary: 'run a worker', load: () => import('./worker.ts') },
+  worker: {
+    summary: 'run a worker: store events, send messages and receipts, sweep, prune, back-fill',
+    load: () => import('./worker.ts'),
+  },
   migrate: {
     summary: 'bring the database to the schema of this version; take over an old chat_messages',
     load: () => import('./migrate.ts'),
@@ -138,13 +141,13 @@ function overview(): string {
   return [
     'wa-ingest receives WhatsApp webhooks and stores every message exactly once in PostgreSQL.',
     '',
-    'Usage: wa-ingest <command> [options]',
+    'Usage: npx wa-ingest <command> [options]',
     '',
     'Commands:',
     ...commands,
     '',
     'Options:',
-    '  -h, --help     this text; wa-ingest help <command> for one command',
+    '  -h, --help     this text; npx wa-ingest help <command> for one command',
     '  -v, --version  the version',
   ].join('\n')
 }

@@ -9,15 +9,16 @@ import { welcome } from './service/welcome.ts'
 export const command: Command = {
   name: 'start',
   summary: 'run receiver, worker and dashboard in one process',
-  usage: `Usage: wa-ingest start
-
-Runs the receiver, the worker, the dashboard and Bull Board in one process until Ctrl-C.
+  usage: `
+wa-ingest start runs the receiver, a worker, the JSON API, the dashboard and Bull Board in one process until Ctrl-C.
 
 Without DATABASE_URL it brings its own PostgreSQL and keeps the data in DATA_DIR (.data); without REDIS_URL the
 queue is in PostgreSQL too. The database is migrated first. Missing secrets are generated on the first start and
-kept in DATA_DIR, unless NODE_ENV is production or HOST is reachable from other machines: then they must be set.
+kept in DATA_DIR, unless others can reach the service: NODE_ENV is production, HOST or PUBLIC_URL is not loopback, or
+TRUST_PROXY names a proxy. Then they must be set.
 
-Options:
+Usage: npx wa-ingest start
+
   -h, --help  this text
 
 Every environment variable: docs/configuration.md.`,

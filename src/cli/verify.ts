@@ -16,7 +16,7 @@ counts duplicates, rows and the quarantine, and shows the latest messages. It ch
 Usage: npx wa-ingest verify [options]
 
   --table NAME        table, schema.table or "Table" (${MESSAGES.table})
-  --column NAME       whose value may be there once (${MESSAGES.column})
+  --column NAME       column whose values must be unique (${MESSAGES.column})
   --database-url URL  database (DATABASE_DIRECT_URL, DATABASE_URL, or the embedded one in DATA_DIR)
   --json              the result as one JSON document
   -h, --help          this text

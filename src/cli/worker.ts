@@ -7,13 +7,21 @@ import { runService } from './service/run-service.ts'
 
 export const command: Command = {
   name: 'worker',
-  summary: 'run a worker',
-  usage: `Usage: wa-ingest worker
+  summary: 'run a worker: store events, send messages and receipts, sweep, prune, back-fill',
+  usage: `
+wa-ingest worker does everything that happens after a webhook was acknowledged:
 
-Takes events from the queue and stores them. Any number of workers may run at the same time.
-Runs until SIGTERM or Ctrl-C, and logs JSON lines to stdout. The database must have been migrated: wa-ingest migrate.
+- takes events from the queue and stores them
+- sends the messages that POST /api/messages ordered, with their files, and read receipts
+- runs failed jobs again, and takes up messages to be sent that the queue was not told of
+- asks Twilio what became of a send whose answer was lost, and back-fills from Twilio's list
+- removes old changes and uploads
 
-Options:
+Any number of workers may run at the same time; what only one should do, one of them does. Runs until SIGTERM or
+Ctrl-C, and logs JSON lines to stdout. The database must have been migrated: npx wa-ingest migrate. Opens no port.
+
+Usage: npx wa-ingest worker
+
   -h, --help  this text
 
 Every environment variable: docs/configuration.md.`,

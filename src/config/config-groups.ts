@@ -22,7 +22,7 @@ export type Config = {
   database: {
     /** Absent: embedded PostgreSQL in `dataDir`. */
     url?: string | undefined
-    /** For migrations and LISTEN; absent: `url`. */
+    /** Past a pooler; absent: `url`. */
     directUrl?: string | undefined
   }
   /** Absent: the queue is in PostgreSQL. */

@@ -21,10 +21,11 @@ are reported at once, one line each. An empty variable counts as unset; spaces a
 
 ${renderConfigurationTable()}
 
-**Secrets.** With \`NODE_ENV=production\`, or a \`HOST\` that other machines can reach, the secrets must be set: \`META_APP_SECRET\`
-and \`META_VERIFY_TOKEN\` for Meta, \`TWILIO_AUTH_TOKEN\` and \`PUBLIC_URL\` for Twilio, one provider at least, and
-\`ADMIN_PASSWORD\`. Otherwise missing secrets are made at the first start and kept in \`DATA_DIR/secrets.json\`, readable by
-their owner alone; every later start and every command finds them there.
+**Secrets.** With \`NODE_ENV=production\`, a \`HOST\` or \`PUBLIC_URL\` that other machines can reach, or a proxy in \`TRUST_PROXY\`,
+the secrets must be set: \`META_APP_SECRET\` and \`META_VERIFY_TOKEN\` for Meta, \`TWILIO_AUTH_TOKEN\` and \`PUBLIC_URL\` for
+Twilio, one provider at least, and \`ADMIN_PASSWORD\`. Weak ones are refused. Otherwise missing secrets are made at the first
+start and kept in \`DATA_DIR/secrets.json\`, readable by their owner alone; every later start and every command finds them
+there.
 
 **Where things are kept.** Without \`DATABASE_URL\` the messages are in an embedded PostgreSQL in \`DATA_DIR\`; without
 \`REDIS_URL\` (or \`REDIS_CLUSTER_NODES\`, \`REDIS_SENTINELS\`) the queue is in PostgreSQL too.

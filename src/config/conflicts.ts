@@ -1,5 +1,6 @@
-/** What is wrong between variables, each of which may be right by itself. Looks only at which are set. */
+/** What is wrong between variables, each of which may be right by itself. */
 import { isLoopback } from './loopback.ts'
+import { trustProxy } from './value-formats.ts'
 import type { VariableName } from './variables.ts'
 
 /** Variables that are set, trimmed. */
@@ -26,10 +27,17 @@ export function findHalfSetGroups(set: SetVariables): string[] {
   return problems
 }
 
-/** Is the service one that others can reach, so that its secrets must be chosen by its owner? Then: why. */
+/**
+ * Is the service one that others can reach, so that its secrets must be chosen by its owner? Then: why. One that listens on
+ * loopback is, too, where a proxy in front of it lets others in, and that is how it should be run.
+ */
 export function whySecretsAreNeeded(set: SetVariables): string | undefined {
   if (set.NODE_ENV === 'production') return 'NODE_ENV is production'
   if (set.HOST !== undefined && !isLoopback(set.HOST)) return 'HOST lets other machines in'
+  if (set.PUBLIC_URL !== undefined && !isLoopback(URL.parse(set.PUBLIC_URL)?.hostname ?? ''))
+    return 'PUBLIC_URL is an address that other machines reach'
+  if (trustProxy.safeParse(set.TRUST_PROXY ?? 'false').data !== false)
+    return 'TRUST_PROXY says that a proxy lets others in'
   return undefined
 }
 

@@ -108,7 +108,8 @@ export const trustProxy = format(
   'true, false, the number of proxies in front, or their addresses (10.0.0.0/8, loopback, uniquelocal …)',
   (value): boolean | number | string | undefined => {
     if (/^(?:true|false)$/i.test(value)) return value.toLowerCase() === 'true'
-    if (/^\d{1,3}$/.test(value)) return Number(value)
+    // No proxy is nobody to trust.
+    if (/^\d{1,3}$/.test(value)) return Number(value) > 0 && Number(value)
     const ranges = splitList(value)
     return ranges.length > 0 && ranges.every(isProxyRange) ? ranges.join(',') : undefined
   },

@@ -60,17 +60,18 @@ const GENERATED = 'generated'
 export const variables = z.object({
   NODE_ENV: optional(text, {
     meaning:
-      '`production`: a missing secret stops the start. `HOST` reachable from other machines: the same. Otherwise missing secrets are generated and kept in `DATA_DIR`.',
+      '`production`: a missing or weak secret stops the start; where `HOST`, `PUBLIC_URL` or `TRUST_PROXY` say that others can reach the service, too. Otherwise missing secrets are generated and kept in `DATA_DIR`.',
   }),
   PORT: withDefault(port, '3000', { meaning: 'Port of the HTTP server; 0: any free one.' }),
   HOST: withDefault(host, '127.0.0.1', { meaning: 'Address to listen on; 0.0.0.0: all.' }),
   ADMIN_PORT: optional(port, {
-    meaning: 'Own port for everything but the webhooks.',
+    meaning:
+      'Own port for the admin, the API and the dashboard. On `PORT` stay the webhooks, links to uploads, `/health/live`, yes or no of `/health/ready`, and `/metrics` for `METRICS_TOKEN`; no password counts there.',
     without: 'same as PORT',
   }),
   TRUST_PROXY: optional(trustProxy, {
     meaning:
-      "Whose `X-Forwarded-*` headers are believed: the number of proxies in front, or their addresses (Express's `trust proxy`).",
+      "Whose `X-Forwarded-*` headers are believed: the number of proxies in front, or their addresses (Express's `trust proxy`); `false` or 0: nobody's.",
     without: 'nobody',
   }),
   PUBLIC_URL: optional(baseUrl, {
@@ -82,7 +83,8 @@ export const variables = z.object({
     without: 'embedded PostgreSQL in DATA_DIR',
   }),
   DATABASE_DIRECT_URL: optional(POSTGRES_URL, {
-    meaning: 'The same database past a pooler, for migrations and LISTEN.',
+    meaning:
+      'The same database past a pooler: for migrations, the commands, and the queue where it is in PostgreSQL.',
     isSecret: true,
     without: 'DATABASE_URL',
   }),
@@ -102,7 +104,7 @@ export const variables = z.object({
   REDIS_WAIT_REPLICAS: withDefault(wholeNumber(0, 10), '0', {
     unit: 'replicas',
     meaning:
-      'So many replicas must have a webhook before it is acknowledged (`WAIT`); where they do not in time, it goes straight to PostgreSQL. Not with `REDIS_CLUSTER_NODES`.',
+      'How many replicas must confirm a webhook before it is acknowledged (`WAIT`, 600 ms); otherwise it goes straight to PostgreSQL. Not with `REDIS_CLUSTER_NODES`.',
   }),
   DATA_DIR: withDefault(text, '.data', {
     meaning: 'Folder of the embedded PostgreSQL and of generated secrets.',
@@ -118,7 +120,7 @@ export const variables = z.object({
     without: GENERATED,
   }),
   META_ACCESS_TOKEN: optional(text, {
-    meaning: 'Token for sending and for media through Meta.',
+    meaning: 'Token for sending through Meta, files included.',
     isSecret: true,
     without: 'no sending through Meta',
   }),
@@ -129,7 +131,7 @@ export const variables = z.object({
     meaning: 'Graph API, with the version.',
   }),
   TWILIO_ACCOUNT_SID: optional(twilioAccountSid, {
-    meaning: 'Account for sending and for media.',
+    meaning: 'Account for sending through Twilio and for the back-fill.',
     without: 'no sending through Twilio',
   }),
   TWILIO_AUTH_TOKEN: optional(secrets, {
@@ -163,7 +165,8 @@ export const variables = z.object({
     without: 'only the admin',
   }),
   BULL_BOARD_WRITE: withDefault(boolean, 'false', {
-    meaning: 'Lets the admin retry, remove and add jobs in Bull Board.',
+    meaning:
+      'Lets the admin pause queues, retry and promote jobs, and delay or remove single ones in Bull Board; nothing can be added.',
   }),
   LOG_LEVEL: withDefault(oneOf(LOG_LEVELS), 'info', { meaning: `One of ${LOG_LEVELS.join(', ')}.` }),
   WORKER_CONCURRENCY: withDefault(wholeNumber(1, 10_000), '512', {

@@ -61,7 +61,7 @@ export function whyWeak(value: string, minLength: number, user = 'admin'): strin
 }
 
 const PLACEHOLDER =
-  /^<.*>$|^\$\{.*\}$|\.\.\.|x{5,}|change-?me|replace-?me|replace-?this|fill-?in|placeholder|todo|(?:^|-)your-|-here$|^(?:the|my)-?(?:secret|token|password)$/
+  /^<.*>$|^\$\{.*\}$|\.\.\.|x{5,}|change-?me|replace-?me|replace-?this|fill-?in|placeholder|(?:^|-)todo(?:-|$)|(?:^|-)your-|-here$|^(?:the|my)-?(?:secret|token|password)$/
 
 function isPlaceholder(value: string): boolean {
   return PLACEHOLDER.test(value.toLowerCase().replace(/[_\s]+/g, '-'))
@@ -143,7 +143,8 @@ function isMadeOfCommonWords(value: string, user: string): boolean {
   const words = [user.toLowerCase(), ...COMMON_WORDS]
   return [lower, withoutLeet(lower), withoutLeet(core)].some((text) => {
     const letters = text.replace(/[^\p{L}]/gu, '')
-    return letters.length * 4 >= value.length && isConcatenation(letters, words)
+    // With fewer letters it is digits above all, and those of a random secret may happen to make a word.
+    return letters.length * 3 >= value.length && isConcatenation(letters, words)
   })
 }
 

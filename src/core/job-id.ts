@@ -2,9 +2,9 @@
  * Job ids: what the queue deduplicates by.
  *
  * BullMQ keeps a job under `<prefix>:<queue>:<job id>`, beside keys of its own: a job id `wait` or `marker` breaks the
- * queue for good, `meta` drops the message silently, `:` and all-digit ids are refused (measured with BullMQ 6.7.0,
- * test/queue/job-ids.test.ts). So an id is used raw only when every part of it has a form that cannot collide;
- * anything else is hashed, under the same prefix, and deduplicates just as well.
+ * queue for good, `meta` drops the message silently, `:` and all-digit ids are refused (seen with BullMQ 6.7.0;
+ * test/contract/queue.contract.ts puts hostile ids on the real queues). So an id is used raw only when every part of it
+ * has a form that cannot collide; anything else is hashed, under the same prefix, and deduplicates just as well.
  */
 import { createHash } from 'node:crypto'
 

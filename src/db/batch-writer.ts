@@ -10,7 +10,7 @@ import type { FinalOutcome } from '../core/outcome.ts'
 import { identifyByCallback } from './callback-ids.ts'
 import { keyText } from './contact-identifiers.ts'
 import { addCounts, type Counter } from './counters.ts'
-import { type FiledMessage, moveClocks } from './history-placeholders.ts'
+import { type FiledMessage, moveToPlaceholders } from './history-placeholders.ts'
 import type { KnownContacts } from './known-contacts.ts'
 import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
 import { placeMessages } from './place-messages.ts'
@@ -37,7 +37,8 @@ export type WriteOptions = {
 
 /**
  * Stores a batch and returns each item's outcome, in order. All or nothing: when it throws, nothing of the batch is
- * stored, unless only a step after the commit failed, which is safe to repeat with the whole batch.
+ * stored, unless only a step after the commit failed: those find what they have to do in the database again, so they are
+ * safe to repeat, with the whole batch or with parts of it.
  * @throws the driver's error; `classifyWriteFailure` says what it means.
  */
 export async function writeBatch(
@@ -48,7 +49,7 @@ export async function writeBatch(
   const written = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
   written.onCommit()
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
-  await moveClocks(db, written.filed)
+  await moveToPlaceholders(db, written.filed)
   await identifyByCallback(db, facts)
   await applyStatuses(
     db,
@@ -59,7 +60,7 @@ export async function writeBatch(
 
 type Written = {
   outcomes: FinalOutcome[]
-  /** Messages that have found their conversation late. */
+  /** Messages to which a placeholder of theirs has come late. */
   filed: FiledMessage[]
   onCommit: () => void
 }

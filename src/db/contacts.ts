@@ -92,17 +92,6 @@ export class ContactsToMergeError extends Error {
   code = '40001'
 }
 
-/**
- * Applies changes of number or user id: from then on `from` is known as `to` (contact-change.ts). To be called before
- * `resolveContacts` when a transaction needs both, or as its third argument, which needs fewer round trips.
- */
-export async function applyIdentityChanges(
-  trx: Transaction<Database>,
-  changes: readonly IdentityChange[],
-): Promise<void> {
-  await resolveContacts(trx, [], changes)
-}
-
 type Batch = {
   refs: { ref: ContactRef; seenAt: number }[]
   changes: { change: IdentityChange; changedAt: number }[]

@@ -2,7 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from './schema.ts'
 
-export const COUNTERS = ['stored', 'duplicates_database', 'duplicates_queue', 'merged', 'parked'] as const
+const COUNTERS = ['stored', 'duplicates_database', 'duplicates_queue', 'merged', 'parked'] as const
 export type Counter = (typeof COUNTERS)[number]
 
 /** Two batches at once rarely meet in one of so many shards, so they rarely wait for each other's commit. */

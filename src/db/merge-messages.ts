@@ -65,17 +65,6 @@ async function identifyInTransaction(
   return (await mergeUnlessRefused(trx, identification, other)) ? 'merged' : 'taken'
 }
 
-/** Where a message went that was merged into another, or undefined. */
-export async function findKeptMessageId(
-  db: Kysely<Database> | Transaction<Database>,
-  lostId: string,
-): Promise<string | undefined> {
-  const { rows } = await sql<{ kept_id: string }>`
-    SELECT kept_id FROM chat_messages_duplicates WHERE source_table = 'chat_messages' AND original_id = ${lostId}
-    ORDER BY id DESC LIMIT 1`.execute(db)
-  return rows[0]?.kept_id
-}
-
 type LockedRow = {
   id: string
   wa_message_id: string | null

@@ -18,7 +18,7 @@ import type { MessageItem } from './store-item.ts'
 /** Where a message belongs, resolved before it is written. */
 export type PlacedMessage = { item: MessageItem; conversation_id: string; sender_contact_id: string | null }
 
-/** `filed`: where the message was, and where it is now. */
+/** `filed`: where the message is, and where it belongs. */
 export type MessageOutcome = { outcome: FinalOutcome; reason?: string; filed?: FiledMessage }
 
 type MessageRow = ReturnType<typeof messageRow>

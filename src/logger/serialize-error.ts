@@ -2,9 +2,9 @@
  * Errors for the log: where and what kind, without the data that was being worked on.
  *
  * PostgreSQL's `detail` and `where` quote the row, its class 22 messages the value, Redis errors carry the command with
- * the job in it, JSON.parse quotes the text: so properties are taken from a list, and messages lose what they quote.
+ * the job in it, JSON.parse quotes the text: so properties are taken from a list, and messages lose what they quote (mask.ts).
  */
-import { maskWaMessageId } from './mask.ts'
+import { maskText } from './mask.ts'
 
 export type SerializedError = {
   type: string
@@ -34,11 +34,10 @@ type SafeProperty = (typeof SAFE_PROPERTIES)[number]
 
 const MAX_CAUSES = 4
 const MAX_ERRORS = 5
-const MAX_MESSAGE_LENGTH = 500
 
 export function serializeError(err: unknown, depth = 0): SerializedError {
-  if (!(err instanceof Error)) return { type: typeof err, message: safeMessage(String(err)) }
-  const serialized: SerializedError = { type: err.name, message: safeMessage(err.message) }
+  if (!(err instanceof Error)) return { type: typeof err, message: maskText(String(err)) }
+  const serialized: SerializedError = { type: err.name, message: maskText(err.message) }
   for (const property of SAFE_PROPERTIES) {
     const value: unknown = Reflect.get(err, property)
     if (isPlain(value)) serialized[property] = value
@@ -49,15 +48,6 @@ export function serializeError(err: unknown, depth = 0): SerializedError {
   if (err instanceof AggregateError && depth < MAX_CAUSES)
     serialized.errors = err.errors.slice(0, MAX_ERRORS).map((inner) => serializeError(inner, depth + 1))
   return serialized
-}
-
-function safeMessage(message: string): string {
-  const unquoted = message
-    // JSON.parse: Unexpected token 'x', ..."the text"... is not valid JSON
-    .replace(/^(?:Unexpected|Expected|Bad|Unterminated)[\s\S]* is not valid JSON$/, 'text is not valid JSON')
-    // PostgreSQL: invalid input syntax for type integer: "the value"
-    .replace(/: "[\s\S]*"$/, ': "…"')
-  return maskWaMessageId(unquoted).slice(0, MAX_MESSAGE_LENGTH)
 }
 
 /** The stack without its first lines, which repeat the message. */

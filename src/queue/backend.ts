@@ -55,8 +55,8 @@ export type QueueBackend = {
   /** Resolves when every connection opened so far is usable; waits as long as the backend is away. */
   ready(): Promise<void>
   /**
-   * The share of its memory that the backend has used, from 0 to 1, or undefined where there is no limit. A worker whose
-   * Redis is full stops for good, so the receiver stops adding well before.
+   * The share of its memory that the backend has used, from 0 to 1, or undefined where there is no limit. From a full Redis
+   * not every worker can take jobs, so the receiver stops adding well before (memory-guard.ts).
    */
   memoryUsed(): Promise<number | undefined>
   /** Settings under which "acknowledged" does not mean "on disk". */

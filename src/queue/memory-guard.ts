@@ -1,9 +1,9 @@
 /**
  * Watches how full the queue's memory is.
  *
- * A BullMQ worker whose Redis is full cannot even fetch the jobs that would free it, and stops for good. So the receiver
- * stops adding at 80 %, and the worker empties the queue in peace. It starts again a little lower, so that it does not
- * flap at the limit.
+ * BullMQ's own worker (`outbound`) can take no job from a full Redis, and neither can ours on Redis 6: nothing that would
+ * make room could run. So the receiver stops adding at 80 %, and the workers empty the queue in peace. It starts again a
+ * little lower, so that it does not flap at the limit.
  */
 import type { QueueBackend } from './backend.ts'
 

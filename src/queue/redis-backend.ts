@@ -23,6 +23,7 @@ import { openInboundJobs } from './inbound/inbound-jobs.ts'
 import { createWaitForReplicas } from './inbound/wait-for-replicas.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
+import { pauseAfterFailures } from './pause-after-failures.ts'
 import { checkRedisSafety } from './redis-safety.ts'
 import { startSlowly } from './slow-start.ts'
 
@@ -66,11 +67,16 @@ type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>
 const COMMON: ConnectionOptions = {
   connectTimeout: CONNECT_TIMEOUT_MS,
   retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
+  // A primary that has become a replica keeps its connections; a new one may reach the primary of now. What it refused is
+  // not sent again: whoever asked is told. Redis 6 puts words of its own around it.
+  reconnectOnError: ({ message }) => message.includes('READONLY'),
 }
 const FAIL_FAST: ConnectionOptions = {
   ...COMMON,
   enableOfflineQueue: false,
-  maxRetriesPerRequest: 1,
+  // Otherwise ioredis sends again what a broken connection has left unanswered, and a server that has taken over meanwhile
+  // confirms (WAIT) what it never had.
+  maxRetriesPerRequest: 0,
   commandTimeout: COMMAND_TIMEOUT_MS,
   socketTimeout: PRODUCER_SILENCE_MS,
 }
@@ -79,6 +85,8 @@ const PATIENT: ConnectionOptions = {
   maxRetriesPerRequest: null,
   socketTimeout: WORKER_SILENCE_MS,
 }
+/** Waits for Redis, and then tells when an answer was lost: what took jobs must not run twice (inbound-jobs.ts). */
+const PATIENT_ONCE: ConnectionOptions = { ...PATIENT, maxRetriesPerRequest: 0 }
 
 export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
   const clients: (Redis | Cluster)[] = []
@@ -106,6 +114,7 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
         maxJobs,
         (run, concurrency) => new Worker(name, run, { ...options, ...workerSettings({ concurrency }) }),
       )
+      pauseAfterFailures(worker.backend)
       return track(worker)
     },
     createInboundAdd: () => {
@@ -122,7 +131,7 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
       createBatchConsumer({
         ...options,
         jobs: openInboundJobs({
-          client: connect(PATIENT),
+          client: connect(PATIENT_ONCE),
           waitingClient: connect({ ...PATIENT, socketTimeout: INBOUND_WAITING_SILENCE_MS }),
           lockMs: LOCK_MS,
           recovery: { intervalMs: STALLED_INTERVAL_MS, maxLosses: MAX_STALLED_COUNT },
@@ -170,7 +179,7 @@ function withWaitingCopies(client: Redis | Cluster): Redis | Cluster {
 }
 
 /** A single server, a cluster, or the primary that sentinels name; beside the last two the URL gives the credentials. */
-export function createRedisClient(settings: RedisSettings, options: ConnectionOptions): Redis | Cluster {
+function createRedisClient(settings: RedisSettings, options: ConnectionOptions): Redis | Cluster {
   const { url, clusterNodes, sentinels, sentinelName } = settings
   if (clusterNodes.length > 0) {
     return new Cluster([...clusterNodes], {

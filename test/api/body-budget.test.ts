@@ -21,17 +21,18 @@ async function listen() {
       receiveWebhook: async () => 'queued',
       log: captureLog().log,
       budget: createBodyBudget({ maxHeldBytes: 100 * KIB, smallBytes: 10 * KIB }),
-      next: (_req, res) => res.writeHead(404).end(),
+      // Never answers.
+      next: () => {},
     }),
   )
   const post = async (bytes: number) =>
     (await send(`${url}/webhooks/meta`, { method: 'POST', body: 'x'.repeat(bytes) })).status
-  /** Announces a body and never finishes it. */
-  const hold = async (announce: string, bytes: number): Promise<Socket> => {
+  /** Announces a body and never finishes it. `before`: another request on the same connection. */
+  const hold = async (announce: string, bytes: number, before = ''): Promise<Socket> => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     cleanUp(() => socket.destroy())
     socket.on('error', () => {})
-    socket.write(`POST /webhooks/meta HTTP/1.1\r\nHost: a\r\n${announce}\r\n\r\n`)
+    socket.write(`${before}POST /webhooks/meta HTTP/1.1\r\nHost: a\r\n${announce}\r\n\r\n`)
     await new Promise<void>((resolve) => socket.write('x'.repeat(bytes), () => resolve()))
     return socket
   }
@@ -73,13 +74,33 @@ test('what was announced and never sent takes no room', async () => {
   expect(await post(90 * KIB)).toBe(200)
 })
 
-test('a body without a length counts as a large one', async () => {
+test('a body without a length counts as it grows', async () => {
   const { post, hold } = await listen()
   await hold('Transfer-Encoding: chunked', 0).then((socket) =>
-    socket.write(`${(100 * KIB).toString(16)}\r\n${'x'.repeat(100 * KIB)}`),
+    socket.write(`${(50 * KIB).toString(16)}\r\n${'x'.repeat(50 * KIB)}`),
   )
 
+  await eventually(async () => expect(await post(60 * KIB)).toBe(503))
+  expect(await post(10 * KIB)).toBe(200)
+})
+
+test('small bodies count too, and pass all the same', async () => {
+  const { post, hold } = await listen()
+  const announce = `Content-Length: ${10 * KIB}`
+  await Promise.all(Array.from({ length: 10 }, () => hold(announce, 10 * KIB - 1)))
+
   await eventually(async () => expect(await post(20 * KIB)).toBe(503))
+  expect(await post(10 * KIB)).toBe(200)
+})
+
+test('a body whose answer waits behind another gives back what it took when its client leaves', async () => {
+  const { post, hold } = await listen()
+  const socket = await hold('Content-Length: 1000000', 60 * KIB, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await eventually(async () => expect(await post(60 * KIB)).toBe(503))
+
+  socket.destroy()
+
+  await eventually(async () => expect(await post(60 * KIB)).toBe(200), { timeoutMs: 3_000 })
 })
 
 test('large bodies one after the other all pass: each gives back what it took', async () => {

@@ -1,4 +1,5 @@
 /** What a slow, silent or hostile client gets from the server, over raw sockets. */
+import type { RequestListener } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { allowLongBody, type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
@@ -7,15 +8,19 @@ import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+const POST = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n'
 
-async function start(limits: Partial<HttpLimits> = {}) {
-  const server = await startHttpServer(
-    (req, res) => {
-      req.resume()
-      req.on('end', () => res.writeHead(200, { 'content-length': '2' }).end('ok'))
-    },
-    { port: 0, host: '127.0.0.1', limits: { checkIntervalMs: 20, ...limits } },
-  )
+const answerWhenRead: RequestListener = (req, res) => {
+  req.resume()
+  req.on('end', () => res.writeHead(200, { 'content-length': '2' }).end('ok'))
+}
+
+async function start(limits: Partial<HttpLimits> = {}, listener = answerWhenRead) {
+  const server = await startHttpServer(listener, {
+    port: 0,
+    host: '127.0.0.1',
+    limits: { checkIntervalMs: 20, ...limits },
+  })
   cleanUp(() => server.close(0))
   return server
 }
@@ -52,33 +57,79 @@ describe('a client that takes its time', () => {
 
   test('over the body is cut off with 408', async () => {
     const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
-    const client = open(port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n')
+    const client = open(port, POST)
     dribble(client, 'x')
 
     expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
   })
 
+  test('over a body that was answered before its end is cut off just as soon', async () => {
+    const { port } = await start({ requestTimeoutMs: 200 }, (_req, res) => res.writeHead(404).end())
+    const client = open(port, POST)
+    dribble(client, 'x')
+
+    const answer = await client.ended
+
+    expect(answer).toMatch(/^HTTP\/1\.1 404 /)
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
+  })
+
+  test('over a body that was answered before its end, and then ends it, may go on', async () => {
+    const { port } = await start({ requestTimeoutMs: 200 }, (req, res) => {
+      if (req.method === 'POST') res.writeHead(404).end()
+      else setTimeout(() => res.end('later'), 400)
+    })
+    const client = open(port, POST)
+    await eventually(() => expect(client.text()).toContain('404'))
+
+    client.socket.write('x'.repeat(100_000) + GET)
+
+    await eventually(() => expect(client.text()).toContain('later'))
+  })
+
+  test('with a piece of an answer that goes on is not cut off', async () => {
+    const { port } = await start({ silenceTimeoutMs: 100 }, (_req, res) => {
+      const timer = setInterval(() => res.write('beat'), 20)
+      res.once('close', () => clearInterval(timer))
+    })
+    const client = open(port, GET)
+
+    await eventually(() => expect(client.text().match(/beat/g)?.length).toBeGreaterThan(20))
+
+    expect(client.socket.readyState).toBe('open')
+  })
+
+  test('over a body that may be long is cut off when nothing of it comes', async () => {
+    const { port } = await start({ silenceTimeoutMs: 100 }, (req, res) => {
+      allowLongBody(req)
+      answerWhenRead(req, res)
+    })
+
+    expect(await open(port, POST).ended).toBe('')
+  })
+
+  test('over an answer that it does not read is cut off', async () => {
+    const sockets: Socket[] = []
+    const { port } = await start({ silenceTimeoutMs: 100 }, (req, res) => {
+      sockets.push(req.socket)
+      res.end(Buffer.alloc(32 * 1024 * 1024))
+    })
+
+    open(port, GET).socket.pause()
+
+    await eventually(() => expect(sockets.map(({ destroyed }) => destroyed)).toEqual([true]))
+  })
+
   test('over a body that may be long is not cut off, before that takes too long as well', async () => {
-    const server = await startHttpServer(
+    const { port } = await start(
+      { headersTimeoutMs: 50, requestTimeoutMs: 100, longRequestTimeoutMs: 1_000 },
       (req, res) => {
         allowLongBody(req)
-        req.resume()
-        req.on('end', () => res.writeHead(200, { 'content-length': '2' }).end('ok'))
-      },
-      {
-        port: 0,
-        host: '127.0.0.1',
-        limits: {
-          headersTimeoutMs: 50,
-          requestTimeoutMs: 100,
-          longRequestTimeoutMs: 1_000,
-          checkIntervalMs: 20,
-        },
+        answerWhenRead(req, res)
       },
     )
-    cleanUp(() => server.close(0))
     const startedAt = performance.now()
-    const client = open(server.port, 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n')
+    const client = open(port, POST)
     dribble(client, 'x')
 
     expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
@@ -127,6 +178,43 @@ test('connections beyond the limit are closed at once, and there is room again w
       ),
     )
     .toBe(200)
+})
+
+describe('a client that asks on without waiting for answers', () => {
+  test('gets all of them, in their order, as long as few are outstanding', async () => {
+    let asked = 0
+    const { port } = await start({ maxUnanswered: 4 }, (_req, res) => {
+      const number = ++asked
+      setTimeout(() => res.end(`<${number}>`), number % 2 === 0 ? 0 : 20)
+    })
+    const client = open(port)
+
+    for (const answered of [4, 8, 12]) {
+      client.socket.write(GET.repeat(4))
+      await eventually(() => expect(client.text()).toContain(`<${answered}>`))
+    }
+
+    const numbers = [...client.text().matchAll(/<(\d+)>/g)].map(([, number]) => Number(number))
+    expect(numbers).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
+  })
+
+  test.each([
+    ['a plain one', GET],
+    ['one that Node refuses', 'GET / HTTP/1.1\r\n\r\n'],
+    ['one with an expectation', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n'],
+  ])(
+    'is disconnected when many are outstanding, and none beyond them is looked at: %s',
+    async (_what, request) => {
+      let asked = 0
+      const { port } = await start({ maxUnanswered: 4 }, () => {
+        asked++
+      })
+
+      expect(await open(port, GET + request.repeat(1_000)).ended).toBe('')
+
+      expect(asked).toBeLessThanOrEqual(4)
+    },
+  )
 })
 
 describe('a request that two servers could read in two ways', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { maskText, summarizeJobData, summarizeResult } from '../../src/api/job-summary.ts'
+import { summarizeJobData, summarizeResult } from '../../src/api/job-summary.ts'
 
 describe('the data of a job, as the board shows it', () => {
   test('says what an event is and how large, and nothing of what is in it', () => {
@@ -52,28 +52,4 @@ test('shows the result of a job when it is a word or a number, and its size when
   expect(summarizeResult(3)).toBe(3)
   expect(summarizeResult(null)).toBe(null)
   expect(summarizeResult({ text: 'hello' })).toEqual({ hidden_bytes: 16 })
-})
-
-describe('the text of an error', () => {
-  test.each([
-    ['duplicate key in relation "chat_messages"', 'duplicate key in relation "chat_messages"'],
-    ['invalid input syntax for type integer: "My pin"', 'invalid input syntax for type integer: "…"'],
-    [
-      `Unexpected token 'M', "My pin is 4"... is not valid JSON`,
-      `Unexpected token 'M', "…"... is not valid JSON`,
-    ],
-    [
-      'relation "webhook_events" has "Ada" in "chat_messages"',
-      'relation "webhook_events" has "…" in "chat_messages"',
-    ],
-    ['an open quote: "My pin is', 'an open quote: "…"'],
-    ['no contact 15550001234', 'no contact …'],
-    ['connect ECONNREFUSED 10.0.0.1:5432', 'connect ECONNREFUSED 10.0.0.1:5432'],
-  ])('%s', (text, masked) => {
-    expect(maskText(text)).toBe(masked)
-  })
-
-  test('names a message without the phone number in its id', () => {
-    expect(maskText('wamid.HBgLMTU1NTAwMDEyMzQ= was refused')).toMatch(/^wamid~[0-9a-f]{12} was refused$/)
-  })
 })

@@ -14,11 +14,12 @@ const HOUR_MS = 3600_000
 const uploadFolder = createTempDirectory()
 let database: TestDatabase
 let url: string
+const { log, lines } = captureLog()
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  const links = createMediaLinks({ db: database.db, uploadFolder, twilioAuthTokens: ['next', 'current'] })
-  url = await serve(createApp({ routers: [links], log: captureLog().log }))
+  const links = createMediaLinks({ db: database.db, uploadFolder, twilioAuthTokens: ['', 'next', 'current'] })
+  url = await serve(createApp({ routers: [links], log }))
 })
 
 const store = (content: string, about = {}) => storeFile({ db: database.db, uploadFolder }, content, about)
@@ -59,6 +60,8 @@ test('whatever is not exactly a link is nothing: another key, another file, a la
 
   for (const path of [
     mediaLinkPath(id, 'former'),
+    // An empty token would let everybody sign.
+    mediaLinkPath(id, ''),
     mediaLinkPath(id, 'current', Date.now() - 25 * HOUR_MS),
     `/media/${other.id}/${ticket}`,
     `/media/${id}/${Number(seconds) + 1}.${signature}`,
@@ -83,4 +86,15 @@ test('an upload that was removed, or whose file this process does not see, is no
 
   for (const { id } of [gone, unseen])
     expect(await send(url + mediaLinkPath(id, 'current'))).toMatchObject({ status: 404 })
+})
+
+test('a link that cannot be served shows in the log, and is still good only for who has it', async () => {
+  const unseen = await store('unseen')
+  rmSync(unseen.file)
+  const link = mediaLinkPath(unseen.id, 'current')
+
+  await send(url + link)
+
+  expect(lines()).toContainEqual(expect.objectContaining({ msg: 'request failed', path: '/media/…' }))
+  expect(JSON.stringify(lines())).not.toContain(link.split('/').at(-1))
 })

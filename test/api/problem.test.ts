@@ -13,6 +13,7 @@ async function startApp(handler: RequestHandler) {
   app.use(express.json({ limit: 100 }))
   app.all('/api/thing', handler)
   app.all('/page/:id', handler)
+  app.all('/media/:uploadId/:ticket', handler)
   app.use(notFound)
   app.use(createErrorHandler({ log, renderErrorPage }))
   const url = await serve(app)
@@ -41,6 +42,18 @@ describe('the error handler', () => {
       { level: 'error', method: 'GET', path: '/api/thing', msg: 'request failed' },
     ])
   })
+
+  test.each(['/media/1/ticket', '/Media/1/ticket?x=ticket'])(
+    'keeps the ticket in %s out of the log: who has it may fetch the file',
+    async (path) => {
+      const { ask, lines } = await startApp(failing)
+
+      await ask(path)
+
+      expect(lines()).toMatchObject([{ path: '/media/…', msg: 'request failed' }])
+      expect(JSON.stringify(lines())).not.toContain('ticket')
+    },
+  )
 
   test('shows a browser a page without the error or its stack', async () => {
     const { ask } = await startApp(failing)

@@ -57,7 +57,7 @@ describe('help', () => {
     ])
     await child.ended
 
-    expect(child.stdout).toContain('Usage: wa-ingest')
+    expect(child.stdout).toContain('Usage: npx wa-ingest')
     expect(child.stdout).not.toContain('loaded')
   })
 })
@@ -86,7 +86,7 @@ describe('a command line that is wrong', () => {
   test('without a command shows the help on stderr', async () => {
     const { code, stdout, stderr } = await run([])
 
-    expect(stderr).toContain('Usage: wa-ingest <command>')
+    expect(stderr).toContain('Usage: npx wa-ingest <command>')
     expect(stdout).toBe('')
     expect(code).toBe(2)
   })

@@ -25,6 +25,13 @@ describe('secrets as they should be', () => {
     expect(values.filter((value) => whyWeak(value, 12) !== undefined)).toEqual([])
   })
 
+  test.each(['2a7a01b7c788d5e5f6093047', '5aa28521bc81d0755e4235f8501330a7', 'ZDR5KdA27FTMEgTODOuj'])(
+    '%s is random, whatever can be read into it',
+    (value) => {
+      expect(whyWeak(value, 12)).toBeUndefined()
+    },
+  )
+
   test.each([
     'zinc parrot envelope',
     'НадёжныйПароль2',

@@ -31,7 +31,7 @@ export type ProviderUnderTest = {
 const SECRETS = ['first-secret-0123456789', 'second-secret-0123456789'] as const
 const RECEIVED_AT = 1_763_700_000_000
 
-/** BullMQ keeps its own keys beside the jobs (test/queue/job-ids.test.ts tries them on the real queue). */
+/** BullMQ keeps its own keys beside the jobs (test/contract/queue.contract.ts tries hostile ids on the real queues). */
 const RESERVED_JOB_IDS =
   /^(?:active|completed|delayed|events|failed|id|limiter|marker|meta|metrics|paused|pc|prioritized|repeat|stalled|stalled-check|wait|waiting-children)$/
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { ContactRef, IdentityChange } from '../../src/core/fact.ts'
-import { applyIdentityChanges, resolveContacts } from '../../src/db/contacts.ts'
+import { resolveContacts } from '../../src/db/contacts.ts'
 import { at, resolve } from '../support/contact-batches.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 
@@ -229,7 +229,7 @@ test('several changes in one batch apply in the order of their times', async () 
     { from: { phone: '15551620002' }, to: { phone: '15551620003' }, changed_at: at(20) },
     { from: { phone: '15551620001' }, to: { phone: '15551620002' }, changed_at: at(10) },
   ]
-  await database.db.transaction().execute((trx) => applyIdentityChanges(trx, changes))
+  await resolve(database, [], at(0), changes)
 
   const found = [
     await find({ phone: '15551620001' }, 5),

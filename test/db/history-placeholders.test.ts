@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { MessageFact } from '../../src/core/fact.ts'
 import { writeBatch } from '../../src/db/batch-writer.ts'
 import { listConversations } from '../../src/db/conversation-list.ts'
+import { moveToPlaceholders } from '../../src/db/history-placeholders.ts'
 import type { StoreItem } from '../../src/db/store-item.ts'
 import { messageItem, statusItem } from '../support/facts.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -44,6 +45,16 @@ const stored = async () => {
     SELECT m.message_type, m.content, m.direction, m.status, m.sent_at, p.phone FROM chat_messages m
     JOIN conversations v ON v.id = m.conversation_id JOIN contacts p ON p.id = v.contact_id`)
   return rows
+}
+
+const listed = async () => {
+  const { items } = await listConversations(database.db, { limit: 10 })
+  return items.map(({ contact, last_message_at }) => [contact.phone, last_message_at])
+}
+
+const changes = async () => {
+  const { rows } = await database.pool.query('SELECT kind FROM changes ORDER BY id')
+  return rows.map(({ kind }) => kind)
 }
 
 const FILED = {
@@ -89,11 +100,58 @@ describe('media of the history and their placeholder', () => {
     await write(mediaOfNobody())
     await write(placeholder())
 
-    const { items } = await listConversations(database.db, { limit: 10 })
+    expect(await listed()).toEqual([['15550001234', '2026-04-30T10:00:00.000Z']])
+  })
 
-    expect(items.map(({ contact, last_message_at }) => [contact.phone, last_message_at])).toEqual([
-      ['15550001234', '2026-04-30T10:00:00.000Z'],
-    ])
+  test.each([
+    ['after the media', () => [[mediaOfNobody()], [placeholder()]]],
+    ['in a batch with them', () => [[], [mediaOfNobody(), placeholder()]]],
+  ])(
+    'leave none either where a placeholder came %s and was stored twice, as after a crash',
+    async (_, steps) => {
+      const [before, interrupted] = steps()
+      if (before!.length > 0) await write(...before!)
+      await database.pool.query(`
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'crash' USING ERRCODE = '57P02'; END $$;
+      CREATE TRIGGER crash BEFORE UPDATE ON conversations FOR EACH ROW WHEN (NEW.last_message_at IS NULL)
+        EXECUTE FUNCTION refuse()`)
+      await expect(write(...interrupted!)).rejects.toThrow('crash')
+      await database.pool.query('DROP TRIGGER crash ON conversations')
+
+      await write(placeholder())
+
+      expect(await listed()).toEqual([['15550001234', '2026-04-30T10:00:00.000Z']])
+      expect(await stored()).toEqual([FILED])
+      expect(await changes()).toEqual(['message.created', 'message.updated'])
+    },
+  )
+
+  test('find what the conversation of theirs has become before they are moved', async () => {
+    await write(mediaOfNobody())
+    await write(messageItem('wamid.by-phone', { contact: PERSON }))
+    await write(messageItem('wamid.by-user', { contact: { user_id: 'US.1' } }))
+    await write(messageItem('wamid.tie', { contact: { ...PERSON, user_id: 'US.1' } }))
+    const { rows } = await database.pool.query(`
+      SELECT m.id, m.wa_message_id, m.conversation_id AS left_id, v.id AS conversation_id, v.merged_into
+      FROM chat_messages m, conversations v WHERE m.wa_message_id = 'wamid.M' AND v.merged_into IS NOT NULL`)
+    const [{ merged_into, ...filed }] = rows
+    const told = {
+      direction: 'outbound',
+      sender_contact_id: null,
+      status: 'read',
+      error: null,
+      sent_at: null,
+    }
+
+    await moveToPlaceholders(database.db, [{ ...filed, ...told }])
+
+    const conversations = await database.db
+      .selectFrom('chat_messages')
+      .select('conversation_id')
+      .distinct()
+      .execute()
+    expect(conversations).toEqual([{ conversation_id: merged_into }])
+    expect(await stored()).toContainEqual(FILED)
   })
 
   test('never take a status back', async () => {
@@ -108,9 +166,7 @@ describe('media of the history and their placeholder', () => {
     await write(placeholder())
     await write(placeholder())
 
-    const { rows } = await database.pool.query('SELECT kind FROM changes ORDER BY id')
-
-    expect(rows.map(({ kind }) => kind)).toEqual(['message.created', 'message.updated'])
+    expect(await changes()).toEqual(['message.created', 'message.updated'])
   })
 })
 

@@ -2,7 +2,8 @@
  * A receiver as a stranger on the network meets it: one real process with everything on its port. What concerns the
  * connection alone is in test/api/http-server.test.ts.
  */
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { cleanUp } from '../support/clean-up.ts'
@@ -150,11 +151,36 @@ describe('bodies that are more than they look', () => {
     expect((await residentBytes()) - before).toBeLessThan(48 * MIB)
   })
 
+  test('a webhook in pieces of one byte takes no more memory than its bytes', async () => {
+    const before = await residentBytes()
+    const socket = await open()
+    const answer = new Promise<string>((resolve) =>
+      socket.once('data', (chunk) => resolve(chunk.toString('latin1'))),
+    )
+
+    socket.write('POST /webhooks/meta HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n')
+    socket.write('1\r\nx\r\n'.repeat(500_000))
+
+    expect(await answer).toMatch(/^HTTP\/1\.1 400 /)
+    expect((await residentBytes()) - before).toBeLessThan(48 * MIB)
+  })
+
   test('a webhook of 5 MB is refused', async () => {
     const body = Buffer.alloc(5 * MIB, 'x')
 
     expect(await post('/webhooks/meta', body, metaHeaders(body))).toMatch(/^HTTP\/1\.1 413 /)
   })
+})
+
+test('a client that asks on without waiting for answers is disconnected, and nobody else', async () => {
+  const socket = await open()
+  socket.resume()
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+
+  socket.write('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1_000))
+
+  await closed
+  expect((await ask('/health/live')).status).toBe(200)
 })
 
 describe('what a browser is told', () => {
@@ -234,12 +260,19 @@ async function residentBytes(): Promise<number> {
   return Number(/^process_resident_memory_bytes (\d+)/m.exec(text)?.[1])
 }
 
-/** The raw answer, also where the server gives it before it has read the whole body. */
-function post(path: string, body: Buffer, headers: Record<string, string>): Promise<string> {
-  const { hostname, port, host } = new URL(service.url)
+async function open(): Promise<Socket> {
+  const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   cleanUp(() => socket.destroy())
   socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket
+}
+
+/** The raw answer, also where the server gives it before it has read the whole body. */
+async function post(path: string, body: Buffer, headers: Record<string, string>): Promise<string> {
+  const socket = await open()
+  const { host } = new URL(service.url)
   const lines = Object.entries({ host, ...headers, 'content-length': String(body.length) })
   socket.write(
     `POST ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,

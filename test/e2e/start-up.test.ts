@@ -94,6 +94,28 @@ describe('a receiver that runs', () => {
     )
   })
 
+  test('behind a proxy that it was not told of says so, in the log and to the admin', async () => {
+    const { url, api } = await startService({
+      backend: 'postgres',
+      workers: 0,
+      env: { PUBLIC_URL: 'https://wa.example.com' },
+    })
+
+    const ready = await send(`${url}/health/ready`, { headers: basicAuth('admin', ADMIN_PASSWORD) })
+
+    expect(api.output).toContain('TRUST_PROXY is not set')
+    expect(ready.json()).toMatchObject({
+      status: 'ok',
+      checks: expect.arrayContaining([
+        expect.objectContaining({
+          name: 'configuration',
+          ok: true,
+          findings: [expect.stringContaining('TRUST_PROXY is not set')],
+        }),
+      ]),
+    })
+  })
+
   test('behind a pooler that it was told of sends no time-outs, and says what is missing', async () => {
     const database = await createTestDatabase()
     const direct = new URL(database.url)

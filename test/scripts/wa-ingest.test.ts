@@ -16,7 +16,7 @@ test('runs the command on a Node that runs TypeScript', async () => {
   const command = startProcess(process.execPath, [BIN, '--help'])
 
   expect(await command.ended).toEqual({ code: 0, signal: null })
-  expect(command.stdout).toContain('Usage: wa-ingest <command>')
+  expect(command.stdout).toContain('Usage: npx wa-ingest <command>')
 })
 
 test('hands over to the Node installed with the project on an older one, exit code included', async () => {
@@ -24,7 +24,7 @@ test('hands over to the Node installed with the project on an older one, exit co
   const mistake = startProcess(process.execPath, [...AS_NODE_20, BIN, 'strat'])
 
   expect(await help.ended).toEqual({ code: 0, signal: null })
-  expect(help.stdout).toContain('Usage: wa-ingest <command>')
+  expect(help.stdout).toContain('Usage: npx wa-ingest <command>')
   expect(await mistake.ended).toEqual({ code: 2, signal: null })
 })
 
@@ -50,7 +50,9 @@ test('says what to do where nothing is installed', async () => {
   const command = startProcess(process.execPath, [path.join(createProject(), 'bin/wa-ingest.js'), '--help'])
 
   expect(await command.ended).toEqual({ code: 1, signal: null })
-  expect(command.stderr).toMatch(/^wa-ingest: its dependencies are not installed: run npm ci in .*\n$/)
+  expect(command.stderr).toMatch(
+    /^wa-ingest: its dependencies are not installed: run npm ci --ignore-scripts in .*\n$/,
+  )
 })
 
 /** With this command and nothing else. */

@@ -1,7 +1,6 @@
 /** Meta's Graph API, as far as messages go. */
 import { type Behaviour, type FakeCall, type FakeServer, startFakeServer } from './fake-server.ts'
-import { send } from './http.ts'
-import { metaChange, metaHeaders, metaStatus, metaWebhook, wamid } from './meta-webhooks.ts'
+import { metaChange, metaStatus, metaWebhook, wamid } from './meta-webhooks.ts'
 
 type Json = { [name: string]: unknown }
 
@@ -90,9 +89,4 @@ export function metaStatusOf(id: string, status: string, callbackId: string): st
 export function metaEchoOf(id: string, to: string, text: string): string {
   const echo = { from: '15550009999', to, id, timestamp: '1760000002', type: 'text', text: { body: text } }
   return JSON.stringify(metaWebhook([metaChange({ message_echoes: [echo] }, 'smb_message_echoes')]))
-}
-
-/** Delivers a webhook as Meta does. */
-export function deliverToMetaRoute(serviceUrl: string, body: string) {
-  return send(`${serviceUrl}/webhooks/meta`, { method: 'POST', headers: metaHeaders(body), body })
 }

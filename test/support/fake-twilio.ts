@@ -1,10 +1,6 @@
 /** Twilio's Messages resource: send, list, and the list of a message's files. */
 import { randomBytes } from 'node:crypto'
-import { parse as parseQuery } from 'node:querystring'
-import { getExpectedTwilioSignature } from 'twilio/lib/webhooks/webhooks.js'
 import { type Behaviour, type FakeCall, type FakeServer, startFakeServer } from './fake-server.ts'
-import { send } from './http.ts'
-import { encodeTwilioForm, twilioStatus } from './twilio-webhooks.ts'
 
 export const TWILIO_SENDING_ACCOUNT = `AC${'b'.repeat(32)}`
 
@@ -82,30 +78,6 @@ export function twilioError(code: number, { status = 400, message = 'refused' } 
       more_info: `https://www.twilio.com/docs/errors/${code}`,
       status,
     })
-}
-
-/** Calls the StatusCallback of a message, signed. Twilio leaves the fragment out. */
-export function callTwilioStatus(
-  form: Record<string, string>,
-  sid: string,
-  status: string,
-  authToken: string,
-) {
-  const url = String(form.StatusCallback).replace(/#.*$/, '')
-  const body = encodeTwilioForm(
-    twilioStatus(status, {
-      MessageSid: sid,
-      To: form.To,
-      From: form.From,
-      AccountSid: TWILIO_SENDING_ACCOUNT,
-    }),
-  )
-  const signature = getExpectedTwilioSignature(authToken, url, parseQuery(body.toString()))
-  return send(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded', 'x-twilio-signature': signature },
-    body: body.toString(),
-  })
 }
 
 function toResource(form: Record<string, string>): TwilioResource {

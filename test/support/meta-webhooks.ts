@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from 'node:crypto'
 
 type Json = Record<string, unknown>
 
-export const META_APP_SECRET = 'test-app-secret'
+export const META_APP_SECRET = 'test-app-secret-0001'
 export const META_ACCOUNT = '102290129340001'
 export const META_PHONE_NUMBER_ID = '106540352240001'
 /** The business's own number, as `metadata` shows it. */

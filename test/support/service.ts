@@ -10,7 +10,7 @@ import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 import { createTempDirectory } from './temp-directory.ts'
 
 export const ADMIN_PASSWORD = 'a-long-test-password'
-export const TWILIO_AUTH_TOKEN = 'test-auth-token'
+export const TWILIO_AUTH_TOKEN = 'test-auth-token-0001'
 
 export type TestService = {
   url: string

@@ -1,6 +1,7 @@
 import { type Queue, Worker } from 'bullmq'
 import { beforeEach, expect, test } from 'vitest'
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
+import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { createEventStore, type EventStore } from '../../src/db/event-store.ts'
 import { normalize } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
@@ -11,9 +12,12 @@ import { createInboundWorker } from '../../src/worker/inbound-worker.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
-import { describeWithRedis, takeRedisUrl } from '../support/redis.ts'
+import { describeWithRedis, takeRedisUrl, withRedis } from '../support/redis.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 const ID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQz'
+const HOUR = 3_600_000
+const NOTHING = { retried: 0, ranAlone: 0, parked: 0, failed: 0 }
 
 describeWithRedis('the sweep of failed jobs', () => {
   let database: TestDatabase
@@ -51,7 +55,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     await eventually(async () => expect(await queue.getFailedCount()).toBe(1))
 
     await (await queue.getJob(ID))?.updateData(event())
-    expect(await sweep()).toEqual({ retried: 1, ranAlone: 0, parked: 0 })
+    expect(await sweep()).toEqual({ ...NOTHING, retried: 1 })
 
     await eventually(async () => expect(await rows()).toEqual([{ wa_message_id: ID }]))
   })
@@ -66,20 +70,29 @@ describeWithRedis('the sweep of failed jobs', () => {
   test('runs a job alone whose worker died under it too often, and takes it off the queue', async () => {
     await addStalledJob()
 
-    expect(await sweep()).toEqual({ retried: 0, ranAlone: 1, parked: 0 })
+    expect(await sweep()).toEqual({ ...NOTHING, ranAlone: 1 })
 
     expect(await rows()).toEqual([{ wa_message_id: ID }])
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
+  test('runs a job alone that failed by a clock hours ahead', async () => {
+    await addStalledJob()
+
+    const now = () => Date.now() - 5 * HOUR
+    expect(await sweepFailedJobs({ queue, store, normalize, now })).toMatchObject({ ranAlone: 1 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+  })
+
   test('parks it, unread, when its worker died under it alone too', async () => {
     await addStalledJob()
-    const dies = () => {
-      throw new Error('as if the process had died here')
+    await leaveAsDead(Date.now())
+    const kills = () => {
+      throw new Error('it was read')
     }
-    await expect(sweepFailedJobs({ queue, store, normalize: dies, restMs: 0 })).rejects.toThrow()
 
-    expect(await sweepFailedJobs({ queue, store, normalize: dies, restMs: 0 })).toMatchObject({ parked: 1 })
+    expect(await sweepFailedJobs({ queue, store, normalize: kills, restMs: 0 })).toMatchObject({ parked: 1 })
 
     expect(await rows()).toEqual([])
     expect(await parked()).toEqual([{ event_key: ID, reason: 'its worker died each time it was run' }])
@@ -88,21 +101,87 @@ describeWithRedis('the sweep of failed jobs', () => {
 
   test('does not take a job that has just begun to run alone for one that killed its worker', async () => {
     await addStalledJob()
-    await (await queue.getJob(ID))?.updateData({ ...event(), alone_since: Date.now() })
+    const now = () => Date.now() + HOUR
+    await leaveAsDead(now())
 
-    expect(
-      await sweepFailedJobs({ queue, store, normalize, restMs: 0, now: () => Date.now() - 1_000 }),
-    ).toEqual({
-      retried: 0,
-      ranAlone: 0,
-      parked: 0,
-    })
+    expect(await sweepFailedJobs({ queue, store, normalize, now })).toEqual(NOTHING)
+
     expect(await parked()).toEqual([])
   })
 
+  test('nor one whose lone run found the database away', async () => {
+    await addStalledJob()
+    const relay = await startTcpProxy(database.url)
+    const db = createDatabase(createPool({ url: relay.url, applicationName: 'test' }))
+    cleanUp(() => db.destroy())
+    const storeThere = createEventStore({ db })
+    const sweepThere = () => sweepFailedJobs({ queue, store: storeThere, normalize, restMs: 0 })
+    await relay.takeDown()
+    expect(await sweepThere()).toEqual(NOTHING)
+    expect(await sweepThere()).toEqual(NOTHING)
+    await relay.bringUp()
+
+    expect(await sweepThere()).toEqual({ ...NOTHING, ranAlone: 1 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+    expect(await parked()).toEqual([])
+  })
+
+  test('nor one that could not be read, by a defect that does not kill', async () => {
+    await addStalledJob()
+    const defect = new TypeError('no such property')
+    const throwing = () => {
+      throw defect
+    }
+
+    const broken = await sweepFailedJobs({ queue, store, normalize: throwing, restMs: 0 })
+    expect(broken).toEqual({ ...NOTHING, failed: 1, cause: defect })
+    expect(await sweep()).toEqual({ ...NOTHING, ranAlone: 1 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+  })
+
+  test('leaves a job of a version that it does not know as it is, and runs those behind it', async () => {
+    const unknown = { ...event(), v: 99 }
+    await addStalledJob('wamid.older', unknown)
+    await addStalledJob()
+
+    expect(await sweep()).toMatchObject({ ranAlone: 1, parked: 0, failed: 1 })
+    expect(await sweep()).toMatchObject({ ...NOTHING, failed: 1 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+    expect((await queue.getJob('wamid.older'))?.data).toEqual(unknown)
+  })
+
+  test('parks a job whose data Redis has deleted by its id', async () => {
+    await addStalledJob()
+    await withRedis(redisUrl, (redis) => redis.hdel(`${QUEUE_PREFIX}:inbound:${ID}`, 'data'))
+
+    await sweep()
+
+    expect(await parked()).toEqual([
+      { event_key: `emptied.${ID}`, reason: 'Redis has deleted the data of this job' },
+    ])
+    expect(await queue.getJob(ID)).toBeUndefined()
+  })
+
+  test('begins with no other job once it is to stop', async () => {
+    await addStalledJob()
+
+    expect(
+      await sweepFailedJobs({ queue, store, normalize, restMs: 0, signal: AbortSignal.abort() }),
+    ).toEqual(NOTHING)
+  })
+
+  /** As a process leaves it that has died while it ran it alone. */
+  async function leaveAsDead(alone_since: number): Promise<void> {
+    await (await queue.getJob(ID))?.updateData({ ...event(), alone_since })
+  }
+
   /** A job that BullMQ itself has failed because it stalled: its worker holds it, and does not renew the lock. */
-  async function addStalledJob(): Promise<void> {
-    await queue.add('message', event(), { jobId: ID })
+  async function addStalledJob(jobId = ID, data: object = event()): Promise<void> {
+    const before = await queue.getFailedCount()
+    await queue.add('message', data, { jobId })
     const options = {
       connection: { url: redisUrl, maxRetriesPerRequest: null },
       prefix: QUEUE_PREFIX,
@@ -111,10 +190,10 @@ describeWithRedis('the sweep of failed jobs', () => {
       maxStalledCount: 0,
     }
     const hanging = new Worker('inbound', () => new Promise(() => {}), { ...options, skipLockRenewal: true })
-    await eventually(async () => expect((await queue.getJob(ID))?.processedOn).toBeDefined())
+    await eventually(async () => expect((await queue.getJob(jobId))?.processedOn).toBeDefined())
     await hanging.close(true)
     const next = new Worker('inbound', async () => {}, options)
-    await eventually(async () => expect(await queue.getFailedCount()).toBe(1))
+    await eventually(async () => expect(await queue.getFailedCount()).toBe(before + 1))
     await next.close()
   }
 })

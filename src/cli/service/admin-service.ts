@@ -1,8 +1,7 @@
 /** Puts together what operators and other applications see: health, metrics, the API, the dashboard and Bull Board. */
 import type { Router } from 'express'
 import { sql } from 'kysely'
-import { createAdminAuth } from '../../api/admin-auth.ts'
-import { type AdminRouterDeps, createAdminRouter, createProbeRouter } from '../../api/admin-router.ts'
+import { type AdminRouterDeps, createAdminRouter, createPublicProbeRouter } from '../../api/admin-router.ts'
 import type { ApiDeps } from '../../api/api-deps.ts'
 import { createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
@@ -34,8 +33,8 @@ export type AdminServiceDeps = {
   context: Pick<RunContext, 'signal' | 'releases'>
 }
 
-/** `probes`: health and metrics alone, for the webhooks' port where the admin has one of its own. */
-export type AdminRouters = { admin: Router; probes: Router }
+/** `publicProbes`: what is left on the webhooks' port where the admin has one of its own. */
+export type AdminRouters = { admin: Router; publicProbes: Router }
 
 export function createAdminService(service: AdminServiceDeps): AdminRouters {
   const { config, stores, metrics, log } = service
@@ -47,7 +46,7 @@ export function createAdminService(service: AdminServiceDeps): AdminRouters {
     apiTokens: config.apiTokens,
     metricsToken: config.metricsToken,
     publicUrl: config.http.publicUrl,
-    health: { checks: healthChecks(stores), isReady: isReceiverReady },
+    health: { checks: healthChecks(stores, config.warnings), isReady: isReceiverReady },
     metrics,
     api: createApi(service),
     boardQueues,
@@ -58,10 +57,7 @@ export function createAdminService(service: AdminServiceDeps): AdminRouters {
     }),
     log,
   }
-  return {
-    admin: createAdminRouter(deps),
-    probes: createProbeRouter(deps, createAdminAuth({ ...deps.admin, ...deps })),
-  }
+  return { admin: createAdminRouter(deps), publicProbes: createPublicProbeRouter(deps) }
 }
 
 /** A look-up takes milliseconds; a search through a million contacts may take seconds, and no more. */
@@ -106,7 +102,7 @@ function defaultNumbers({ meta, twilio }: Config): ApiDeps['defaultNumbers'] {
   }
 }
 
-export function healthChecks(stores: Stores): HealthCheck[] {
+function healthChecks(stores: Stores, configWarnings: readonly string[]): HealthCheck[] {
   const { db, backend } = stores
   return [
     {
@@ -146,6 +142,7 @@ export function healthChecks(stores: Stores): HealthCheck[] {
           () => ({ ok: true }),
         ),
     },
+    { name: 'configuration', check: async () => ({ ok: true, findings: configWarnings }) },
     {
       name: 'settings',
       check: async () => ({

@@ -1,6 +1,6 @@
 /** The database of a service process: the one in DATABASE_URL, or the embedded one in DATA_DIR. */
 import type { Config } from '../../config.ts'
-import { findEmbeddedPostgresUrl, startEmbeddedPostgres } from '../../local/embedded-postgres.ts'
+import { startEmbeddedPostgres } from '../../local/embedded-postgres.ts'
 import type { Logger } from '../../logger.ts'
 
 export type ServiceDatabase = {
@@ -25,9 +25,4 @@ export async function openServiceDatabase(config: Config, log: Logger): Promise<
     onLog: (line) => log.info({ detail: line }, 'embedded postgresql'),
   })
   return { url: embedded.url, directUrl: embedded.url, isPooled: false, stop: () => embedded.stop() }
-}
-
-/** The database that a running service uses, for commands beside it. Undefined: the embedded one is not running. */
-export function findDatabaseUrl(config: Config): string | undefined {
-  return config.database.url ?? findEmbeddedPostgresUrl(config.dataDir)
 }

@@ -72,7 +72,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     uploadFolder: uploadFolder(config),
     twilioAuthTokens: config.twilio.authTokens,
   })
-  const routers = [subscription, mediaLinks, isSplit ? admin.probes : admin.admin]
+  const routers = [subscription, mediaLinks, isSplit ? admin.publicProbes : admin.admin]
   // Error pages need the style sheet, which is where the admin routes are.
   const pages = isSplit ? {} : { renderErrorPage }
   const webhooks = createWebhookListener({
@@ -104,7 +104,7 @@ function createReceivingProviders({ meta, twilio, http }: Config): Record<Provid
     twilio: {
       authTokens: twilio.authTokens,
       publicUrl: http.publicUrl,
-      trustProxy: http.trustProxy !== undefined && http.trustProxy !== false,
+      trustProxy: Boolean(http.trustProxy),
     },
   })
 }

@@ -9,7 +9,7 @@ import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger.ts'
 import { normalize } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
-import { sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
+import { type SweepReport, sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
 import { observeBatch, observeWorker } from './observers.ts'
 import { type SendService, startSendService } from './send-service.ts'
@@ -36,7 +36,7 @@ export type WorkerService = {
 const SWEEP_LEASE_MS = 60_000
 
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
-  const { config, db, backend, metrics, log } = deps
+  const { config, db, backend, metrics, log, stop } = deps
   const store = createEventStore({ db, onBatch: observeBatch(metrics) })
   const worker = createInboundWorker({
     backend,
@@ -48,25 +48,36 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const holder = randomUUID()
   const sweepQueue = backend.createQueue('inbound')
   const sends = startSendService({ ...deps, store })
+  let sweeping: Promise<void> = Promise.resolve()
   worker.run()
+
+  async function sweep(): Promise<void> {
+    const lease = { name: 'failed-job-sweep', holder }
+    if (!(await holdLease(db, { ...lease, durationMs: SWEEP_LEASE_MS }))) return
+    try {
+      logSweep(log, await sweepFailedJobs({ queue: sweepQueue, store, normalize, signal: stop }))
+    } finally {
+      await releaseLease(db, lease)
+    }
+  }
 
   return {
     sends,
-    sweepFailedJobs: async () => {
-      const lease = { name: 'failed-job-sweep', holder }
-      if (!(await holdLease(db, { ...lease, durationMs: SWEEP_LEASE_MS }))) return
-      try {
-        const report = await sweepFailedJobs({ queue: sweepQueue, store, normalize })
-        const total = report.retried + report.ranAlone + report.parked
-        if (total > 0) log.info({ ...report }, 'failed jobs run again')
-      } finally {
-        await releaseLease(db, lease)
-      }
+    sweepFailedJobs: () => {
+      sweeping = sweep()
+      return sweeping
     },
     close: async ({ inboundMs, sendsMs }) => {
       // What is under way waits for a queue that is away, hence the deadline.
       const deadline = new Promise((resolve) => setTimeout(resolve, inboundMs).unref())
-      await Promise.all([Promise.race([worker.close(), deadline]), sends.close(sendsMs)])
+      // A job that the sweep runs alone is to end, or the next sweep takes it for one that has killed this process.
+      const inbound = Promise.all([worker.close(), sweeping.catch(() => {})])
+      await Promise.all([Promise.race([inbound, deadline]), sends.close(sendsMs)])
     },
   }
+}
+
+function logSweep(log: Logger, { failed, cause, ...done }: SweepReport): void {
+  if (done.retried + done.ranAlone + done.parked > 0) log.info(done, 'failed jobs run again')
+  if (failed > 0) log.warn({ err: cause, jobs: failed }, 'failed jobs cannot be run again, to be tried again')
 }

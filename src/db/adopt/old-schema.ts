@@ -64,7 +64,7 @@ export function findOldTables(shapes: Shapes, blueprint: Shapes): string[] {
   })
 }
 
-export function hasSameColumns(there: TableShape, ours: TableShape): boolean {
+function hasSameColumns(there: TableShape, ours: TableShape): boolean {
   const text = ({ columns }: TableShape) =>
     columns
       .map(({ name, type, isNotNull }) => `${name} ${type} ${isNotNull}`)

@@ -8,7 +8,7 @@ export function lacks(column: Column, value: string): string {
 }
 
 /** The columns in which one copy of a message may know what another does not. */
-export function fillableColumns({ columns, key, column }: Target): Column[] {
+function fillableColumns({ columns, key, column }: Target): Column[] {
   return columns.filter(
     (candidate) =>
       !candidate.isGenerated &&

@@ -18,7 +18,7 @@ export type Column = {
 }
 
 export type Target = Relation & {
-  /** Whose value may be there once. */
+  /** Whose values must be unique. */
   column: Column & {
     /** Of a varchar(n). */
     maxLength?: number

@@ -52,7 +52,7 @@ export function decodeReplacing(bytes: Buffer): string {
 }
 
 /** UTF-8; a byte that belongs to none becomes U+DC00 plus the byte. */
-export function decodeExactly(bytes: Buffer): string {
+function decodeExactly(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString('utf8')
   return bytes.toString('latin1').replace(UTF8_RUN_OR_BYTE, (run) => {
     const isStrayByte = run.length === 1 && run.charCodeAt(0) >= 0x80

@@ -111,7 +111,7 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
     return setInterval(async () => {
       if (isRunning) return
       isRunning = true
-      await task().catch(onError)
+      await persist(task)
       isRunning = false
     }, intervalMs)
   }

@@ -12,7 +12,10 @@ export type Verdict = 'completed' | 'failed' | 'back' | 'forgotten'
 /** `value`: what a completed job returned, as JSON, or why a job failed. */
 export type Settled = { id: string; verdict: Verdict; value: string }
 
-/** All of it waits for Redis as long as it is away, and throws what Redis says. */
+/**
+ * All of it throws what Redis says and when the connection breaks, and can be called again then: what a lost answer named
+ * is put back when its lock has run out.
+ */
 export type InboundJobs = {
   /** Up to so many, oldest first. */
   take(most: number): Promise<TakenJob[]>
@@ -27,6 +30,7 @@ export type InboundJobs = {
 }
 
 export type InboundJobsOptions = {
+  /** One that sends nothing again by itself: each take has a lock of its own. */
   client: Redis | Cluster
   /** A connection of its own: it blocks. */
   waitingClient: Redis | Cluster

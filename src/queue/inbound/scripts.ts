@@ -38,11 +38,18 @@ end
 return (#ARGV - 3) / 3 - #ids
 `
 
-/** Takes jobs from the end of the list, where the oldest are. Gives id, data and what BullMQ has against each of them. */
+/**
+ * Takes jobs from the end of the list, where the oldest are. Gives id, data and what BullMQ has against each of them.
+ *
+ * Nothing for a lock that is there already: the client of a cluster sends again by itself what it has got no answer to. The
+ * consumer has never heard of what the first run took, and would keep the one lock for all of it as long as it works on
+ * what the second took.
+ */
 const TAKE_FUNCTION = `
 local function take(wait, active, marker, meta, prefix, lock, lockMs, now, maxJobs, maxBytes)
   local taken, held, reply, bytes = 0, {}, {}, 0
   if maxJobs == 0 or redis.call('HEXISTS', meta, 'paused') == 1 then return reply end
+  if redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 then return reply end
   local ids = redis.call('LRANGE', wait, -maxJobs, -1)
   for i = #ids, 1, -1 do
     local id = ids[i]

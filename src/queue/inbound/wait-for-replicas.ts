@@ -12,6 +12,7 @@ const KEY = `${QUEUE_PREFIX}:replicated`
  */
 export type WaitForReplicas = () => Promise<void>
 
+/** `client`: that of the jobs, and one that sends nothing again by itself, because another server would answer for its own. */
 export function createWaitForReplicas(client: Redis | Cluster, replicas: number): WaitForReplicas {
   // The configuration refuses the two together: a cluster would send WAIT to any of its nodes.
   if (replicas === 0 || client instanceof Cluster) return () => Promise.resolve()

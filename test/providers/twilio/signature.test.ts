@@ -209,6 +209,18 @@ describe('what is no signature', () => {
     expect(isSignedByTwilio(forged, { ...SETTINGS, authTokens: [''] })).toBe(false)
   })
 
+  test('is any of an account that is not set up, without a look at the body', () => {
+    const unread = {
+      ...webhook,
+      get rawBody(): Buffer {
+        throw new Error('the body was read')
+      },
+    }
+
+    for (const authTokens of [[], ['']])
+      expect(isSignedByTwilio(unread, { ...SETTINGS, authTokens })).toBe(false)
+  })
+
   test('never throws, whatever header, URL, host and body are', () => {
     const anything = fc.record({
       signature: fc.oneof(fc.string({ unit: 'binary' }), fc.constant(signature)),

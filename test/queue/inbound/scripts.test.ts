@@ -65,6 +65,20 @@ describeWithRedis('inbound jobs on Redis', () => {
     }
   }
 
+  /** Sends everything twice, and gives the second answer: as one that has lost the first. */
+  function repeatingClient(): Redis {
+    return new Proxy(inbound.connect(), {
+      get: (redis, name) => {
+        const member = Reflect.get(redis, name, redis)
+        if (typeof member !== 'function') return member
+        return async (...args: unknown[]) => {
+          await Reflect.apply(member, redis, args)
+          return Reflect.apply(member, redis, args)
+        }
+      },
+    })
+  }
+
   function startWorker(process: (job: Job) => Promise<unknown>): Worker {
     const worker = new Worker('inbound', process, {
       prefix: QUEUE_PREFIX,
@@ -259,6 +273,22 @@ describeWithRedis('inbound jobs on Redis', () => {
       await jobs.hold()
       await jobs.recover()
       expect(ids(await jobs.take(2))).toEqual(['wamid.lost'])
+    })
+  })
+
+  test('what is sent twice takes jobs once, and they are put back, while their consumer goes on with others', async () => {
+    await add(['A', 'B', 'C'].map((name) => inboundJob(`wamid.${name}`)))
+    const jobs = openJobs({ client: repeatingClient() })
+
+    expect(await jobs.take(1)).toEqual([])
+    expect(await jobs.settle([], 1)).toEqual([])
+
+    const other = openJobs({ lockMs: 60_000 })
+    expect(ids(await other.take(3))).toEqual(['wamid.C'])
+    await eventually(async () => {
+      await jobs.hold()
+      await jobs.recover()
+      expect(await queue.getWaitingCount()).toBe(2)
     })
   })
 

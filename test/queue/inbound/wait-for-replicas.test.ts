@@ -6,8 +6,12 @@ import { openRedisBackend } from '../../../src/queue/redis-backend.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { eventually } from '../../support/eventually.ts'
 import { describeWithRedis, type RedisServer, startRedisServer, withRedis } from '../../support/redis.ts'
+import { startTcpProxy } from '../../support/tcp-proxy.ts'
+import { openLossyRelay } from '../lossy-relay.ts'
 
 const ID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQz'
+/** A full copy would otherwise wait 5 s for more replicas to come. */
+const AT_ONCE = ['--repl-diskless-sync-delay', '0']
 
 describeWithRedis('a receiver that waits for a replica', () => {
   let primary: RedisServer
@@ -15,18 +19,24 @@ describeWithRedis('a receiver that waits for a replica', () => {
   let add: AddInbound
 
   beforeEach(async () => {
-    // A full copy would otherwise wait 5 s for more replicas to come.
-    primary = await startRedisServer({ args: ['--repl-diskless-sync-delay', '0'] })
-    replica = await startRedisServer({ args: ['--replicaof', '127.0.0.1', String(primary.port)] })
-    await eventually(async () => {
-      const info = await withRedis(replica.url, (redis) => redis.info('replication'))
-      expect(info).toContain('master_link_status:up')
-    })
+    primary = await startRedisServer({ args: AT_ONCE })
+    replica = await startReplica(primary.url)
     add = await startReceiver()
   })
 
-  async function startReceiver(): Promise<AddInbound> {
-    const redis = { url: primary.url, clusterNodes: [], sentinels: [], waitReplicas: 1 }
+  async function startReplica(url: string): Promise<RedisServer> {
+    const server = await startRedisServer({
+      args: [...AT_ONCE, '--replicaof', '127.0.0.1', new URL(url).port],
+    })
+    await eventually(async () => {
+      const info = await withRedis(server.url, (redis) => redis.info('replication'))
+      expect(info).toContain('master_link_status:up')
+    })
+    return server
+  }
+
+  async function startReceiver(url = primary.url): Promise<AddInbound> {
+    const redis = { url, clusterNodes: [], sentinels: [], waitReplicas: 1 }
     const backend = openRedisBackend({ redis, onError: () => {} })
     cleanUp(() => backend.close())
     const addInbound = backend.createInboundAdd()
@@ -51,6 +61,30 @@ describeWithRedis('a receiver that waits for a replica', () => {
     await expect(addElsewhere([job(ID)])).rejects.toThrow('0 of 1 replicas')
   })
 
+  test('does not take the word of the server that takes over for what it never had', async () => {
+    const link = await startTcpProxy(primary.url)
+    const successor = await startReplica(link.url)
+    await startReplica(successor.url)
+    const address = await startTcpProxy(primary.url)
+    const relay = await openLossyRelay(address.url, '{wa}:replicated')
+    const addThere = await startReceiver(relay.url)
+    // The primary is cut off from all that could take over, and does not know it yet.
+    replica.kill()
+    link.freeze()
+    await promote(successor)
+
+    const added = addThere([job(ID)]).then(
+      () => 'confirmed',
+      () => 'not confirmed',
+    )
+    await relay.lost
+    address.redirect(successor.url)
+    relay.cut()
+
+    expect(await added).toBe('not confirmed')
+    expect(await withRedis(successor.url, (redis) => redis.lrange('{wa}:inbound:wait', 0, -1))).toEqual([])
+  })
+
   test('confirms again when the replica is back', async () => {
     replica.kill('SIGSTOP')
     await expect(add([job(ID)])).rejects.toThrow()
@@ -59,6 +93,17 @@ describeWithRedis('a receiver that waits for a replica', () => {
     await eventually(async () => expect(await (await add([job(ID)])).dropped).toBe(1))
   })
 })
+
+/** Until its own replica confirms what it writes. */
+async function promote({ url }: RedisServer): Promise<void> {
+  await withRedis(url, async (redis) => {
+    await redis.call('REPLICAOF', 'NO', 'ONE')
+    await eventually(async () => {
+      await redis.set('promoted', 1)
+      expect(await redis.wait(1, 100)).toBe(1)
+    })
+  })
+}
 
 function job(job_id: string): InboundJob {
   return {
