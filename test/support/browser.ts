@@ -1,0 +1,112 @@
+/** The pages as people open them: in a real Chromium, which notes whatever a page should not do. */
+import { accessSync, constants } from 'node:fs'
+import path from 'node:path'
+import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core'
+import { describe } from 'vitest'
+import { cleanUp } from './clean-up.ts'
+
+const PROGRAMS = ['chromium', 'chromium-browser', 'google-chrome']
+const COMPUTER = { viewport: { width: 1280, height: 800 } }
+/** A narrow one. */
+const PHONE = { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true }
+
+const program = findOnPath()
+
+if (program === undefined)
+  process.stderr.write(
+    `\n  NO CHROMIUM: every suite that needs it is SKIPPED. It is looked for on PATH as ${PROGRAMS.join(', ')}.\n\n`,
+  )
+
+/** `describe` for suites that need a browser; skipped where none can be had. */
+export const describeWithBrowser = describe.skipIf(program === undefined)
+
+export type BrowserWindow = {
+  page: Page
+  /** Dialogs, errors of scripts, what a policy has blocked, and what a page needs and could not load. */
+  complaints: readonly string[]
+  /** Whom the pages have asked for something. */
+  origins: ReadonlySet<string>
+}
+
+export type WindowOptions = {
+  /** Of `admin`, for when a page asks for it. */
+  password?: string
+  /** A computer unless given. */
+  isPhone?: boolean
+}
+
+export type TestBrowser = {
+  /** Shares nothing with other windows, no password either. Closed with the test. */
+  openWindow(options?: WindowOptions): Promise<BrowserWindow>
+}
+
+/** Closed with the test (outside of a test: the file); ends by itself when the process is killed that started it. */
+export async function startBrowser(): Promise<TestBrowser> {
+  if (program === undefined) throw new Error('no Chromium: guard the suite with describeWithBrowser')
+  const isRoot = process.getuid?.() === 0
+  const browser = await chromium.launch({
+    executablePath: program,
+    // Chromium's sandbox does not start as root.
+    args: isRoot ? ['--no-sandbox'] : [],
+  })
+  cleanUp(() => browser.close())
+  return { openWindow: (options) => openWindow(browser, options) }
+}
+
+/** Whether somebody would have to push the page sideways, or to make it smaller, to see all of it. */
+export async function isWiderThanScreen(page: Page): Promise<boolean> {
+  const width = await page.evaluate<number>('document.documentElement.scrollWidth')
+  return width > (page.viewportSize()?.width ?? 0)
+}
+
+async function openWindow(
+  browser: Browser,
+  { password, isPhone = false }: WindowOptions = {},
+): Promise<BrowserWindow> {
+  const context = await browser.newContext({
+    ...(isPhone ? PHONE : COMPUTER),
+    ...(password === undefined ? {} : { httpCredentials: { username: 'admin', password } }),
+  })
+  cleanUp(() => context.close())
+  const origins = new Set<string>()
+  context.on('request', (request) => origins.add(new URL(request.url()).origin))
+  return { page: await context.newPage(), complaints: watchForComplaints(context), origins }
+}
+
+function watchForComplaints(context: BrowserContext): readonly string[] {
+  const complaints: string[] = []
+  context.on('dialog', async (dialog) => {
+    complaints.push(`${dialog.type()}: ${dialog.message()}`)
+    await dialog.dismiss()
+  })
+  context.on('weberror', (found) => complaints.push(String(found.error())))
+  context.on('console', (message) => {
+    // Tells of pages as well, whose status is for the test to judge, and of an icon that it has thought of by itself.
+    const isAboutLoading = message.text().startsWith('Failed to load resource')
+    if (message.type() === 'error' && !isAboutLoading) complaints.push(message.text())
+  })
+  const noteLoad = (request: Request, problem: string) => {
+    // What a page has asked for when it is left is given up.
+    if (request.isNavigationRequest() || problem === 'net::ERR_ABORTED') return
+    complaints.push(`${request.method()} ${request.url()}: ${problem}`)
+  }
+  context.on('requestfailed', (request) => noteLoad(request, request.failure()?.errorText ?? 'failed'))
+  context.on('response', (response) => {
+    if (response.status() >= 400) noteLoad(response.request(), `status ${response.status()}`)
+  })
+  return complaints
+}
+
+function findOnPath(): string | undefined {
+  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '')
+  return folders.flatMap((folder) => PROGRAMS.map((name) => path.join(folder, name))).find(isExecutable)
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
