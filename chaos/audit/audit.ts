@@ -6,7 +6,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import pg from 'pg'
 import type { QueueBackend } from '../../src/queue/backend.ts'
-import { QUEUE_NAMES } from '../../src/queue/names.ts'
 import type { Ledger } from '../load/ledger.ts'
 import { openQueueBackend } from '../queue.ts'
 import type { World } from '../world/world.ts'
@@ -28,7 +27,7 @@ export type Auditor = {
 }
 
 export type Audit = Verdict & {
-  /** Jobs of messages that have not ended, by queue and state; empty when all have. */
+  /** Jobs that have not ended, by state; empty when all have. */
   unfinishedJobs: Record<string, number>
 }
 
@@ -49,7 +48,7 @@ export function createAuditor({ world, ledger, signal, patienceMs }: AuditorOpti
   const pool = new pg.Pool({ connectionString: world.postgres.url, max: 2, connectionTimeoutMillis: 5_000 })
   pool.on('error', () => {})
   // Opened when it is first needed: the faults before that would hit this connection as well.
-  let opened: { backend: QueueBackend; queues: Queue[] } | undefined
+  let opened: { backend: QueueBackend; queue: Queue } | undefined
   async function countMissing(before = Number.POSITIVE_INFINITY): Promise<number> {
     const wanted = [...ledger.awaited]
       .filter(([, entry]) => (entry.acknowledgedAt ?? 0) <= before && !ledger.isExcused(entry))
@@ -65,19 +64,20 @@ export function createAuditor({ world, ledger, signal, patienceMs }: AuditorOpti
   }
 
   async function queueCounts(): Promise<Record<string, number>> {
-    const counts = await Promise.all(queues().map(countUnfinished))
-    return Object.fromEntries(counts.flat())
+    const counts = await inbound().getJobCounts()
+    return Object.fromEntries(
+      Object.entries(counts).filter(([state, count]) => count > 0 && !ENDED_STATES.has(state)),
+    )
   }
 
   async function takenTwice(): Promise<number> {
-    const inbound = queues().find(({ name }) => name === 'inbound')
-    const jobs = (await inbound?.getCompleted(0, LATEST_JOBS)) ?? []
+    const jobs = await inbound().getCompleted(0, LATEST_JOBS)
     return jobs.filter(({ attemptsStarted }) => attemptsStarted > 1).length
   }
 
-  function queues(): Queue[] {
-    opened ??= openQueues(world)
-    return opened.queues
+  function inbound(): Queue {
+    opened ??= openQueue(world)
+    return opened.queue
   }
 
   /** Until nothing is missing and no job is left, or neither changes any more. */
@@ -112,14 +112,7 @@ export function createAuditor({ world, ledger, signal, patienceMs }: AuditorOpti
   }
 }
 
-function openQueues(world: World): { backend: QueueBackend; queues: Queue[] } {
+function openQueue(world: World): { backend: QueueBackend; queue: Queue } {
   const backend = openQueueBackend(world)
-  return { backend, queues: QUEUE_NAMES.map((name) => backend.createQueue(name)) }
-}
-
-async function countUnfinished(queue: Queue): Promise<[state: string, count: number][]> {
-  const counts = await queue.getJobCounts()
-  return Object.entries(counts)
-    .filter(([state, count]) => count > 0 && !ENDED_STATES.has(state))
-    .map(([state, count]) => [`${queue.name} ${state}`, count])
+  return { backend, queue: backend.createQueue('inbound') }
 }

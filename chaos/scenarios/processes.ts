@@ -120,7 +120,7 @@ async function runJobsTwice(ctx: ScenarioContext): Promise<void> {
   await Promise.all(others.map((other) => other.stop()))
   await ctx.until('the worker is caught with jobs', 20 * SECOND, async () => {
     frozen.freeze()
-    const { 'inbound active': active = 0 } = await auditor.queueCounts()
+    const { active = 0 } = await auditor.queueCounts()
     if (active === 0) frozen.thaw()
     return active > 0
   })

@@ -80,8 +80,6 @@ export async function createWorld(place: WorldPlace, options: WorldOptions = {})
     META_VERIFY_TOKEN: 'chaos-verify-token',
     ADMIN_PASSWORD,
     METRICS_TOKEN,
-    // Every process compiles the same files: the second one finds them compiled.
-    NODE_COMPILE_CACHE: path.join(postgresTemplate, 'compiled'),
     ...options.env,
   }
   const world: World = {
