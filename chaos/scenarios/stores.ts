@@ -50,7 +50,7 @@ export const storesRefusing: Scenario = {
 export const storesFrozenUnderBurst: Scenario = {
   name: 'stores-frozen-under-burst',
   promise:
-    'no store answers while ten times as much comes in: 503 in bounded time, memory does not grow with it',
+    'no store answers while five times as much comes in: 503 in bounded time, memory does not grow with it',
   backends: BACKENDS,
   seconds: 10,
   load: { rate: 12 },
@@ -58,7 +58,7 @@ export const storesFrozenUnderBurst: Scenario = {
   run: (ctx) =>
     takeAway(ctx, {
       away: async ({ world, load }) => {
-        load.setRate(120)
+        load.setRate(60)
         world.postgres.freeze()
         world.redis?.freeze()
       },
