@@ -14,9 +14,8 @@ import { type BodyBudget, type BodyRefusal, createBodyBudget, type GrowingBody }
 import { type Log, type Problem, sendProblem, writeProblem } from './problem.ts'
 import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
 
-const MIB = 1024 * 1024
-/** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"), Twilio a few KB, which cost more to check. */
-const MAX_BODY_BYTES: Record<ProviderName, number> = { meta: 4 * MIB, twilio: MIB }
+/** Meta sends up to 3 MB (Meta, webhooks/overview, "Payload size"), Twilio a few KB. */
+const MAX_BODY_BYTES = 4 * 1024 * 1024
 
 const FORGED: Problem = { status: 401, detail: 'The signature is missing or wrong.' }
 const UNAVAILABLE: Problem = {
@@ -88,10 +87,9 @@ export function createWebhookListener({
   )
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const maxBytes = MAX_BODY_BYTES[provider.name]
-    const problem = problemOfHead(req, maxBytes)
+    const problem = problemOfHead(req)
     if (problem !== undefined) return refuseUnread(req, res, problem)
-    const body = budget.startBody(Math.min(announcedBytes(req), maxBytes))
+    const body = budget.startBody(Math.min(announcedBytes(req), MAX_BODY_BYTES))
     try {
       const rawBody = await readBody(req, body)
       if (rawBody === undefined) return
@@ -146,10 +144,10 @@ function pathOf(url = ''): string {
 }
 
 /** Why a body is refused before anything of it is read. */
-function problemOfHead(req: IncomingMessage, maxBytes: number): Problem | undefined {
+function problemOfHead(req: IncomingMessage): Problem | undefined {
   const { 'content-encoding': encoding = 'identity', 'content-length': length = '0' } = req.headers
   if (encoding.toLowerCase() !== 'identity') return COMPRESSED
-  return Number(length) > maxBytes ? TOO_LARGE : undefined
+  return Number(length) > MAX_BODY_BYTES ? TOO_LARGE : undefined
 }
 
 /** A body in chunks may be of any length. */
