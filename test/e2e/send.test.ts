@@ -362,7 +362,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const id = await order(to, 'once')
     await eventually(async () => expect(JSON.stringify((await message(id)).error)).toContain('Malformed'))
 
-    expect(worker.output).toContain('stop_sender')
+    await eventually(() => expect(worker.output).toContain('stop_sender'))
     expect(worker.output + service.api.output).not.toContain('test-access-token')
     expect(JSON.stringify((await message(id)).error)).not.toContain('test-access-token')
     await query('DELETE FROM send_pauses')
