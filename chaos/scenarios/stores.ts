@@ -90,7 +90,9 @@ async function takeAway(ctx: ScenarioContext, { away, back }: Outage): Promise<v
       median <= QUICK_MS,
     )
     ctx.note(`median refusal ${Math.round(median)} ms, slowest ${Math.round(slowest(answers))} ms`)
-    ctx.check('webhooks are acknowledged afterwards', ctx.ledger.acknowledged() > acknowledgedBefore)
+    await ctx.until('webhooks are acknowledged afterwards', 10 * SECOND, () => {
+      return ctx.ledger.acknowledged() > acknowledgedBefore
+    })
   })
 }
 
