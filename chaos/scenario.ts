@@ -52,6 +52,8 @@ export type ScenarioContext = {
   stream: Stream
   ledger: Ledger
   auditor: Auditor
+  /** More than 1 where other work runs beside it, and a deadline says little. */
+  patience: number
   /** Decides the moments of the faults; repeated by the seed. */
   random: Random
   signal: AbortSignal
