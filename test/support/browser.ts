@@ -1,16 +1,15 @@
 /** The pages as people open them: in a real Chromium, which notes whatever a page should not do. */
-import { accessSync, constants } from 'node:fs'
-import path from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core'
 import { describe } from 'vitest'
 import { cleanUp } from './clean-up.ts'
+import { findOnPath } from './find-on-path.ts'
 
 const PROGRAMS = ['chromium', 'chromium-browser', 'google-chrome']
 const COMPUTER = { viewport: { width: 1280, height: 800 } }
 /** A narrow one. */
 const PHONE = { viewport: { width: 320, height: 640 }, isMobile: true, hasTouch: true }
 
-const program = findOnPath()
+const program = findOnPath(PROGRAMS)
 
 if (program === undefined)
   process.stderr.write(
@@ -95,18 +94,4 @@ function watchForComplaints(context: BrowserContext): readonly string[] {
     if (response.status() >= 400) noteLoad(response.request(), `status ${response.status()}`)
   })
   return complaints
-}
-
-function findOnPath(): string | undefined {
-  const folders = (process.env.PATH ?? '').split(path.delimiter).filter((folder) => folder !== '')
-  return folders.flatMap((folder) => PROGRAMS.map((name) => path.join(folder, name))).find(isExecutable)
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

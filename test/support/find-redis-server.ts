@@ -1,33 +1,17 @@
 /** The Redis to test with: redis-server or valkey-server from PATH, else from apt where we are root (containers, CI). */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs'
-import path from 'node:path'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { findOnPath } from './find-on-path.ts'
 
 const PROGRAMS = ['redis-server', 'valkey-server']
+/** Where packages put servers, which a user's PATH may lack. */
+const OTHER_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin']
 const POLICY = '/usr/sbin/policy-rc.d'
 
 /** The path of the program; undefined where none can be had. */
 export function findRedisServer(): string | undefined {
-  return findOnPath() ?? (installWithApt() ? findOnPath() : undefined)
-}
-
-function findOnPath(): string | undefined {
-  const directories = [...(process.env.PATH ?? '').split(path.delimiter), '/usr/local/sbin', '/usr/sbin']
-  for (const directory of directories.filter((name) => name !== ''))
-    for (const program of PROGRAMS) {
-      const file = path.join(directory, program)
-      if (isExecutable(file)) return file
-    }
-  return undefined
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  const find = () => findOnPath(PROGRAMS, OTHER_DIRECTORIES)
+  return find() ?? (installWithApt() ? find() : undefined)
 }
 
 function installWithApt(): boolean {
