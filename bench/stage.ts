@@ -1,7 +1,7 @@
 /** Everything that one measurement needs, running: database, Redis, the contender's processes, and how to look at them. */
 import { Redis } from 'ioredis'
 import { createDatabase, createPool } from '../src/db/connect.ts'
-import type { ReleaseStack } from '../src/lifecycle.ts'
+import type { ReleaseStack } from '../src/lifecycle/run-until-signal.ts'
 import { type RunningContender, startContender } from './contender-processes.ts'
 import type { Contender } from './contenders.ts'
 import type { Loader } from './load/loader.ts'

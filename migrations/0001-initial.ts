@@ -181,7 +181,7 @@ const READING = [
     holder uuid NOT NULL,
     expires_at timestamptz NOT NULL
   )`,
-  // wa_status_rank: the same ranks as src/core/status.ts; test/db/status-rank.test.ts holds them together.
+  // wa_status_rank: the same ranks as src/core/status.ts; test/db/ingest/status-rank.test.ts holds them together.
   `CREATE FUNCTION wa_status_rank(status text) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE status
       WHEN 'queued' THEN 0 WHEN 'sending' THEN 1 WHEN 'unknown' THEN 2 WHEN 'accepted' THEN 3 WHEN 'sent' THEN 4

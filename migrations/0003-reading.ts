@@ -7,7 +7,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 
 const STATEMENTS = [
   // Ids follow the order of arrival, and a phone app's history arrives after what is newer. The same expression as
-  // timeOf() in src/db/message-effects.ts.
+  // timeOf() in src/db/views/message-effects.ts.
   `CREATE INDEX chat_messages_conversation_time_idx
     ON chat_messages (conversation_id, coalesce(sent_at, received_at, created_at) DESC, id DESC)`,
   // One row: the last change that was removed. A reader whose cursor is older has missed something.

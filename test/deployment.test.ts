@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { parseEnv } from 'node:util'
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
-import { describeVariables, loadConfig } from '../src/config.ts'
+import { describeVariables, loadConfig } from '../src/config/config.ts'
 import { checkRedisSafety } from '../src/queue/redis-safety.ts'
 import { cleanUp } from './support/clean-up.ts'
 import {

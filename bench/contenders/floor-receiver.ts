@@ -2,8 +2,8 @@
 import { createApp } from '../../src/api/app.ts'
 import { startHttpServer } from '../../src/api/http-server.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import { loadConfig } from '../../src/config.ts'
-import { createLogger } from '../../src/logger.ts'
+import { loadConfig } from '../../src/config/config.ts'
+import { createLogger } from '../../src/logger/logger.ts'
 import { createProviders } from '../../src/providers/index.ts'
 
 const config = loadConfig(process.env)

@@ -1,8 +1,8 @@
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
-import type { OutboundOptions } from '../db/outbound.ts'
+import type { OutboundOptions } from '../db/outbox/create.ts'
 import type { Database } from '../db/schema.ts'
-import type { Stats } from '../db/stats.ts'
+import type { Stats } from '../db/views/stats.ts'
 import type { Log } from './problem.ts'
 
 /** What the JSON API works with. */

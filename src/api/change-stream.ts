@@ -9,14 +9,14 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Request, Response } from 'express'
 import type { Kysely } from 'kysely'
+import type { Database } from '../db/schema.ts'
 import {
   ChangeCursorError,
   type ChangePage,
   type ChangeView,
   readChanges,
   readNewestCursor,
-} from '../db/change-feed.ts'
-import type { Database } from '../db/schema.ts'
+} from '../db/views/change-feed.ts'
 import { type ChangeWatch, createChangeWatch } from './change-watch.ts'
 import { type Log, ProblemError } from './problem.ts'
 

@@ -1,6 +1,6 @@
 /** Cursors of lists: a position, in a form that nobody is tempted to read or to make up. */
 import { z } from 'zod'
-import type { Page, Position } from '../db/keyset.ts'
+import type { Page, Position } from '../db/views/keyset.ts'
 
 const position = z.tuple([
   z

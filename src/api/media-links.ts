@@ -5,9 +5,9 @@
 import { type Request, type Response, Router } from 'express'
 import type { Kysely } from 'kysely'
 import type { Upload } from '../core/outbound.ts'
+import { findUpload } from '../db/outbox/uploads.ts'
 import type { Database } from '../db/schema.ts'
 import { isUnavailable } from '../db/unavailable.ts'
-import { findUpload } from '../db/uploads.ts'
 import { isMediaLink, MEDIA_LINK_PATH } from '../providers/twilio/media-link.ts'
 import { ProblemError } from './problem.ts'
 

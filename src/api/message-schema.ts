@@ -1,10 +1,10 @@
 /** Messages, conversations and changes as the API describes them. Ids are strings: they go beyond 2^53. */
 import { z } from 'zod'
-import type { ChangeView } from '../db/change-feed.ts'
-import type { ContactView } from '../db/contact-view.ts'
-import type { ConversationView } from '../db/conversation-list.ts'
-import type { StatusView } from '../db/message-list.ts'
-import type { MessageView } from '../db/message-view.ts'
+import type { ChangeView } from '../db/views/change-feed.ts'
+import type { ContactView } from '../db/views/contact.ts'
+import type { ConversationView } from '../db/views/conversation-list.ts'
+import type { MessageView } from '../db/views/message.ts'
+import type { StatusView } from '../db/views/message-list.ts'
 
 /** The largest bigint: PostgreSQL ends with an error where more is asked for. */
 const MAX_ID = '9223372036854775807'

@@ -1,7 +1,7 @@
 /** `wa-ingest backfill`: what Twilio has and the database has not. */
-import { loadConfig } from '../config.ts'
+import { loadConfig } from '../config/config.ts'
 import { createDatabase } from '../db/connect.ts'
-import { createEventStore } from '../db/event-store.ts'
+import { createEventStore } from '../db/ingest/event-store.ts'
 import { assertSchemaIsCurrent } from '../db/migrate.ts'
 import { createSenders } from '../providers/index.ts'
 import { HistoryError, type MessageHistory } from '../providers/message-history.ts'

@@ -1,8 +1,9 @@
 /** `wa-ingest dedupe`: what is doubled in a table, and its end. */
+
+import { queryWithClient } from '../db/any-table/query.ts'
+import { describeTarget, type TargetOptions } from '../db/any-table/target.ts'
 import { applyDedupe, cleanUpDedupe, DEFAULT_BATCH_SIZE, type DedupeResult } from '../db/dedupe/apply.ts'
-import { queryWithClient } from '../db/dedupe/query.ts'
 import { reportDuplicates } from '../db/dedupe/report.ts'
-import { describeTarget, type TargetOptions } from '../db/dedupe/target.ts'
 import { commandFor, MESSAGES } from '../db/verify.ts'
 import {
   type Command,

@@ -1,7 +1,7 @@
 /** `wa-ingest migrate`: brings the database to the schema of this version, and takes over tables of an old system. */
-import { type Config, loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config/config.ts'
 import { phoneDigits } from '../core/phone.ts'
-import type { Adoption, AdoptOptions } from '../db/adopt.ts'
+import type { Adoption, AdoptOptions } from '../db/adopt/adopt.ts'
 import { createDatabase } from '../db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../db/migrate.ts'
 import {

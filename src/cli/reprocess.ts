@@ -1,12 +1,12 @@
 /** `wa-ingest reprocess`: what is stored, read again by this version. */
 import type { Kysely } from 'kysely'
 import { createDatabase } from '../db/connect.ts'
-import { createEventStore } from '../db/event-store.ts'
+import { createEventStore } from '../db/ingest/event-store.ts'
 import { assertSchemaIsCurrent } from '../db/migrate.ts'
-import type { ReprocessOptions } from '../db/reprocess-batches.ts'
-import { countParkedEvents, type ParkedTally, reprocessParkedEvents } from '../db/reprocess-events.ts'
-import { countMessagesToReprocess, type ReprocessTally, reprocessMessages } from '../db/reprocess-messages.ts'
-import { countStatusesToReprocess, reprocessStatuses } from '../db/reprocess-statuses.ts'
+import type { ReprocessOptions } from '../db/reprocess/batches.ts'
+import { countParkedEvents, type ParkedTally, reprocessParkedEvents } from '../db/reprocess/events.ts'
+import { countMessagesToReprocess, type ReprocessTally, reprocessMessages } from '../db/reprocess/messages.ts'
+import { countStatusesToReprocess, reprocessStatuses } from '../db/reprocess/statuses.ts'
 import type { Database } from '../db/schema.ts'
 import { normalize, reparse } from '../providers/index.ts'
 import {

@@ -1,6 +1,6 @@
 /** `wa-ingest start`: everything in one process, for a first look and for small installations. */
-import { loadConfig } from '../config.ts'
-import { createLogger } from '../logger.ts'
+import { loadConfig } from '../config/config.ts'
+import { createLogger } from '../logger/logger.ts'
 import type { Command } from './command.ts'
 import { writeLine } from './command.ts'
 import { runService } from './service/run-service.ts'

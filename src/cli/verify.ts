@@ -1,5 +1,5 @@
 /** `wa-ingest verify`: whether a message can be stored twice, and whether one is. */
-import { queryWithClient } from '../db/dedupe/query.ts'
+import { queryWithClient } from '../db/any-table/query.ts'
 import { type Audit, auditTable, MESSAGES } from '../db/verify.ts'
 import { type Command, type CommandContext, textOption, writeJson, writeLine } from './command.ts'
 import { openCommandDatabase } from './command-database.ts'

@@ -1,7 +1,7 @@
 /** `wa-ingest worker`: one of the two processes of a production set-up. */
 import { constants, setPriority } from 'node:os'
-import { loadConfig } from '../config.ts'
-import { createLogger } from '../logger.ts'
+import { loadConfig } from '../config/config.ts'
+import { createLogger } from '../logger/logger.ts'
 import type { Command } from './command.ts'
 import { runService } from './service/run-service.ts'
 

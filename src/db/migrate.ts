@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
-import { type Adoption, type AdoptOptions, adoptOldTables, findAdoptable } from './adopt.ts'
+import { type Adoption, type AdoptOptions, adoptOldTables, findAdoptable } from './adopt/adopt.ts'
 import type { Database } from './schema.ts'
 
 /** Names of their own: the database may belong to an application that uses Kysely's migrator too. */

@@ -5,13 +5,13 @@
  * people.
  */
 import type { Kysely } from 'kysely'
+import { countQuarantined } from './any-table/quarantine.ts'
+import { type Query, queryWithKysely } from './any-table/query.ts'
+import { describeTarget, indexNameFor, type Target, type TargetOptions } from './any-table/target.ts'
+import { describeFault, type IndexState, inspectIndex } from './any-table/unique-index.ts'
 import { countDuplicates, type Duplicates } from './dedupe/count-duplicates.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers, type Leftovers } from './dedupe/leftovers.ts'
-import { countQuarantined } from './dedupe/quarantine.ts'
-import { type Query, queryWithKysely } from './dedupe/query.ts'
 import { isRunAtWork } from './dedupe/session.ts'
-import { describeTarget, indexNameFor, type Target, type TargetOptions } from './dedupe/target.ts'
-import { describeFault, type IndexState, inspectIndex } from './dedupe/unique-index.ts'
 import type { Database } from './schema.ts'
 
 export const MESSAGES = { table: 'chat_messages', column: 'wa_message_id' } as const

@@ -3,7 +3,7 @@ import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../core/eve
 import type { MessageFact } from '../core/fact.ts'
 import { messageJobId, statusJobId } from '../core/job-id.ts'
 import { statusRank } from '../core/status.ts'
-import type { MessageItem, StatusItem } from '../db/store-item.ts'
+import type { MessageItem, StatusItem } from '../db/ingest/store-item.ts'
 import type { ListedMessage } from '../providers/message-history.ts'
 
 type Content = Pick<MessageFact, 'message_type' | 'content' | 'media'>

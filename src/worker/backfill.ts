@@ -9,10 +9,16 @@
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
-import { type BackfillKey, findStored, lastMessageAt, readPosition, savePosition } from '../db/backfill.ts'
-import type { EventStore } from '../db/event-store.ts'
+import type { EventStore } from '../db/ingest/event-store.ts'
+import type { StoreItem } from '../db/ingest/store-item.ts'
+import {
+  type BackfillKey,
+  findStored,
+  lastMessageAt,
+  readPosition,
+  savePosition,
+} from '../db/outbox/backfill-positions.ts'
 import type { Database } from '../db/schema.ts'
-import type { StoreItem } from '../db/store-item.ts'
 import {
   HistoryError,
   type HistoryPage,

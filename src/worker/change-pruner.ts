@@ -1,8 +1,8 @@
 /** Keeps the feed of changes from growing for ever. */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
-import { pruneChanges } from '../db/change-retention.ts'
 import { holdLease } from '../db/leases.ts'
+import { pruneChanges } from '../db/prune-changes.ts'
 import type { Database } from '../db/schema.ts'
 
 const MINUTE = 60_000

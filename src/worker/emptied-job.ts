@@ -3,7 +3,7 @@
  * leaves its id on the queue: what is taken from there has no data (from BullMQ's own worker: empty data, measured with 6.7.0).
  */
 import { EVENT_VERSION } from '../core/event.ts'
-import type { StoreItem } from '../db/store-item.ts'
+import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { TakenJob } from '../queue/backend.ts'
 
 /** In `webhook_events.reason`. */

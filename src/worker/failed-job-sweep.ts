@@ -9,8 +9,8 @@
 import type { Job, Queue } from 'bullmq'
 import type { WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
-import type { EventStore } from '../db/event-store.ts'
-import type { StoreItem } from '../db/store-item.ts'
+import type { EventStore } from '../db/ingest/event-store.ts'
+import type { StoreItem } from '../db/ingest/store-item.ts'
 import { emptiedItem, isEmptied } from './emptied-job.ts'
 import { readEvent } from './inbound-worker.ts'
 

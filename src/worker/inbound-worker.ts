@@ -7,8 +7,8 @@
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import type { FinalOutcome } from '../core/outcome.ts'
-import type { EventStore } from '../db/event-store.ts'
-import type { StoreItem } from '../db/store-item.ts'
+import type { EventStore } from '../db/ingest/event-store.ts'
+import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { InboundConsumer, InboundJobResult, QueueBackend, TakenJob } from '../queue/backend.ts'
 import { emptiedItem, isEmptied } from './emptied-job.ts'
 

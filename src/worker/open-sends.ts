@@ -5,9 +5,9 @@
  */
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
-import { findOpenSends, type OpenSend } from '../db/backfill.ts'
-import { identifiersOf } from '../db/contact-identifiers.ts'
-import type { EventStore } from '../db/event-store.ts'
+import { identifiersOf } from '../db/contacts/identifiers.ts'
+import type { EventStore } from '../db/ingest/event-store.ts'
+import { findOpenSends, type OpenSend } from '../db/outbox/backfill-positions.ts'
 import type { Database } from '../db/schema.ts'
 import type { ListedMessage } from '../providers/message-history.ts'
 import type { Sender } from '../providers/sender.ts'

@@ -1,6 +1,6 @@
 /** Tells the provider what has been read here: best effort, with growing waits, and given up in the end. */
 import type { Kysely } from 'kysely'
-import { findDueReceipt, postponeReceipt, settleReceipt } from '../db/read-receipts.ts'
+import { findDueReceipt, postponeReceipt, settleReceipt } from '../db/outbox/read-receipts.ts'
 import type { Database } from '../db/schema.ts'
 import type { Senders } from '../providers/index.ts'
 

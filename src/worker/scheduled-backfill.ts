@@ -1,7 +1,7 @@
 /** The back-fill at intervals, by one of several workers. */
 import { randomUUID } from 'node:crypto'
-import { beginScheduledRun } from '../db/backfill.ts'
 import { holdLease, releaseLease } from '../db/leases.ts'
+import { beginScheduledRun } from '../db/outbox/backfill-positions.ts'
 import { type BackfillOptions, type BackfillReport, runBackfill } from './backfill.ts'
 
 export type ScheduledBackfillDeps = Pick<

@@ -2,10 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { SendResult } from '../core/outbound.ts'
-import type { Claim } from '../db/outbound-claim.ts'
-import { type Settled, settleSend } from '../db/outbound-settle.ts'
+import type { Claim } from '../db/outbox/claim.ts'
+import { type Settled, settleSend } from '../db/outbox/record-result.ts'
+import { forgetCopy } from '../db/outbox/upload-copies.ts'
 import type { Database } from '../db/schema.ts'
-import { forgetCopy } from '../db/upload-copies.ts'
 import type { Senders } from '../providers/index.ts'
 
 export type SendDeps = {

@@ -6,10 +6,10 @@ import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
 import { holdLease } from '../db/leases.ts'
-import { failExpired, findDueMessages, giveUpLostSends } from '../db/outbound-sweep.ts'
-import { findDueReceipts } from '../db/read-receipts.ts'
+import { releaseOtherCredentials } from '../db/outbox/circuit-breaker.ts'
+import { findDueReceipts } from '../db/outbox/read-receipts.ts'
+import { failExpired, findDueMessages, giveUpLostSends } from '../db/outbox/sweep.ts'
 import type { Database } from '../db/schema.ts'
-import { releaseOtherCredentials } from '../db/send-pauses.ts'
 import type { OutboundProducer } from '../queue/outbound-producer.ts'
 
 export type SendSweepDeps = {

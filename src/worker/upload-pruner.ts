@@ -7,8 +7,8 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
 import { holdLease } from '../db/leases.ts'
+import { knownUploads, removeExpiredUploads } from '../db/outbox/uploads.ts'
 import type { Database } from '../db/schema.ts'
-import { knownUploads, removeExpiredUploads } from '../db/uploads.ts'
 
 /** Longer than an upload can take. */
 const MIN_AGE_MS = 24 * 60 * 60_000

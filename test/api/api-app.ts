@@ -1,7 +1,7 @@
 /** The API over HTTP on a database of its own, and a client that has its token. */
 import type { ApiDeps } from '../../src/api/api-deps.ts'
 import type { MessageFact } from '../../src/core/fact.ts'
-import { writeBatch } from '../../src/db/batch-writer.ts'
+import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { messageItem } from '../support/facts.ts'
 import { type HttpRequest, type HttpResponse, send } from '../support/http.ts'
 import { META_PHONE_NUMBER_ID, wamid } from '../support/meta-webhooks.ts'

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import { createLogger, type Logger } from '../../src/logger.ts'
+import { createLogger, type Logger } from '../../src/logger/logger.ts'
 
 /** The real logger, and what it has printed so far. */
 export function captureLog(): { log: Logger; lines: () => Record<string, unknown>[] } {

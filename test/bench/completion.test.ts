@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { completionInRows } from '../../bench/measure/completion.ts'
 import type { EventKey } from '../../src/cli/simulate/traffic.ts'
-import { writeBatch } from '../../src/db/batch-writer.ts'
+import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { messageItem, statusItem } from '../support/facts.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 import { ADMIN, META, PRODUCTION, problemsOf, TWILIO } from './environments.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { describeVariables } from '../../src/config/config.ts'
 import { findMisspellings } from '../../src/config/misspellings.ts'
-import { describeVariables } from '../../src/config.ts'
 
 const known = describeVariables().map(({ name }) => name)
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { queryWithClient } from '../../src/db/dedupe/query.ts'
+import { queryWithClient } from '../../src/db/any-table/query.ts'
 import { auditTable, verifyDatabase } from '../../src/db/verify.ts'
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 

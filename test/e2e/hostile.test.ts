@@ -7,7 +7,7 @@
  */
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { readStats } from '../../src/db/stats.ts'
+import { readStats } from '../../src/db/views/stats.ts'
 import {
   type HostileService,
   type SignedBody,

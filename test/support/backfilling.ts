@@ -1,7 +1,7 @@
 /** Back-fills in this process: a real database, and a fake Twilio over HTTP. */
 
-import { writeBatch } from '../../src/db/batch-writer.ts'
-import { createEventStore } from '../../src/db/event-store.ts'
+import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
+import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { createSenders, normalize } from '../../src/providers/index.ts'
 import type { MessageHistory } from '../../src/providers/message-history.ts'
 import type { Sender } from '../../src/providers/sender.ts'

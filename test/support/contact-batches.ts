@@ -1,7 +1,7 @@
 /** Batches of refs and identity changes, as the batch writer hands them to the contacts. */
 import type { ContactRef, IdentityChange } from '../../src/core/fact.ts'
-import { resolveContacts } from '../../src/db/contacts.ts'
-import { resolveConversations } from '../../src/db/conversations.ts'
+import { resolveConversations } from '../../src/db/contacts/conversations.ts'
+import { resolveContacts } from '../../src/db/contacts/resolve-contacts.ts'
 import type { TestDatabase } from './postgres.ts'
 
 const MINUTE = 60_000

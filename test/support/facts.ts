@@ -2,7 +2,7 @@
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
 import type { Fact, MessageFact, StatusFact } from '../../src/core/fact.ts'
 import { contentJobId, messageJobId, statusJobId } from '../../src/core/job-id.ts'
-import type { StoreItem } from '../../src/db/store-item.ts'
+import type { StoreItem } from '../../src/db/ingest/store-item.ts'
 
 export const BUSINESS_NUMBER = '100200300400500'
 export const RECEIVED_AT = Date.parse('2026-06-01T12:00:00Z')

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { OutboundRequest } from '../../src/core/outbound.ts'
-import { createOutboundMessage, type OutboundOptions } from '../../src/db/outbound.ts'
+import { createOutboundMessage, type OutboundOptions } from '../../src/db/outbox/create.ts'
 import type { Database } from '../../src/db/schema.ts'
 import { META_CUSTOMER_PHONE, META_PHONE_NUMBER_ID } from './meta-webhooks.ts'
 

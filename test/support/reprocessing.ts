@@ -1,9 +1,9 @@
 /** Webhooks in a database as the service stores them, and what the tests of `reprocess` ask of it. */
 import type { InboundJob } from '../../src/core/event.ts'
 import type { Fact } from '../../src/core/fact.ts'
-import { createEventStore } from '../../src/db/event-store.ts'
-import type { ReprocessOptions } from '../../src/db/reprocess-batches.ts'
-import type { Parser } from '../../src/db/reprocess-messages.ts'
+import { createEventStore } from '../../src/db/ingest/event-store.ts'
+import type { ReprocessOptions } from '../../src/db/reprocess/batches.ts'
+import type { Parser } from '../../src/db/reprocess/messages.ts'
 import { normalize, reparse } from '../../src/providers/index.ts'
 import { parseMetaWebhook } from '../../src/providers/meta/parse.ts'
 import { parseTwilioWebhook } from '../../src/providers/twilio/parse.ts'

@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
 import type { Upload } from '../../src/core/outbound.ts'
+import { storeUpload } from '../../src/db/outbox/uploads.ts'
 import type { Database } from '../../src/db/schema.ts'
-import { storeUpload } from '../../src/db/uploads.ts'
 
 /** `content`: also what tells two uploads apart. */
 export async function storeFile(

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { createEventStore } from '../../src/db/event-store.ts'
+import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { createSendLookup } from '../../src/worker/send-lookup.ts'
 import { backFill, deliverTwilio, twilioClient } from '../support/backfilling.ts'
 import { type FakeTwilio, listedMessage, startFakeTwilio, twilioTime } from '../support/fake-twilio.ts'

@@ -1,9 +1,9 @@
 /** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
 import { renameSync, writeFileSync } from 'node:fs'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { createOutboundMessage } from '../../src/db/outbound.ts'
-import { claimNext } from '../../src/db/outbound-claim.ts'
-import { readSendPauses } from '../../src/db/send-pauses.ts'
+import { readSendPauses } from '../../src/db/outbox/circuit-breaker.ts'
+import { claimNext } from '../../src/db/outbox/claim.ts'
+import { createOutboundMessage } from '../../src/db/outbox/create.ts'
 import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'

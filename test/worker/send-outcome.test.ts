@@ -1,8 +1,8 @@
 /** What becomes of a send whose outcome somebody else knows: statuses, echoes, the provider's list. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { InboundJob } from '../../src/core/event.ts'
-import { writeBatch } from '../../src/db/batch-writer.ts'
-import { createEventStore } from '../../src/db/event-store.ts'
+import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
+import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { normalize } from '../../src/providers/index.ts'
 import { parseMetaWebhook } from '../../src/providers/meta/parse.ts'
 import { createSendLookup } from '../../src/worker/send-lookup.ts'

@@ -1,8 +1,8 @@
 /** Sending on both queue backends: once, in order, within the limits, and with a true state at the end. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sendJobId } from '../../src/core/job-id.ts'
-import { createOutboundMessage } from '../../src/db/outbound.ts'
-import { readSendPauses } from '../../src/db/send-pauses.ts'
+import { readSendPauses } from '../../src/db/outbox/circuit-breaker.ts'
+import { createOutboundMessage } from '../../src/db/outbox/create.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
 import { type Behaviour, holding } from '../support/fake-server.ts'

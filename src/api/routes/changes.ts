@@ -1,5 +1,10 @@
 import { z } from 'zod'
-import { ChangeCursorError, type ChangePage, readChanges, readPresentCursor } from '../../db/change-feed.ts'
+import {
+  ChangeCursorError,
+  type ChangePage,
+  readChanges,
+  readPresentCursor,
+} from '../../db/views/change-feed.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { ANSWERED, type ApiRoute, defineRoute } from '../api-route.ts'
 import type { ChangeStreams } from '../change-stream.ts'

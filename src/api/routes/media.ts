@@ -2,7 +2,7 @@
 import type { Request } from 'express'
 import { z } from 'zod'
 import { maxUploadBytes, UPLOAD_MIME_TYPES } from '../../core/upload.ts'
-import { storeUpload } from '../../db/uploads.ts'
+import { storeUpload } from '../../db/outbox/uploads.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { ProblemError } from '../problem.ts'

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { withDeadline } from '../../core/deadline.ts'
-import type { Stats } from '../../db/stats.ts'
+import type { Stats } from '../../db/views/stats.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { ProblemError } from '../problem.ts'

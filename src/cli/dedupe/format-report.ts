@@ -1,8 +1,8 @@
 /** What `wa-ingest dedupe` found, for people. */
 
+import { describeFault } from '../../db/any-table/unique-index.ts'
 import { areLeftoversEmpty, describeLeftovers } from '../../db/dedupe/leftovers.ts'
 import type { DedupeReport, DuplicateExample } from '../../db/dedupe/report.ts'
-import { describeFault } from '../../db/dedupe/unique-index.ts'
 import { formatCount, formatDuration } from '../progress.ts'
 import { formatTable } from '../table.ts'
 

@@ -1,7 +1,7 @@
 /** What the parts of the service report, turned into log lines and metrics. */
 import type { Metrics } from '../../api/metrics.ts'
 import type { ReceiverObserver } from '../../api/receive-webhook.ts'
-import type { Logger } from '../../logger.ts'
+import type { Logger } from '../../logger/logger.ts'
 import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
 import type { SendReport } from '../../worker/send-message.ts'
 import type { SendWorkerObserver } from '../../worker/send-worker.ts'

@@ -3,10 +3,10 @@
  * Express nor pages, and each of them is memory.
  */
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
-import { type Config, describeConfig } from '../../config.ts'
+import { type Config, describeConfig } from '../../config/config.ts'
 import { withDeadline } from '../../core/deadline.ts'
-import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle.ts'
-import type { Logger } from '../../logger.ts'
+import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle/run-until-signal.ts'
+import type { Logger } from '../../logger/logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import type { ReceiverService } from './receiver-service.ts'

@@ -1,6 +1,6 @@
 /** Tells the log of each unsafe setting once, and again when it is safe: a line a minute would be read by nobody. */
 import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
-import type { Logger } from '../../logger.ts'
+import type { Logger } from '../../logger/logger.ts'
 
 export type SettingWatchDeps = {
   /** Of each store; undefined for one that does not answer, of which nothing new is known. */

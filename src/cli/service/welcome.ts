@@ -1,5 +1,5 @@
 import path from 'node:path'
-import type { Config } from '../../config.ts'
+import type { Config } from '../../config/config.ts'
 
 const DEFAULT_PORT = 3000
 const DEFAULT_DATA_DIR = path.resolve('.data')

@@ -1,6 +1,6 @@
 /** The options of `wa-ingest simulate`, checked, with what the configuration of the service adds. */
 import { randomBytes, randomInt } from 'node:crypto'
-import { loadConfig } from '../../config.ts'
+import { loadConfig } from '../../config/config.ts'
 import { findEmbeddedPostgresUrl } from '../../local/embedded-postgres.ts'
 import { type CommandContext, numberOption, type OptionValues, textOption, UsageError } from '../command.ts'
 import { MAX_PEOPLE } from './people.ts'

@@ -6,8 +6,8 @@
  * else waits behind it.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { quoteName, quoteText } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { quoteName, quoteText } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import { isLockFailure, LOCK_TIMEOUT_MS } from '../dedupe/session.ts'
 import { type Conflict, conversionOf, DEFAULTS } from './old-schema.ts'
 import { type ColumnShape, columnOf, type TableShape } from './shape.ts'

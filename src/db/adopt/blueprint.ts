@@ -6,8 +6,8 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { migrations } from '../../../migrations/index.ts'
-import { quoteName } from '../dedupe/identifier.ts'
-import { type Query, queryWithKysely } from '../dedupe/query.ts'
+import { quoteName } from '../any-table/names.ts'
+import { type Query, queryWithKysely } from '../any-table/query.ts'
 import type { Database } from '../schema.ts'
 import { sqlStateOf } from '../sql-state.ts'
 import { AdoptionError } from './adoption-error.ts'

@@ -3,7 +3,7 @@
  * policy, a computed column, a publication with a condition, or a function with a body in SQL: all of them go first, and
  * come back afterwards.
  */
-import type { Query } from '../dedupe/query.ts'
+import type { Query } from '../any-table/query.ts'
 import type { ColumnShape, TableShape } from './shape.ts'
 
 type Dependent = {

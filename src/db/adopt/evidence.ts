@@ -4,8 +4,8 @@
  * Found by the names that people give. Where nothing fits, nothing is guessed: a message counts as received, and a
  * conversation has a contact without a number.
  */
-import { quoteName, quoteText } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { quoteName, quoteText } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import type { Shapes } from './old-schema.ts'
 import { columnOf, type TableShape } from './shape.ts'
 

@@ -6,9 +6,9 @@
  * whose contact has the phone.
  */
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
-import { keyText, profileText } from '../contact-identifiers.ts'
-import { quoteName } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { quoteName } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
+import { keyText, profileText } from '../contacts/identifiers.ts'
 import { findSequence } from './alter-tables.ts'
 import { type PeerColumn, TWILIO_ID } from './evidence.ts'
 

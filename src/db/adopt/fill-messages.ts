@@ -1,6 +1,6 @@
 /** What old rows have in our columns, in portions by id, so that no transaction is long and a stop loses little. */
-import { quoteName } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { quoteName } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import { TWILIO_ID } from './evidence.ts'
 import { MAPPING } from './fill-conversations.ts'
 

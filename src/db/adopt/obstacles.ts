@@ -1,7 +1,7 @@
 /** Why an old schema cannot be taken over as it is. Everything is looked for before anything is changed. */
-import { quoteName } from '../dedupe/identifier.ts'
+import { quoteName } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers } from '../dedupe/leftovers.ts'
-import type { Query } from '../dedupe/query.ts'
 import { isRunAtWork } from '../dedupe/session.ts'
 import { findDependents } from './dependents.ts'
 import { ADOPTED, type Conflict, conversionOf, DEFAULTS, isInteger, type Shapes } from './old-schema.ts'

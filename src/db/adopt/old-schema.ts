@@ -6,8 +6,8 @@
  * allows it.
  */
 import { detailOf } from '../../core/fact.ts'
-import { quoteName } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { quoteName } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
 
 export type Shapes = ReadonlyMap<string, TableShape>

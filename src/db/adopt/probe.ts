@@ -1,5 +1,5 @@
 /** The last check of an adoption: rows as the service writes them, in a transaction that is rolled back. */
-import type { Query } from '../dedupe/query.ts'
+import type { Query } from '../any-table/query.ts'
 
 const CONFLICT = `ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> ''`
 

@@ -1,5 +1,5 @@
 /** What a table is made of, as the catalogue has it: for comparing tables that are there with tables as they should be. */
-import type { Query } from '../dedupe/query.ts'
+import type { Query } from '../any-table/query.ts'
 
 export type ColumnShape = {
   name: string

@@ -1,6 +1,6 @@
 /** Where the content of our columns comes from in an old schema, and what is taken for granted where it says nothing. */
-import { parseName, spellingsOf } from '../dedupe/identifier.ts'
-import type { Query } from '../dedupe/query.ts'
+import { parseName, spellingsOf } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 import type { AdoptProgress } from './adopt-progress.ts'
 import {
   findOutboundRule,

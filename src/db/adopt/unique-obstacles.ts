@@ -1,5 +1,5 @@
 /** Unique indexes of an old table that would refuse rows of ours. */
-import { quoteName } from '../dedupe/identifier.ts'
+import { quoteName } from '../any-table/names.ts'
 import { columnOf, type IndexShape, type TableShape } from './shape.ts'
 
 /** Each of these is different in every row of ours, so an index that holds one of them refuses none. */

@@ -6,6 +6,13 @@
  * or killed goes on where it was.
  */
 import type { Pool } from 'pg'
+import { quoteName } from '../any-table/names.ts'
+import { ensureQuarantine } from '../any-table/quarantine.ts'
+import { type Query, queryWithClient } from '../any-table/query.ts'
+import { findReferences } from '../any-table/references.ts'
+import { DedupeError } from '../any-table/table-error.ts'
+import { describeTarget, type Target, type TargetOptions } from '../any-table/target.ts'
+import { describeFault, inspectIndex } from '../any-table/unique-index.ts'
 import {
   buildUniqueIndex,
   dropIndexConcurrently,
@@ -13,20 +20,13 @@ import {
   ensureReferenceIndexes,
 } from './build-index.ts'
 import { countDuplicates } from './count-duplicates.ts'
-import { DedupeError } from './dedupe-error.ts'
 import { installGuard } from './guard.ts'
-import { quoteName } from './identifier.ts'
 import { moveDuplicates } from './move-duplicates.ts'
 import { findObstacles } from './privileges.ts'
-import { ensureQuarantine } from './quarantine.ts'
-import { type Query, queryWithClient } from './query.ts'
-import { findReferences } from './references.ts'
 import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
 import { assertNoRunAtWork, openSession, type Session } from './session.ts'
 import { settleDiverted } from './settle-diverted.ts'
-import { describeTarget, type Target, type TargetOptions } from './target.ts'
 import { tidyUp } from './tidy-up.ts'
-import { describeFault, inspectIndex } from './unique-index.ts'
 
 export type DedupeOptions = TargetOptions &
   RunOptions & {

@@ -5,15 +5,15 @@
  * it may wait as long as it likes.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { quoteName } from '../any-table/names.ts'
+import type { Reference } from '../any-table/references.ts'
+import { DedupeError } from '../any-table/table-error.ts'
+import type { Target } from '../any-table/target.ts'
+import { inspectIndex } from '../any-table/unique-index.ts'
 import { sqlStateOf } from '../sql-state.ts'
-import { DedupeError } from './dedupe-error.ts'
 import type { OnWait } from './guard.ts'
-import { quoteName } from './identifier.ts'
 import { temporaryNames } from './leftovers.ts'
-import type { Reference } from './references.ts'
 import { LOCK_TIMEOUT_MS, type Session, untilUnlocked } from './session.ts'
-import type { Target } from './target.ts'
-import { inspectIndex } from './unique-index.ts'
 
 const UNIQUE_VIOLATION = '23505'
 const PROGRAM_LIMIT_EXCEEDED = '54000'

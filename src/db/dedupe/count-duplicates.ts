@@ -1,6 +1,6 @@
 /** How many ids are there more than once. */
-import type { Query } from './query.ts'
-import type { Target } from './target.ts'
+import type { Query } from '../any-table/query.ts'
+import type { Target } from '../any-table/target.ts'
 
 export type Duplicates = {
   /** Ids that are there more than once. */

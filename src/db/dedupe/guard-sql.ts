@@ -5,12 +5,12 @@
  * every name in them carries its schema. enable_seqscan is off, because a plan made while the table was small would
  * make every writer read all of it; and dates are written in the one way that the run reads.
  */
-import { quoteName, quoteText, unquoteName } from './identifier.ts'
+import { quoteName, quoteText, unquoteName } from '../any-table/names.ts'
+import { columnsBesideKey, joinCondition, type Reference } from '../any-table/references.ts'
+import { type Column, keyEquals, keyText, type Target } from '../any-table/target.ts'
 import { temporaryNames } from './leftovers.ts'
 import type { Placeholder } from './placeholder.ts'
-import { columnsBesideKey, joinCondition, type Reference } from './references.ts'
 import { runLockSql } from './session.ts'
-import { type Column, keyEquals, keyText, type Target } from './target.ts'
 
 /** `compared`: their types may be of an extension, whose operators are in a schema of its own. */
 function functionSettings(compared: readonly Column[]): string {

@@ -7,6 +7,10 @@
  *
  * The triggers look at the run's lock first: without a living run they do nothing.
  */
+
+import type { Query } from '../any-table/query.ts'
+import type { Reference } from '../any-table/references.ts'
+import type { Target } from '../any-table/target.ts'
 import {
   guardFunction,
   insertTrigger,
@@ -16,10 +20,7 @@ import {
 } from './guard-sql.ts'
 import { findLeftovers, temporaryNames } from './leftovers.ts'
 import { choosePlaceholder } from './placeholder.ts'
-import type { Query } from './query.ts'
-import type { Reference } from './references.ts'
 import { type Session, untilUnlocked } from './session.ts'
-import type { Target } from './target.ts'
 
 /** Hears of every vain try to lock one of the tables (oids). */
 export type OnWait = (tableOids: string[]) => unknown

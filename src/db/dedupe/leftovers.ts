@@ -1,6 +1,6 @@
 /** What a run puts into the database for its own time, and finds again after a run that was killed. */
-import { quoteName } from './identifier.ts'
-import type { Query } from './query.ts'
+import { quoteName } from '../any-table/names.ts'
+import type { Query } from '../any-table/query.ts'
 
 /** Everything temporary carries this prefix, so that a person who meets it knows where it comes from. */
 const PREFIX = 'wa_ingest_dedupe_'

@@ -6,7 +6,6 @@
  * and no other.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { sqlStateOf } from '../sql-state.ts'
 import {
   type Move,
   type MoveContext,
@@ -14,7 +13,8 @@ import {
   moveRows,
   RowRefusedError,
   readCopies,
-} from './move-rows.ts'
+} from '../any-table/move-rows.ts'
+import { sqlStateOf } from '../sql-state.ts'
 import { isLockFailure, type Session } from './session.ts'
 
 /** What a writer that wants one of the rows of a batch waits for, roughly. */

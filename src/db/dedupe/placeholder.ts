@@ -1,7 +1,7 @@
 /** What stands in the id's column while a row waits to be moved. */
-import { DedupeError } from './dedupe-error.ts'
+import { DedupeError } from '../any-table/table-error.ts'
+import { keyEquals, keyText, type Target } from '../any-table/target.ts'
 import type { Session } from './session.ts'
-import { keyEquals, keyText, type Target } from './target.ts'
 
 /** SQL of the placeholder for an id, which is given as SQL too. */
 export type Placeholder = (id: string) => string

@@ -1,9 +1,9 @@
 /** Whether this role may do what a run needs, asked before anything is changed. */
 
+import type { Query } from '../any-table/query.ts'
+import { labelOf, type Reference } from '../any-table/references.ts'
+import type { Target } from '../any-table/target.ts'
 import { temporaryNames } from './leftovers.ts'
-import type { Query } from './query.ts'
-import { labelOf, type Reference } from './references.ts'
-import type { Target } from './target.ts'
 
 /** What is missing, one line each with the next step; empty: nothing. */
 export async function findObstacles(

@@ -1,13 +1,13 @@
 /** What a run would find and do. Reads only. */
 import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
+import { lacks } from '../any-table/fill-gaps.ts'
+import { assertQuarantineIsOurs, countQuarantined } from '../any-table/quarantine.ts'
+import type { Query } from '../any-table/query.ts'
+import { findReferences, joinCondition, labelOf, type Reference } from '../any-table/references.ts'
+import { keyText, orderBy, type Target, wholeRow } from '../any-table/target.ts'
+import { type IndexState, inspectIndex } from '../any-table/unique-index.ts'
 import { findLeftovers, type Leftovers } from './leftovers.ts'
-import { lacks } from './merge.ts'
 import { findObstacles } from './privileges.ts'
-import { assertQuarantineIsOurs, countQuarantined } from './quarantine.ts'
-import type { Query } from './query.ts'
-import { findReferences, joinCondition, labelOf, type Reference } from './references.ts'
-import { keyText, orderBy, type Target, wholeRow } from './target.ts'
-import { type IndexState, inspectIndex } from './unique-index.ts'
 
 export type DuplicateExample = {
   id: string

@@ -1,11 +1,11 @@
 /** One run: what its steps share. */
 import { randomUUID } from 'node:crypto'
+import type { MoveContext } from '../any-table/move-rows.ts'
+import { findReferences } from '../any-table/references.ts'
+import type { Target } from '../any-table/target.ts'
 import { emptyTally } from './move-duplicates.ts'
-import type { MoveContext } from './move-rows.ts'
-import { findReferences } from './references.ts'
 import { describeLockHolders, type Session } from './session.ts'
 import type { SettleTally } from './settle-diverted.ts'
-import type { Target } from './target.ts'
 
 export type DedupeStep = 'prepare' | 'move' | 'index' | 'finish'
 

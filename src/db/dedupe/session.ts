@@ -6,10 +6,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool, PoolClient } from 'pg'
+import { type Query, queryWithClient } from '../any-table/query.ts'
+import type { Relation } from '../any-table/relation.ts'
+import { DedupeError } from '../any-table/table-error.ts'
 import { sqlStateOf } from '../sql-state.ts'
-import { DedupeError } from './dedupe-error.ts'
-import { type Query, queryWithClient } from './query.ts'
-import type { Relation } from './relation.ts'
 
 /**
  * Longest wait for a lock, in ms. While a statement waits for a lock on the table, everybody who comes after it waits

@@ -1,11 +1,11 @@
 /** The end of a run: what was put up for its time comes down. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { inspectIndex } from '../any-table/unique-index.ts'
 import { dropIndexConcurrently } from './build-index.ts'
 import { removeGuard, removeReferenceGuards } from './guard.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers, temporaryNames } from './leftovers.ts'
 import { type Run, reportWaiting } from './run.ts'
 import { giveBackIds, settleDiverted } from './settle-diverted.ts'
-import { inspectIndex } from './unique-index.ts'
 
 const SETTLE_PAUSE_MS = 300
 const STOPPED_TIMEOUT_MS = 5_000

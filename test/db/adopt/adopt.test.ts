@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { writeBatch } from '../../../src/db/batch-writer.ts'
+import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../../src/db/migrate.ts'
 import { verifyDatabase } from '../../../src/db/verify.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'

@@ -1,5 +1,5 @@
 /** Databases of old chat systems, and taking them over. */
-import type { AdoptOptions } from '../../../src/db/adopt.ts'
+import type { AdoptOptions } from '../../../src/db/adopt/adopt.ts'
 import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../../../src/db/migrate.ts'
 import { cleanUp } from '../../support/clean-up.ts'

@@ -1,11 +1,11 @@
 /** A chat system from before the unique index, and runs of dedupe on it. */
 import type { Pool, PoolClient, QueryResultRow } from 'pg'
 import { Client } from 'pg'
+import { queryWithClient } from '../../../src/db/any-table/query.ts'
+import { describeTarget, type TargetOptions } from '../../../src/db/any-table/target.ts'
 import { applyDedupe, type DedupeOptions, type DedupeResult } from '../../../src/db/dedupe/apply.ts'
-import { queryWithClient } from '../../../src/db/dedupe/query.ts'
 import { type DedupeReport, reportDuplicates } from '../../../src/db/dedupe/report.ts'
 import type { DedupeProgress } from '../../../src/db/dedupe/run.ts'
-import { describeTarget, type TargetOptions } from '../../../src/db/dedupe/target.ts'
 import { type Audit, auditTable } from '../../../src/db/verify.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { createEmptyDatabase, type TestDatabase } from '../../support/postgres.ts'

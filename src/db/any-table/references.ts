@@ -1,0 +1,113 @@
+/** The foreign keys that point at the table: what has to be re-pointed before a row may move. */
+
+import { referenceNames } from '../dedupe/leftovers.ts'
+import { quoteName } from './names.ts'
+import type { Query } from './query.ts'
+import { type Target, TYPE_SQL } from './target.ts'
+
+export type Reference = {
+  /** Of the constraint. */
+  oid: string
+  constraint: string
+  /** Of the table that refers. */
+  tableOid: string
+  /** As PostgreSQL prints it. */
+  table: string
+  /** With schema, quoted. */
+  sql: string
+  isPartitioned: boolean
+  /** The table refers to itself. */
+  isSelf: boolean
+  /** Quoted; the n-th refers to the n-th of `referenced`. */
+  columns: string[]
+  /** Types of `columns`, as in a cast. */
+  types: string[]
+  /** Quoted columns of the target. */
+  referenced: string[]
+  /** Whether `referenced` are the columns that `Target.key` tells rows apart by, in any order. */
+  isToKey: boolean
+  onDelete: string
+  /** Without an index on its columns every moved row costs a look at the whole table. */
+  isIndexed: boolean
+  isRowSecurityActive: boolean
+  names: ReturnType<typeof referenceNames>
+}
+
+type ReferenceRow = Omit<Reference, 'sql' | 'columns' | 'referenced' | 'isToKey' | 'names'> & {
+  schema: string
+  name: string
+  columns: string[]
+  referenced: string[]
+}
+
+const ON_DELETE = `CASE c.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
+  WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END`
+
+/**
+ * Of a partitioned table that refers to the target, the table and not its partitions. Where the target is a partition
+ * itself, what refers to the whole is listed as referring to it.
+ */
+export async function findReferences(
+  query: Query,
+  target: Pick<Target, 'oid' | 'key'>,
+): Promise<Reference[]> {
+  const { rows } = await query<ReferenceRow>(
+    `SELECT c.oid::text AS oid, c.conname AS constraint, c.conrelid::text AS "tableOid",
+       c.conrelid::regclass::text AS "table", n.nspname AS schema, t.relname AS name,
+       t.relkind = 'p' AS "isPartitioned", c.conrelid = c.confrelid AS "isSelf", ${ON_DELETE} AS "onDelete",
+       row_security_active(c.conrelid) AS "isRowSecurityActive",
+       array_agg(a.attname::text ORDER BY u.place) AS columns,
+       array_agg(a.type ORDER BY u.place) AS types,
+       array_agg(f.attname::text ORDER BY u.place) AS referenced,
+       EXISTS (
+         SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indisvalid AND i.indpred IS NULL
+           AND (i.indkey::int2[])[0:array_length(c.conkey, 1) - 1] @> c.conkey
+       ) AS "isIndexed"
+     FROM pg_constraint c
+     JOIN pg_class t ON t.oid = c.conrelid
+     JOIN pg_namespace n ON n.oid = t.relnamespace
+     CROSS JOIN LATERAL unnest(c.conkey, c.confkey) WITH ORDINALITY AS u(child, parent, place)
+     JOIN LATERAL (
+       SELECT a.attname, ${TYPE_SQL} AS type FROM pg_attribute a
+       JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
+       WHERE a.attrelid = c.conrelid AND a.attnum = u.child
+     ) a ON true
+     JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = u.parent
+     WHERE c.contype = 'f' AND c.confrelid = $1::oid AND NOT EXISTS (
+       SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.confrelid = c.confrelid)
+     GROUP BY c.oid, c.conname, c.conrelid, c.confrelid, c.conkey, c.confdeltype, n.nspname, t.relname, t.relkind
+     ORDER BY c.conrelid::regclass::text, c.conname`,
+    [target.oid],
+  )
+  return rows.map((row) => describe(row, target))
+}
+
+function describe({ schema, name, ...row }: ReferenceRow, { key }: Pick<Target, 'key'>): Reference {
+  const keyNames = key.map((column) => column.name)
+  return {
+    ...row,
+    sql: `${quoteName(schema)}.${quoteName(name)}`,
+    columns: row.columns.map(quoteName),
+    referenced: row.referenced.map(quoteName),
+    isToKey:
+      row.referenced.length === keyNames.length &&
+      row.referenced.every((column) => keyNames.includes(column)),
+    names: referenceNames(row.oid, schema),
+  }
+}
+
+/** For people: table.column, or table.(a, b). */
+export function labelOf({ table, columns }: Reference): string {
+  const names = columns.map((column) => (/^"[a-z_][a-z0-9_]*"$/.test(column) ? column.slice(1, -1) : column))
+  return names.length === 1 ? `${table}.${names[0]}` : `${table}.(${names.join(', ')})`
+}
+
+/** Referred to beside the key: (tenant) of a foreign key over (tenant, id). Quoted. */
+export function columnsBesideKey({ key }: Pick<Target, 'key'>, { referenced }: Reference): string[] {
+  return referenced.filter((column) => !key.some(({ sql }) => sql === column))
+}
+
+/** `child.a = parent.x AND …` */
+export function joinCondition({ columns, referenced }: Reference, child: string, parent: string): string {
+  return columns.map((column, index) => `${child}.${column} = ${parent}.${referenced[index]}`).join(' AND ')
+}

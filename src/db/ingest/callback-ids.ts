@@ -1,0 +1,55 @@
+/**
+ * Statuses and echoes that carry a callback_id of ours: they tell which message an id of the provider belongs to, also
+ * where the response to the send was lost or has not arrived yet.
+ */
+import { type Kysely, sql } from 'kysely'
+import type { MessageFact, StatusFact } from '../../core/fact.ts'
+import type { Database } from '../schema.ts'
+import { identifyMessage } from './merge-messages.ts'
+
+/**
+ * Gives their id to messages of ours that have none yet. A callback_id counts only together with our number: every app on
+ * a business account sees what another one has put there. Safe to repeat; to be run before `applyStatuses`.
+ */
+export async function identifyByCallback(
+  db: Kysely<Database>,
+  facts: readonly (MessageFact | StatusFact)[],
+): Promise<void> {
+  const told = facts.filter((fact) => fact.callback_id !== undefined && !isInbound(fact))
+  if (told.length === 0) return
+  const waiting = await findWithoutId(
+    db,
+    told.map((fact) => fact.callback_id ?? ''),
+  )
+  for (const fact of told) {
+    const message = waiting.get(fact.callback_id ?? '')
+    if (message === undefined || !isFromOurNumber(fact, message)) continue
+    await identifyMessage(db, { message_id: message.id, wa_message_id: fact.wa_message_id })
+  }
+}
+
+type WaitingMessage = { id: string; callback_id: string; provider: string; business_number: string }
+
+async function findWithoutId(
+  db: Kysely<Database>,
+  callbackIds: readonly string[],
+): Promise<Map<string, WaitingMessage>> {
+  const { rows } = await sql<WaitingMessage>`
+    SELECT m.id, m.callback_id, c.provider, c.business_number
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.callback_id = ANY(${callbackIds}::uuid[]) AND m.source = 'api' AND m.wa_message_id IS NULL`.execute(
+    db,
+  )
+  return new Map(rows.map((row) => [row.callback_id, row]))
+}
+
+function isInbound(fact: MessageFact | StatusFact): boolean {
+  return fact.kind === 'message' && fact.direction === 'inbound'
+}
+
+/** A Twilio messaging service (`MG…`) chooses the number by itself. */
+function isFromOurNumber(fact: MessageFact | StatusFact, message: WaitingMessage): boolean {
+  if (fact.provider !== message.provider) return false
+  const isService = message.provider === 'twilio' && message.business_number.startsWith('MG')
+  return isService || fact.business_number === message.business_number
+}

@@ -1,0 +1,145 @@
+/**
+ * Statuses: append-only rows, and the status of a message derived from them.
+ *
+ * The derived status depends only on the set of rows, never on their order of arrival. A status and its message may be
+ * written by two workers at once, neither seeing the other; so after a batch has committed, `applyStatuses` runs for
+ * every wa_message_id in it. Whichever of the two comes second sees both.
+ */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { FinalOutcome } from '../../core/outcome.ts'
+import type { Database } from '../schema.ts'
+import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
+import type { StatusItem } from './store-item.ts'
+
+/** Records each (wa_message_id, status, participant) once. Outcomes come in the order of `items`. */
+export async function writeStatuses(
+  trx: Transaction<Database>,
+  items: readonly StatusItem[],
+): Promise<FinalOutcome[]> {
+  const first = new Map<string, StatusItem>()
+  for (const item of items) if (!first.has(statusKey(item))) first.set(statusKey(item), item)
+  const keys = [...first.keys()].sort()
+  const rows = keys.map((key) => statusRow(first.get(key) as StatusItem))
+  const { rows: inserted } = await sql<{ wa_message_id: string; status: string; participant: string }>`
+    INSERT INTO message_statuses (wa_message_id, status, participant, provider, business_number, callback_id,
+      occurred_at, errors, pricing, conversation, payload, raw, received_at)
+    SELECT r.wa_message_id, r.status, r.participant, r.provider, r.business_number, r.callback_id,
+      r.occurred_at, r.errors::jsonb, r.pricing::jsonb, r.conversation::jsonb, r.payload::jsonb,
+      decode(r.raw, 'base64'), r.received_at
+    FROM json_to_recordset(${JSON.stringify(rows)}::json) AS r(wa_message_id text, status text, participant text,
+      provider text, business_number text, callback_id uuid, occurred_at timestamptz, errors text, pricing text,
+      conversation text, payload text, raw text, received_at timestamptz)
+    ON CONFLICT ON CONSTRAINT message_statuses_unique DO NOTHING
+    RETURNING wa_message_id, status, participant`.execute(trx)
+  const stored = new Set(inserted.map((row) => keyOf(row.wa_message_id, row.status, row.participant)))
+  return items.map((item) => {
+    const key = statusKey(item)
+    return first.get(key) === item && stored.has(key) ? 'stored' : 'duplicate'
+  })
+}
+
+/**
+ * Moves the messages with these ids to the status that their recorded statuses add up to. Safe to repeat, and to run
+ * at the same time in several processes.
+ */
+export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly string[]): Promise<void> {
+  const ids = [...new Set(waMessageIds)]
+  if (ids.length === 0) return
+  const { rows } = await sql<{ wa_message_id: string }>`
+    WITH known AS (
+      SELECT wa_message_id, participant, status, errors FROM message_statuses
+      WHERE wa_message_id = ANY(${ids}::text[]) AND wa_status_rank(status) IS NOT NULL
+    ), grouped AS (
+      SELECT DISTINCT wa_message_id FROM known WHERE participant <> ''
+    ), best AS (
+      SELECT DISTINCT ON (wa_message_id) wa_message_id, status, errors FROM known
+      WHERE wa_message_id NOT IN (SELECT wa_message_id FROM grouped)
+      ORDER BY wa_message_id, wa_status_rank(status) DESC, status DESC
+    ), ahead AS (
+      SELECT m.id, best.status, best.errors FROM chat_messages m
+      JOIN best ON best.wa_message_id = m.wa_message_id
+      WHERE m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
+        AND (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, ''))
+          < (wa_status_rank(best.status), best.status)
+      ORDER BY m.id FOR NO KEY UPDATE OF m
+    ), ${setStatus('ahead')}
+    SELECT wa_message_id FROM grouped`.execute(db)
+  if (rows.length > 0) {
+    await applyGroupStatuses(
+      db,
+      rows.map((row) => row.wa_message_id),
+    )
+  }
+}
+
+/**
+ * A group message has the lowest rank among its participants, which can also go down when a participant is heard of for
+ * the first time. So the rows are locked first, and the status is read by a second statement, which sees everything
+ * that was committed before the lock was had: the last one to write has seen all.
+ */
+async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await sql`
+      SELECT id FROM chat_messages
+      WHERE wa_message_id = ANY(${ids}::text[]) AND wa_message_id IS NOT NULL AND wa_message_id <> ''
+      ORDER BY id FOR NO KEY UPDATE`.execute(trx)
+    await sql`
+      WITH known AS (
+        SELECT wa_message_id, participant, status, errors, wa_status_rank(status) AS rank FROM message_statuses
+        WHERE wa_message_id = ANY(${ids}::text[]) AND wa_status_rank(status) IS NOT NULL
+      ), best AS (
+        SELECT DISTINCT ON (wa_message_id, participant) * FROM known
+        ORDER BY wa_message_id, participant, rank DESC, status DESC
+      ), candidate AS (
+        (SELECT DISTINCT ON (wa_message_id) * FROM best WHERE participant <> '' ORDER BY wa_message_id, rank, status)
+        UNION ALL
+        SELECT * FROM best WHERE participant = ''
+      ), final AS (
+        SELECT DISTINCT ON (wa_message_id) * FROM candidate ORDER BY wa_message_id, rank DESC, status DESC
+      ), changed AS (
+        SELECT m.id, final.status, final.errors FROM chat_messages m
+        JOIN final ON final.wa_message_id = m.wa_message_id
+        WHERE m.wa_message_id IS NOT NULL AND m.wa_message_id <> '' AND m.status IS DISTINCT FROM final.status
+      ), ${setStatus('changed')}
+      SELECT 1`.execute(trx)
+  })
+}
+
+/** CTEs that set status and error of the rows in `source (id, status, errors)` and note the change. */
+function setStatus(source: 'ahead' | 'changed') {
+  return sql`moved AS (
+      UPDATE chat_messages m SET status = s.status, error = s.errors, updated_at = now()
+      FROM ${sql.raw(source)} s WHERE m.id = s.id
+      RETURNING m.id, m.conversation_id
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
+    )`
+}
+
+function statusRow(item: StatusItem) {
+  const { fact, event } = item
+  return {
+    wa_message_id: fact.wa_message_id,
+    status: textColumn(fact.status),
+    participant: textColumn(fact.participant),
+    provider: fact.provider,
+    business_number: textColumn(fact.business_number),
+    callback_id: fact.callback_id ?? null,
+    occurred_at: fact.occurred_at ?? null,
+    errors: jsonbColumn(item, fact.errors),
+    pricing: jsonbColumn(item, fact.pricing),
+    conversation: jsonbColumn(item, fact.conversation),
+    ...payloadColumns(item),
+    received_at: new Date(event.received_at),
+  }
+}
+
+function statusKey({ fact }: StatusItem): string {
+  return keyOf(fact.wa_message_id, textColumn(fact.status) ?? '', textColumn(fact.participant) ?? '')
+}
+
+/** JSON, because any separator could be part of a part. */
+function keyOf(...parts: string[]): string {
+  return JSON.stringify(parts)
+}

@@ -1,0 +1,104 @@
+/** What a back-fill needs to know: how far it has come, what is there already, and what may be a send of ours. */
+import { type Kysely, sql } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import type { Database } from '../schema.ts'
+import { IS_ASKABLE, type UnknownSend } from './in-doubt-sends.ts'
+
+export type BackfillKey = { provider: ProviderName; account: string }
+
+/** Everything that the list has before this time has been taken. */
+export async function readPosition(
+  db: Kysely<Database>,
+  { provider, account }: BackfillKey,
+): Promise<Date | undefined> {
+  const row = await db
+    .selectFrom('backfill_positions')
+    .select('position')
+    .where('provider', '=', provider)
+    .where('account', '=', account)
+    .executeTakeFirst()
+  return row?.position ?? undefined
+}
+
+/** Only ever moves forward, also where two do it. */
+export async function savePosition(
+  db: Kysely<Database>,
+  { provider, account }: BackfillKey,
+  position: Date,
+): Promise<void> {
+  await sql`
+    INSERT INTO backfill_positions (provider, account, position) VALUES (${provider}, ${account}, ${position})
+    ON CONFLICT ON CONSTRAINT backfill_positions_pkey DO UPDATE SET position = excluded.position
+    WHERE backfill_positions.position IS NULL OR backfill_positions.position < excluded.position`.execute(db)
+}
+
+/** Whether it is time for the next scheduled run, which then counts as begun. One of several callers gets true. */
+export async function beginScheduledRun(
+  db: Kysely<Database>,
+  { provider, account }: BackfillKey,
+  intervalMs: number,
+): Promise<boolean> {
+  const { rows } = await sql`
+    INSERT INTO backfill_positions (provider, account, started_at) VALUES (${provider}, ${account}, now())
+    ON CONFLICT ON CONSTRAINT backfill_positions_pkey DO UPDATE SET started_at = excluded.started_at
+    WHERE backfill_positions.started_at IS NULL
+      OR backfill_positions.started_at <= now() - ${intervalMs} * interval '1 millisecond'
+    RETURNING provider`.execute(db)
+  return rows.length > 0
+}
+
+/** When the provider's latest message here was written, or undefined. */
+export async function lastMessageAt(db: Kysely<Database>, provider: ProviderName): Promise<Date | undefined> {
+  const { rows } = await sql<{ at: Date | null }>`
+    SELECT max(last_message_at) AS at FROM conversations WHERE provider = ${provider}`.execute(db)
+  return rows[0]?.at ?? undefined
+}
+
+/** Of these ids, those that are stored, with the words that were said about each. */
+export async function findStored(
+  db: Kysely<Database>,
+  waMessageIds: readonly string[],
+): Promise<Map<string, Set<string>>> {
+  if (waMessageIds.length === 0) return new Map()
+  const { rows } = await sql<{ wa_message_id: string; words: string[] }>`
+    SELECT m.wa_message_id, ARRAY(
+      SELECT s.status FROM message_statuses s WHERE s.wa_message_id = m.wa_message_id AND s.participant = ''
+    ) AS words
+    FROM chat_messages m
+    WHERE m.wa_message_id = ANY(${waMessageIds}::text[]) AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''`.execute(
+    db,
+  )
+  return new Map(rows.map(({ wa_message_id, words }) => [wa_message_id, new Set(words)]))
+}
+
+/** A message of ours that may have gone out, and of which nobody knows under which id. */
+export type OpenSend = UnknownSend & {
+  is_template: boolean
+  has_file: boolean
+  /** Everything by which the recipient is known, as `contact_identifiers` has it. */
+  identifiers: string[]
+  /** Whether the provider's list can tell it from others. */
+  is_askable: boolean
+}
+
+/** Those that were claimed in this time. */
+export async function findOpenSends(
+  db: Kysely<Database>,
+  provider: ProviderName,
+  { after, before }: { after: Date; before: Date },
+): Promise<OpenSend[]> {
+  const { rows } = await sql<OpenSend>`
+    SELECT m.id AS message_id, m.callback_id, c.business_number, m.sending_since, coalesce(m.content, '') AS text,
+      coalesce(m.request -> 'sent_to', '{}') AS recipient,
+      m.request #> '{content,template}' IS NOT NULL AS is_template,
+      m.request #> '{content,media}' IS NOT NULL AS has_file,
+      ARRAY(
+        SELECT i.value FROM contact_identifiers i
+        WHERE i.contact_id = c.contact_id AND i.kind IN ('phone', 'user_id', 'parent_user_id')
+      ) AS identifiers,
+      (${IS_ASKABLE}) AS is_askable
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.status IN ('sending', 'unknown') AND m.source = 'api' AND m.wa_message_id IS NULL
+      AND c.provider = ${provider} AND m.sending_since BETWEEN ${after} AND ${before}`.execute(db)
+  return rows
+}

@@ -1,0 +1,203 @@
+/**
+ * Whose turn it is.
+ *
+ * A conversation sends one message at a time, the oldest first, decided under the lock of its row: while one is being
+ * sent or backs off, the later ones wait. One that has failed or whose outcome is unknown holds nobody back. Claimed
+ * means: the row says `sending`, committed, before the provider is called. So whoever finds it knows that there may have
+ * been a call, and nobody makes another one.
+ */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import type { OutgoingMessage, SendError } from '../../core/outbound.ts'
+import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { retryConflicts } from '../retry-conflicts.ts'
+import type { Database } from '../schema.ts'
+import { passPauses, startProbe } from './circuit-breaker.ts'
+import type { StoredRequest } from './create.ts'
+import { takeToken } from './rate-limiter.ts'
+import { findRecipient } from './recipient.ts'
+import { attachUpload, type CopyOptions } from './upload-copies.ts'
+
+/** A message to be sent now. `attempt` is what tells this claim from another of the same message. */
+export type Claim = { message: OutgoingMessage; attempt: number }
+
+/**
+ * - `claimed`: call the provider, and settle it
+ * - `copy`: still queued; give the provider the file of this message, settle that, and look again
+ * - `unsendable`: the oldest could not be sent, and has failed; look again
+ * - `idle`: nothing waits here
+ * - `waiting`: the oldest is being sent, backs off, or its sender is stopped
+ * - `limited`: the number has sent as much as it may; another try is worth while in `waitMs`
+ */
+export type ClaimOutcome =
+  | { kind: 'claimed' | 'copy'; claim: Claim }
+  | { kind: 'unsendable'; message_id: string; error: SendError }
+  | { kind: 'idle' | 'waiting' }
+  | { kind: 'limited'; waitMs: number }
+
+const NO_COPIES: CopyOptions = { copiesTo: [], mayCopy: false }
+
+/** Claims the oldest message that waits in the conversation of this message. */
+export async function claimNext(
+  db: Kysely<Database>,
+  messageId: string,
+  copies = NO_COPIES,
+): Promise<ClaimOutcome> {
+  return retryConflicts(() => db.transaction().execute((trx) => claimInTransaction(trx, messageId, copies)))
+}
+
+async function claimInTransaction(
+  trx: Transaction<Database>,
+  messageId: string,
+  copies: CopyOptions,
+): Promise<ClaimOutcome> {
+  await holdOffMerges(trx)
+  const conversation = await lockConversation(trx, messageId)
+  const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
+  if (conversation === undefined || head === undefined) return { kind: 'idle' }
+  if (head.is_held) return { kind: 'waiting' }
+  const passage = await passPauses(trx, conversation)
+  if (passage === 'paused') return { kind: 'waiting' }
+  const described = await describe(trx, conversation, head)
+  if ('error' in described) return failUnsendable(trx, head.id, described.error)
+  const upload = await attachUpload(trx, described, copies)
+  if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
+  if (upload.kind === 'busy') return { kind: 'waiting' }
+  const { message } = upload
+  if (upload.kind === 'copy') return { kind: 'copy', claim: { message, attempt: head.send_attempts } }
+  const waitMs = await takeToken(trx, conversation)
+  if (waitMs !== undefined) return { kind: 'limited', waitMs }
+  const attempt = await markSending(trx, message)
+  if (passage === 'probe') await startProbe(trx, conversation, head.id)
+  return { kind: 'claimed', claim: { message, attempt } }
+}
+
+type Conversation = { id: string; provider: ProviderName; business_number: string; contact_id: string }
+
+async function lockConversation(
+  trx: Transaction<Database>,
+  messageId: string,
+): Promise<Conversation | undefined> {
+  const { rows } = await sql<Conversation>`
+    SELECT c.id, c.provider, c.business_number, c.contact_id
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.id = ${messageId} FOR NO KEY UPDATE OF c`.execute(trx)
+  return rows[0]
+}
+
+type Head = {
+  id: string
+  /** One is being sent, or the oldest backs off. */
+  is_held: boolean
+  send_attempts: number
+  callback_id: string
+  request: StoredRequest
+  reply_to_wa_message_id: string | null
+  target_wa_message_id: string | null
+}
+
+/** Which one is being sent does not matter: it comes first. Read after the lock, so it sees what the last one did. */
+async function findHead(trx: Transaction<Database>, conversationId: string): Promise<Head | undefined> {
+  const { rows } = await sql<Head>`
+    SELECT id, send_attempts, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
+      status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_held
+    FROM chat_messages
+    WHERE conversation_id = ${conversationId} AND source = 'api' AND wa_message_id IS NULL
+      AND status IN ('queued', 'sending')
+    ORDER BY status = 'sending' DESC, id LIMIT 1`.execute(trx)
+  return rows[0]
+}
+
+async function describe(
+  trx: Transaction<Database>,
+  conversation: Conversation,
+  head: Head,
+): Promise<OutgoingMessage | { error: SendError }> {
+  const { content, to, reply_to_message_id } = head.request
+  const recipient = await findRecipient(trx, conversation.contact_id, to)
+  if (recipient === undefined)
+    return unsendable('no_recipient', 'the contact has neither a phone number nor a user id to send to')
+  const reply = head.reply_to_wa_message_id ?? (await findWaMessageId(trx, reply_to_message_id))
+  if (reply === null && reply_to_message_id !== undefined)
+    return unsendable('no_reply_target', 'the message that this one answers has not reached the provider')
+  const targetId = content.type === 'reaction' ? content.reaction.message_id : undefined
+  const target = head.target_wa_message_id ?? (await findWaMessageId(trx, targetId))
+  if (target === null && targetId !== undefined)
+    return unsendable(
+      'no_reaction_target',
+      'the message that this one reacts to has not reached the provider',
+    )
+  return {
+    message_id: head.id,
+    provider: conversation.provider,
+    business_number: conversation.business_number,
+    recipient,
+    callback_id: head.callback_id,
+    content,
+    ...(reply === null ? {} : { reply_to_wa_message_id: reply }),
+    ...(target === null ? {} : { target_wa_message_id: target }),
+  }
+}
+
+const UPLOAD_GONE: SendError = {
+  code: 'upload_gone',
+  message: 'the uploaded file was removed: upload it again',
+}
+
+function unsendable(code: string, message: string): { error: SendError } {
+  return { error: { code, message } }
+}
+
+/** Of a message that had no id yet when it was answered. */
+async function findWaMessageId(
+  trx: Transaction<Database>,
+  messageId: string | undefined,
+): Promise<string | null> {
+  if (messageId === undefined) return null
+  const { rows } = await sql<{ wa_message_id: string | null }>`
+    SELECT nullif(wa_message_id, '') AS wa_message_id FROM chat_messages WHERE id = ${messageId}`.execute(trx)
+  return rows[0]?.wa_message_id ?? null
+}
+
+/** The recipient is kept: it is what a look-up at the provider asks for, and a contact may change its number. */
+async function markSending(trx: Transaction<Database>, message: OutgoingMessage): Promise<number> {
+  const { message_id, recipient, reply_to_wa_message_id, target_wa_message_id } = message
+  const { rows } = await sql<{ send_attempts: number }>`
+    WITH claimed AS (
+      UPDATE chat_messages SET status = 'sending', sending_since = clock_timestamp(),
+        send_attempts = send_attempts + 1, updated_at = now(),
+        request = request || jsonb_build_object('sent_to', ${JSON.stringify(recipient)}::jsonb),
+        reply_to_wa_message_id = ${reply_to_wa_message_id ?? null}, target_wa_message_id = ${target_wa_message_id ?? null}
+      WHERE id = ${message_id} AND status = 'queued' AND wa_message_id IS NULL
+      RETURNING id, conversation_id, send_attempts
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.status', conversation_id, id FROM claimed
+    )
+    SELECT send_attempts FROM claimed`.execute(trx)
+  const [row] = rows
+  if (row === undefined) throw new ClaimLostError()
+  return row.send_attempts
+}
+
+/** A status told meanwhile what became of an earlier attempt. */
+class ClaimLostError extends Error {
+  override name = 'ClaimLostError'
+  /** Treated like a serialization failure: look again. */
+  code = '40001'
+}
+
+async function failUnsendable(
+  trx: Transaction<Database>,
+  messageId: string,
+  error: SendError,
+): Promise<ClaimOutcome> {
+  await sql`
+    WITH failed AS (
+      UPDATE chat_messages SET status = 'failed', error = ${JSON.stringify([error])}::jsonb, updated_at = now()
+      WHERE id = ${messageId} AND status = 'queued' AND wa_message_id IS NULL RETURNING id, conversation_id
+    )
+    INSERT INTO changes (kind, conversation_id, message_id)
+    SELECT 'message.status', conversation_id, id FROM failed`.execute(trx)
+  return { kind: 'unsendable', message_id: messageId, error }
+}

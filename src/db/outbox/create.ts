@@ -1,0 +1,232 @@
+/**
+ * Messages are born here, before they are sent: one row for each idempotency key, with everything the worker needs.
+ *
+ * The unique index on client_message_id decides who was first, so the same request, fifty times at once, is one row. The
+ * row is the order to send it; the job that is queued afterwards only says that there is one.
+ */
+import { randomUUID } from 'node:crypto'
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import { detailOf } from '../../core/fact.ts'
+import { scrubText, toJsonbText } from '../../core/json-text.ts'
+import type { OutboundContent, OutboundRequest, Recipient, Upload } from '../../core/outbound.ts'
+import { canBeSentAs } from '../../core/upload.ts'
+import { retryConflicts } from '../retry-conflicts.ts'
+import type { Database } from '../schema.ts'
+import { placeOutbound, type Refusal } from './place.ts'
+import { useUpload } from './uploads.ts'
+
+export type OutboundOptions = {
+  /** Becomes client_message_id. */
+  idempotencyKey: string
+  /** Digest of the request: the same key with another request is a conflict. */
+  requestHash: string
+  /** Our number at each provider where a message starts a conversation; absent: that provider cannot start one. */
+  defaultNumbers: Partial<Record<ProviderName, string>>
+  /** Why a provider would not take an upload. */
+  refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
+}
+
+export type CreateOutcome =
+  | { kind: 'created' | 'existing'; message_id: string }
+  /** The key was used for another request. */
+  | { kind: 'conflict'; message_id: string }
+  | { kind: 'refused'; reason: Refusal }
+
+export { requestReadReceipt } from './read-receipts.ts'
+
+/** What `chat_messages.request` holds. */
+export type StoredRequest = {
+  content: OutboundContent
+  to?: Recipient | undefined
+  reply_to_message_id?: string | undefined
+}
+
+/** Inserts the row, or finds the one of the same key. `changes` announces it, and the conversation moves up. */
+export async function createOutboundMessage(
+  db: Kysely<Database>,
+  request: OutboundRequest,
+  options: OutboundOptions,
+): Promise<CreateOutcome> {
+  return retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      const known = await findByKey(trx, options)
+      if (known !== undefined) return known
+      const place = await placeOutbound(trx, request, options.defaultNumbers)
+      if (place.kind === 'refused') return place
+      const { provider: _, to, conversation_id: __, reply_to_message_id, ...content } = request
+      const upload = await useUpload(trx, content)
+      const refusal = upload === undefined ? undefined : refuse(content, place.provider, upload, options)
+      if (refusal !== undefined) return { kind: 'refused', reason: refusal }
+      const stored: StoredRequest = { content: withUpload(content, upload), to, reply_to_message_id }
+      return insertOnce(trx, { ...place, stored }, options)
+    }),
+  )
+}
+
+function refuse(
+  content: OutboundContent,
+  provider: ProviderName,
+  upload: Upload | null,
+  { refuseUpload }: OutboundOptions,
+): Refusal | undefined {
+  if (upload === null) return 'upload_not_found'
+  if ('media' in content && !canBeSentAs(upload.mime_type, content.type)) return 'upload_type'
+  return refuseUpload?.(provider, upload)
+}
+
+/** What is known of the file is said of the message, unless the request says it itself. */
+function withUpload(content: OutboundContent, upload: Upload | null | undefined): OutboundContent {
+  if (!upload || !('media' in content)) return content
+  const { mime_type, filename } = upload
+  return { ...content, media: { filename: filename ?? undefined, ...content.media, mime_type } }
+}
+
+/** Statuses of which a person may say: send it again. */
+const RESENDABLE = ['unknown', 'failed', 'undelivered']
+
+/**
+ * Sends a message again that may not have arrived, as a row of its own that points at it. A message is resent once, by
+ * whoever comes first; the others get that row as `existing`. Only a person may decide this.
+ */
+export async function createResend(
+  db: Kysely<Database>,
+  messageId: string,
+  options: Omit<OutboundOptions, 'defaultNumbers'>,
+): Promise<CreateOutcome> {
+  return retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      const known = await findByKey(trx, options)
+      if (known !== undefined) return known
+      const original = await lockOriginal(trx, messageId)
+      if (original === undefined) return { kind: 'refused', reason: 'message_not_found' }
+      if (original.resent_as !== null) return { kind: 'existing', message_id: original.resent_as }
+      return resendOriginal(trx, original, options)
+    }),
+  )
+}
+
+async function resendOriginal(
+  trx: Transaction<Database>,
+  original: Original,
+  options: KeyOptions,
+): Promise<CreateOutcome> {
+  const { id, request, status } = original
+  if (request === null || !RESENDABLE.includes(status ?? ''))
+    return { kind: 'refused', reason: 'not_resendable' }
+  const upload = await useUpload(trx, request.content)
+  if (upload === null) return { kind: 'refused', reason: 'upload_not_found' }
+  return insertOnce(trx, { ...original, stored: request, resend_of: id }, options)
+}
+
+type KeyOptions = Pick<OutboundOptions, 'idempotencyKey' | 'requestHash'>
+
+async function findByKey(
+  trx: Transaction<Database>,
+  { idempotencyKey, requestHash }: KeyOptions,
+): Promise<CreateOutcome | undefined> {
+  const row = await trx
+    .selectFrom('chat_messages')
+    .select(['id', 'request_hash'])
+    .where('client_message_id', '=', scrubText(idempotencyKey))
+    .executeTakeFirst()
+  if (row === undefined) return undefined
+  return { kind: row.request_hash === requestHash ? 'existing' : 'conflict', message_id: row.id }
+}
+
+type Original = {
+  id: string
+  status: string | null
+  request: StoredRequest | null
+  conversation_id: string
+  provider: string
+  reply_to_wa_message_id: string | null
+  target_wa_message_id: string | null
+  resent_as: string | null
+}
+
+/** Locked, so that no status resolves it between the look and the new row. */
+async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
+  if (!isId(messageId)) return undefined
+  const { rows } = await sql<Original>`
+    SELECT m.id, m.status, m.request, m.conversation_id, m.provider, m.reply_to_wa_message_id,
+      m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
+    FROM chat_messages m WHERE m.id = ${messageId} AND m.direction = 'outbound'
+    FOR NO KEY UPDATE OF m`.execute(trx)
+  return rows[0]
+}
+
+type NewRow = {
+  conversation_id: string
+  provider: string
+  reply_to_wa_message_id: string | null
+  target_wa_message_id: string | null
+  stored: StoredRequest
+  resend_of?: string
+}
+
+/** Waits for whoever inserts the same key at this moment, and then finds that row. */
+async function insertOnce(
+  trx: Transaction<Database>,
+  row: NewRow,
+  options: KeyOptions,
+): Promise<CreateOutcome> {
+  const id = await insertOutbound(trx, row, options)
+  if (id !== undefined) return { kind: 'created', message_id: id }
+  const known = await findByKey(trx, options)
+  if (known !== undefined) return known
+  const resend = await trx
+    .selectFrom('chat_messages')
+    .select('id')
+    .where('resend_of', '=', row.resend_of ?? null)
+    .executeTakeFirst()
+  if (resend !== undefined) return { kind: 'existing', message_id: resend.id }
+  throw new Error('a message was refused by an index that no row explains: run it again')
+}
+
+async function insertOutbound(
+  trx: Transaction<Database>,
+  { conversation_id, provider, stored, resend_of, ...links }: NewRow,
+  { idempotencyKey, requestHash }: KeyOptions,
+): Promise<string | undefined> {
+  const { type, text, media } = shownContent(stored.content)
+  const { rows } = await sql<{ id: string }>`
+    WITH inserted AS (
+      INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail,
+        message_type, content, status, reply_to_wa_message_id, target_wa_message_id, media_id, media_url,
+        media_mime_type, media_filename, media_voice, request, request_hash, resend_of)
+      VALUES (${conversation_id}, 'outbound', ${provider}, ${scrubText(idempotencyKey)}, ${randomUUID()}, 'api',
+        ${detailOf('api', false)}, ${type}, ${text}, 'queued', ${links.reply_to_wa_message_id},
+        ${links.target_wa_message_id}, ${media.id ?? null}, ${media.url ?? null}, ${media.mime_type ?? null},
+        ${media.filename ?? null}, ${media.voice ?? null}, ${toJsonbText(JSON.stringify(stored)).text}::jsonb,
+        ${requestHash}, ${resend_of ?? null})
+      ON CONFLICT DO NOTHING
+      RETURNING id, conversation_id, created_at
+    ), touched AS (
+      UPDATE conversations c SET last_message_at = greatest(c.last_message_at, inserted.created_at)
+      FROM inserted WHERE c.id = inserted.conversation_id
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.created', conversation_id, id FROM inserted
+    )
+    SELECT id FROM inserted`.execute(trx)
+  return rows[0]?.id
+}
+
+/** What people read of it, in the columns that received messages use too. */
+function shownContent(content: OutboundContent) {
+  const media = 'media' in content ? content.media : {}
+  return { type: content.type, text: shownText(content), media }
+}
+
+function shownText(content: OutboundContent): string | null {
+  if (content.type === 'text') return scrubText(content.text)
+  if (content.type === 'reaction')
+    return content.reaction.emoji === '' ? null : scrubText(content.reaction.emoji)
+  if (content.type === 'template') return content.template.name ?? content.template.content_sid ?? null
+  return content.media.caption === undefined ? null : scrubText(content.media.caption)
+}
+
+function isId(text: string): boolean {
+  return /^\d{1,18}$/.test(text)
+}

@@ -1,0 +1,73 @@
+/** Messages of which nobody knows whether they were sent, for a provider that can be asked. */
+import { type Kysely, sql } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import type { Recipient } from '../../core/outbound.ts'
+import type { Database } from '../schema.ts'
+
+export type UnknownSend = {
+  message_id: string
+  callback_id: string
+  business_number: string
+  recipient: Recipient
+  text: string
+  /** When it was claimed: the call began at most a few seconds later. */
+  sending_since: Date
+}
+
+/**
+ * A status that was on its way has come by then. And longer than the time around the claim in which the list is read, so
+ * that a message that is being sent meanwhile cannot be taken for this one.
+ */
+const FIRST_LOOK_MS = 120_000
+/** After a day a person has decided. */
+const MAX_AGE_MS = 24 * 60 * 60_000
+
+/**
+ * SQL: whether the list can tell row `m` from others, by its text. Of two texts alike to one person around the same time,
+ * one message in the provider's list could be either, so neither is asked for.
+ */
+export const IS_ASKABLE = sql`m.request -> 'sent_to' IS NOT NULL
+  AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
+  AND NOT EXISTS (
+    SELECT FROM chat_messages o
+    WHERE o.conversation_id = m.conversation_id AND o.id <> m.id AND o.source = 'api'
+      AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
+      AND o.send_attempts > 0 AND o.content = m.content
+  )`
+
+/** Takes the texts whose turn it is to be looked up: after two minutes, then each time when twice as old. */
+export async function takeUnknownSends(
+  db: Kysely<Database>,
+  provider: ProviderName,
+  limit: number,
+): Promise<UnknownSend[]> {
+  const { rows } = await sql<UnknownSend>`
+    WITH due AS (
+      SELECT m.id FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+      WHERE m.status = 'unknown' AND m.source = 'api' AND m.wa_message_id IS NULL AND c.provider = ${provider}
+        AND ${IS_ASKABLE}
+        AND m.sending_since < clock_timestamp() - ${FIRST_LOOK_MS} * interval '1 millisecond'
+        AND m.sending_since > clock_timestamp() - ${MAX_AGE_MS} * interval '1 millisecond'
+        AND (m.looked_up_at IS NULL
+          OR clock_timestamp() - m.sending_since > 2 * (m.looked_up_at - m.sending_since))
+      ORDER BY m.id LIMIT ${limit} FOR NO KEY UPDATE OF m SKIP LOCKED
+    )
+    UPDATE chat_messages m SET looked_up_at = clock_timestamp()
+    FROM due, conversations c
+    WHERE m.id = due.id AND c.id = m.conversation_id
+    RETURNING m.id AS message_id, m.callback_id, c.business_number, m.request -> 'sent_to' AS recipient,
+      m.content AS text, m.sending_since`.execute(db)
+  return rows
+}
+
+/** Of these ids of the provider, those that no other message of ours has. */
+export async function withoutOwnMessages(
+  db: Kysely<Database>,
+  waMessageIds: readonly string[],
+): Promise<Set<string>> {
+  const { rows } = await sql<{ wa_message_id: string }>`
+    SELECT wa_message_id FROM chat_messages
+    WHERE wa_message_id = ANY(${waMessageIds}::text[]) AND wa_message_id <> '' AND source = 'api'`.execute(db)
+  const own = new Set(rows.map((row) => row.wa_message_id))
+  return new Set(waMessageIds.filter((id) => !own.has(id)))
+}

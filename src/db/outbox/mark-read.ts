@@ -1,0 +1,56 @@
+/** Marking a conversation as read. */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import { holdOffMerges } from '../contacts/merge-lock.ts'
+import type { Database } from '../schema.ts'
+import { requestReadReceipt } from './read-receipts.ts'
+
+export type ReadOutcome =
+  /** `needsReceipt`: the provider is to be told; ring for this conversation. */
+  | { kind: 'read'; conversation_id: string; needsReceipt: boolean }
+  | { kind: 'conversation_not_found' }
+  | { kind: 'message_not_found' }
+
+/**
+ * Everything with an id up to `messageId` has been read, or everything there is. What was read stays read, so repeating it,
+ * or reading up to an older message, changes nothing. A conversation that was merged stands for what it became.
+ */
+export async function markAsRead(
+  db: Kysely<Database>,
+  { conversationId, messageId }: { conversationId: string; messageId?: string | undefined },
+): Promise<ReadOutcome> {
+  return db.transaction().execute(async (trx) => {
+    await holdOffMerges(trx)
+    const id = await lockConversation(trx, conversationId)
+    if (id === undefined) return { kind: 'conversation_not_found' }
+    const last = await findLast(trx, id, messageId)
+    if (last === undefined && messageId !== undefined) return { kind: 'message_not_found' }
+    if (last === undefined) return { kind: 'read', conversation_id: id, needsReceipt: false }
+    await sql`
+      WITH moved AS (
+        UPDATE conversations SET last_read_message_id = ${last}::bigint
+        WHERE id = ${id}::bigint AND last_read_message_id < ${last}::bigint
+        RETURNING id
+      )
+      INSERT INTO changes (kind, conversation_id) SELECT 'conversation.read', id FROM moved`.execute(trx)
+    return { kind: 'read', conversation_id: id, needsReceipt: await requestReadReceipt(trx, id, last) }
+  })
+}
+
+async function lockConversation(trx: Transaction<Database>, id: string): Promise<string | undefined> {
+  const { rows } = await sql<{ id: string }>`
+    SELECT v.id FROM conversations asked JOIN conversations v ON v.id = coalesce(asked.merged_into, asked.id)
+    WHERE asked.id = ${id}::bigint FOR NO KEY UPDATE OF v`.execute(trx)
+  return rows[0]?.id
+}
+
+async function findLast(
+  trx: Transaction<Database>,
+  conversationId: string,
+  messageId: string | undefined,
+): Promise<string | undefined> {
+  const asked = messageId === undefined ? sql`true` : sql`id = ${messageId}::bigint`
+  const { rows } = await sql<{ id: string }>`
+    SELECT id FROM chat_messages WHERE conversation_id = ${conversationId}::bigint AND ${asked}
+    ORDER BY id DESC LIMIT 1`.execute(trx)
+  return rows[0]?.id
+}

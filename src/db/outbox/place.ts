@@ -1,0 +1,159 @@
+/** Where a message of ours belongs: its conversation, and so our number; and the messages that it answers or reacts to. */
+import { sql, type Transaction } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import type { ContactRef } from '../../core/fact.ts'
+import type { OutboundRequest, Recipient } from '../../core/outbound.ts'
+import { phoneDigits } from '../../core/phone.ts'
+import { resolveConversations } from '../contacts/conversations.ts'
+import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { resolveContacts } from '../contacts/resolve-contacts.ts'
+import type { Database } from '../schema.ts'
+
+/**
+ * - `recipient_invalid`: `to` names nobody, or neither `to` nor `conversation_id` is there
+ * - `provider_mismatch`: the conversation is with another provider
+ * - `no_sender`: no number of ours is configured from which this conversation could begin
+ * - `reply_not_found`, `reaction_target_not_found`: no such message in this conversation
+ * - `upload_not_found`, `upload_type`, `upload_too_large`, `no_public_url`: the upload is not there, is no such media, is
+ *   more than the provider takes, or cannot be fetched by it
+ * - `message_not_found`, `not_resendable`: of a resend
+ */
+export type Refusal =
+  | 'conversation_not_found'
+  | 'recipient_invalid'
+  | 'provider_mismatch'
+  | 'no_sender'
+  | 'reply_not_found'
+  | 'reaction_target_not_found'
+  | 'upload_not_found'
+  | 'upload_type'
+  | 'upload_too_large'
+  | 'no_public_url'
+  | 'message_not_found'
+  | 'not_resendable'
+
+export type Place =
+  | {
+      kind: 'placed'
+      conversation_id: string
+      provider: ProviderName
+      /** null also while the message answered has no id yet: it is looked up again at sending. */
+      reply_to_wa_message_id: string | null
+      target_wa_message_id: string | null
+    }
+  | { kind: 'refused'; reason: Refusal }
+
+type Conversation = { id: string; provider: ProviderName; business_number: string }
+
+/** Takes the lock that keeps conversations from being merged; call it before anything else that locks. */
+export async function placeOutbound(
+  trx: Transaction<Database>,
+  request: OutboundRequest,
+  defaultNumbers: Partial<Record<ProviderName, string>>,
+): Promise<Place> {
+  const conversation = await findConversation(trx, request, defaultNumbers)
+  if (typeof conversation === 'string') return { kind: 'refused', reason: conversation }
+  const target =
+    request.type === 'reaction'
+      ? await findLinked(trx, conversation, request.reaction.message_id)
+      : { wa_message_id: null }
+  if (target === undefined) return { kind: 'refused', reason: 'reaction_target_not_found' }
+  const reply =
+    request.reply_to_message_id === undefined
+      ? { wa_message_id: null }
+      : await findLinked(trx, conversation, request.reply_to_message_id)
+  if (reply === undefined) return { kind: 'refused', reason: 'reply_not_found' }
+  return {
+    kind: 'placed',
+    conversation_id: conversation.id,
+    provider: conversation.provider,
+    reply_to_wa_message_id: reply.wa_message_id,
+    target_wa_message_id: target.wa_message_id,
+  }
+}
+
+async function findConversation(
+  trx: Transaction<Database>,
+  request: OutboundRequest,
+  defaultNumbers: Partial<Record<ProviderName, string>>,
+): Promise<Conversation | Refusal> {
+  const { conversation_id, provider, to } = request
+  if (conversation_id === undefined) return findByRecipient(trx, to ?? {}, provider, defaultNumbers)
+  await holdOffMerges(trx)
+  const conversation = await findById(trx, conversation_id)
+  if (conversation === undefined) return 'conversation_not_found'
+  if (provider !== undefined && conversation.provider !== provider) return 'provider_mismatch'
+  return conversation.business_number === '' ? 'no_sender' : conversation
+}
+
+/** A conversation that was merged counts as what it became. */
+async function findById(trx: Transaction<Database>, id: string): Promise<Conversation | undefined> {
+  if (!/^\d{1,18}$/.test(id)) return undefined
+  const { rows } = await sql<Conversation>`
+    SELECT v.id, v.provider, v.business_number FROM conversations o
+    JOIN conversations v ON v.id = coalesce(o.merged_into, o.id) WHERE o.id = ${id}`.execute(trx)
+  return rows[0]
+}
+
+/** The number that the contact last talked with, else the configured one. */
+async function findByRecipient(
+  trx: Transaction<Database>,
+  to: Recipient,
+  provider: ProviderName | undefined,
+  defaultNumbers: Partial<Record<ProviderName, string>>,
+): Promise<Conversation | Refusal> {
+  const ref = recipientRef(to)
+  if (ref === undefined) return 'recipient_invalid'
+  const [contactId = ''] = await resolveContacts(trx, [{ ref, seen_at: new Date() }])
+  const latest = await findLatest(trx, contactId, provider)
+  if (latest !== undefined) return latest
+  const first = provider ?? (defaultNumbers.meta === undefined ? 'twilio' : 'meta')
+  const business_number = defaultNumbers[first]
+  if (business_number === undefined) return 'no_sender'
+  const [id = ''] = await resolveConversations(trx, [
+    { provider: first, business_number, contact_id: contactId },
+  ])
+  return { id, provider: first, business_number }
+}
+
+async function findLatest(
+  trx: Transaction<Database>,
+  contactId: string,
+  provider: ProviderName | undefined,
+): Promise<Conversation | undefined> {
+  const { rows } = await sql<Conversation>`
+    SELECT id, provider, business_number FROM conversations
+    WHERE contact_id = ${contactId} AND merged_into IS NULL AND business_number <> ''
+      AND provider = coalesce(${provider ?? null}, provider)
+    ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1`.execute(trx)
+  return rows[0]
+}
+
+function recipientRef({ phone, user_id, group_id }: Recipient): ContactRef | undefined {
+  if (group_id) return { group_id }
+  const digits = phone === undefined ? undefined : phoneDigits(phone)
+  if (phone !== undefined && digits === undefined) return undefined
+  if (digits !== undefined) return { phone: digits }
+  return user_id ? { user_id } : undefined
+}
+
+/** A message of the conversation that has an id with the provider, or will have one when it is its turn. */
+async function findLinked(
+  trx: Transaction<Database>,
+  conversation: Conversation,
+  messageId: string,
+): Promise<{ wa_message_id: string | null } | undefined> {
+  if (!/^\d{1,18}$/.test(messageId)) return undefined
+  const { rows } = await sql<{ wa_message_id: string | null; status: string | null }>`
+    SELECT nullif(m.wa_message_id, '') AS wa_message_id, m.status FROM chat_messages m
+    WHERE m.conversation_id = ${conversation.id} AND m.id = coalesce(
+      (SELECT kept_id::bigint FROM chat_messages_duplicates
+       WHERE source_table = 'chat_messages' AND original_id = ${messageId} AND NOT EXISTS (
+         SELECT FROM chat_messages o WHERE o.id = ${messageId}::bigint)
+       ORDER BY id DESC LIMIT 1),
+      ${messageId}::bigint)`.execute(trx)
+  const [row] = rows
+  if (row === undefined) return undefined
+  const isOnItsWay = ['queued', 'sending', 'unknown'].includes(row.status ?? '')
+  return row.wa_message_id === null && !isOnItsWay ? undefined : row
+}

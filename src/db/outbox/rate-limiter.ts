@@ -1,0 +1,32 @@
+/**
+ * How many messages a number may send in a second, for all workers together: a token bucket in PostgreSQL, because
+ * BullMQ's limiter knows only the queue.
+ */
+import { sql, type Transaction } from 'kysely'
+import type { Database } from '../schema.ts'
+import type { SenderNumber } from './circuit-breaker.ts'
+
+/** A tenth of the rate may go at once and the rest flows in, so that no second ever holds more than the rate. */
+const BURST_SHARE = 0.1
+
+/** Takes a token; undefined when it had one, else in how many ms there will be one. Locks the bucket: call it last. */
+export async function takeToken(
+  trx: Transaction<Database>,
+  { provider, business_number }: SenderNumber,
+): Promise<number | undefined> {
+  const capacity = sql.raw(`greatest(1, b.rate_per_second * ${BURST_SHARE})`)
+  const flow = sql.raw(`b.rate_per_second * ${1 - BURST_SHARE}`)
+  const level = sql`least(${capacity}, b.tokens + ${flow}
+    * greatest(0, extract(epoch FROM clock_timestamp() - b.refilled_at)::float8))`
+  const { rows } = await sql`
+    INSERT INTO send_buckets AS b (provider, business_number, tokens, refilled_at)
+    VALUES (${provider}, ${business_number}, 0, clock_timestamp())
+    ON CONFLICT ON CONSTRAINT send_buckets_pkey DO UPDATE SET tokens = ${level} - 1, refilled_at = clock_timestamp()
+    WHERE ${level} >= 1
+    RETURNING 1`.execute(trx)
+  if (rows.length > 0) return undefined
+  const { rows: found } = await sql<{ wait_ms: number }>`
+    SELECT ceil(greatest(0, 1 - ${level}) / (${flow}) * 1000)::integer AS wait_ms FROM send_buckets b
+    WHERE provider = ${provider} AND business_number = ${business_number}`.execute(trx)
+  return Math.max(1, found[0]?.wait_ms ?? 1)
+}

@@ -1,0 +1,82 @@
+/**
+ * Read receipts: telling the provider that somebody here has read what a contact wrote. One row for each conversation,
+ * because the receipt of a message covers all before it. Telling twice does no harm, so these are simply retried.
+ */
+import { type Kysely, sql } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
+import type { ReadReceipt, SendError } from '../../core/outbound.ts'
+import type { Database } from '../schema.ts'
+
+/** Providers that have read receipts at all. */
+const PROVIDERS = ['meta']
+
+/**
+ * Asks for the receipt of the newest inbound message up to `upToMessageId`, and says whether there is anything to tell;
+ * then ring for the conversation. A message that has its receipt, or is older than one that has, needs none.
+ */
+export async function requestReadReceipt(
+  db: Kysely<Database>,
+  conversationId: string,
+  upToMessageId: string,
+): Promise<boolean> {
+  const { rows } = await sql`
+    INSERT INTO read_receipts (conversation_id, message_id, wa_message_id)
+    SELECT m.conversation_id, m.id, m.wa_message_id
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.conversation_id = ${conversationId} AND m.id <= ${upToMessageId} AND m.direction = 'inbound'
+      AND m.source = 'webhook' AND m.wa_message_id <> '' AND c.provider = ANY(${PROVIDERS}::text[])
+    ORDER BY m.id DESC LIMIT 1
+    ON CONFLICT ON CONSTRAINT read_receipts_pkey DO UPDATE SET message_id = excluded.message_id,
+      wa_message_id = excluded.wa_message_id, attempts = 0, not_before = now(), requested_at = now(),
+      settled_at = NULL, error = NULL
+    WHERE read_receipts.message_id < excluded.message_id
+    RETURNING 1`.execute(db)
+  return rows.length > 0
+}
+
+export type DueReceipt = ReadReceipt & { conversation_id: string; message_id: string; attempts: number }
+
+/** The receipt of this conversation that waits and is due. */
+export async function findDueReceipt(
+  db: Kysely<Database>,
+  conversationId: string,
+): Promise<DueReceipt | undefined> {
+  const { rows } = await sql<Omit<DueReceipt, 'provider'> & { provider: ProviderName }>`
+    SELECT r.conversation_id, r.message_id, r.wa_message_id, r.attempts, c.provider, c.business_number
+    FROM read_receipts r JOIN conversations c ON c.id = r.conversation_id
+    WHERE r.conversation_id = ${conversationId} AND r.settled_at IS NULL AND r.not_before <= clock_timestamp()`.execute(
+    db,
+  )
+  return rows[0]
+}
+
+/** Conversations whose receipt is due, oldest first. */
+export async function findDueReceipts(db: Kysely<Database>, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ conversation_id: string }>`
+    SELECT conversation_id FROM read_receipts
+    WHERE settled_at IS NULL AND not_before <= clock_timestamp() - interval '2 seconds'
+    ORDER BY not_before LIMIT ${limit}`.execute(db)
+  return rows.map((row) => row.conversation_id)
+}
+
+/** Told, or not to be told any more (`error`). Nothing happens where a newer message has taken its place. */
+export async function settleReceipt(
+  db: Kysely<Database>,
+  { conversation_id, message_id }: DueReceipt,
+  error?: SendError,
+): Promise<void> {
+  await sql`
+    UPDATE read_receipts SET settled_at = now(), error = ${error === undefined ? null : JSON.stringify([error])}::jsonb
+    WHERE conversation_id = ${conversation_id} AND message_id = ${message_id}`.execute(db)
+}
+
+export async function postponeReceipt(
+  db: Kysely<Database>,
+  { conversation_id, message_id }: DueReceipt,
+  delayMs: number,
+): Promise<void> {
+  await sql`
+    UPDATE read_receipts SET attempts = attempts + 1,
+      not_before = clock_timestamp() + ${delayMs} * interval '1 millisecond'
+    WHERE conversation_id = ${conversation_id} AND message_id = ${message_id}`.execute(db)
+}

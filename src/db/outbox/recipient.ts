@@ -1,0 +1,48 @@
+/** Where a message goes: the address that was asked for, else what the contact can be reached by at the moment. */
+import { sql, type Transaction } from 'kysely'
+import type { Recipient } from '../../core/outbound.ts'
+import { phoneDigits, phoneKey } from '../../core/phone.ts'
+import type { Database } from '../schema.ts'
+
+type ContactRow = { phone: string | null; kind: string | null; value: string | null }
+
+/** Undefined: there is no way to reach this contact. */
+export async function findRecipient(
+  trx: Transaction<Database>,
+  contactId: string,
+  asked: Recipient | undefined,
+): Promise<Recipient | undefined> {
+  const phone = asked?.phone === undefined ? undefined : phoneDigits(asked.phone)
+  if (phone !== undefined) return { phone }
+  if (asked?.user_id) return { user_id: asked.user_id }
+  if (asked?.group_id) return { group_id: asked.group_id }
+  const { rows } = await sql<ContactRow>`
+    SELECT c.phone, i.kind, i.value FROM contacts c
+    LEFT JOIN contact_identifiers i ON i.contact_id = c.id AND i.retired_at = 'infinity'
+    WHERE c.id = ${contactId} ORDER BY i.last_used_at DESC`.execute(trx)
+  return reachable(rows)
+}
+
+/**
+ * A phone number as the provider wrote it, as long as it is still theirs: the identifier is a key, in which spellings of
+ * one number meet, and not always one that can be dialled.
+ */
+function reachable(rows: readonly ContactRow[]): Recipient | undefined {
+  const first = (kind: string) =>
+    rows.find((row) => row.kind === kind && isWhole(row.value))?.value ?? undefined
+  const group_id = first('group')
+  if (group_id !== undefined) return { group_id }
+  const shown = rows[0]?.phone == null ? undefined : phoneDigits(rows[0].phone)
+  const isTheirs = rows.some(
+    (row) => row.kind === 'phone' && shown !== undefined && row.value === phoneKey(shown),
+  )
+  const phone = isTheirs ? shown : first('phone')
+  if (phone !== undefined) return { phone }
+  const user_id = first('user_id') ?? first('parent_user_id')
+  return user_id === undefined ? undefined : { user_id }
+}
+
+/** What was too long for a key is kept as a digest. */
+function isWhole(value: string | null): boolean {
+  return value !== null && !value.startsWith('sha256:')
+}

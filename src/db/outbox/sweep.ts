@@ -1,0 +1,79 @@
+/** What keeps every message moving: rows whose worker is gone, rows that waited too long, rows that nobody rang for. */
+import { type Kysely, sql } from 'kysely'
+import type { SendError } from '../../core/outbound.ts'
+import type { Database } from '../schema.ts'
+
+/** A call and what is around it take less; a worker that stood still so long does not call any more. */
+const MAX_SENDING_MS = 60_000
+/** Nobody wants an answer from yesterday to arrive without warning. */
+const MAX_QUEUED_MS = 24 * 60 * 60_000
+/** A message that has just been written has its own ring. */
+const OWN_RING_MS = 2_000
+/** More than a number may send until the next sweep, at Meta's usual rate; the next sweep rings for the next ones. */
+const MAX_RINGS_FOR_A_NUMBER = 160
+
+const LOST: SendError = {
+  code: 'lost',
+  message: 'the worker that sent it ended before it could say what became of it',
+}
+const EXPIRED: SendError = { code: 'expired', message: 'not sent within 24 hours' }
+
+/** A message that has been `sending` for too long may have been sent: `unknown`. Returns how many there were. */
+export async function giveUpLostSends(db: Kysely<Database>): Promise<number> {
+  const { rows } = await sql`
+    WITH lost AS (
+      SELECT id FROM chat_messages
+      WHERE status = 'sending' AND source = 'api' AND wa_message_id IS NULL
+        AND sending_since < clock_timestamp() - ${MAX_SENDING_MS} * interval '1 millisecond'
+      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ), moved AS (
+      UPDATE chat_messages m SET status = 'unknown', error = ${JSON.stringify([LOST])}::jsonb, updated_at = now()
+      FROM lost WHERE m.id = lost.id RETURNING m.id, m.conversation_id
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
+    )
+    SELECT id FROM moved`.execute(db)
+  return rows.length
+}
+
+/** A message that could not be sent for a day has failed, and says why: the last refusal comes second. */
+export async function failExpired(db: Kysely<Database>): Promise<number> {
+  const { rows } = await sql`
+    WITH expired AS (
+      SELECT id FROM chat_messages
+      WHERE status = 'queued' AND source = 'api' AND wa_message_id IS NULL
+        AND created_at < clock_timestamp() - ${MAX_QUEUED_MS} * interval '1 millisecond'
+      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ), moved AS (
+      UPDATE chat_messages m SET status = 'failed', updated_at = now(),
+        error = ${JSON.stringify([EXPIRED])}::jsonb || coalesce(m.error, '[]'::jsonb)
+      FROM expired WHERE m.id = expired.id RETURNING m.id, m.conversation_id
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
+    )
+    SELECT id FROM moved`.execute(db)
+  return rows.length
+}
+
+/** The oldest waiting message of every conversation whose turn it is, and for which there may be no job. */
+export async function findDueMessages(db: Kysely<Database>): Promise<string[]> {
+  const { rows } = await sql<{ id: string }>`
+    WITH heads AS (
+      SELECT DISTINCT ON (conversation_id) conversation_id, id, status, not_before, created_at FROM chat_messages
+      WHERE source = 'api' AND wa_message_id IS NULL AND status IN ('queued', 'sending')
+      ORDER BY conversation_id, status = 'sending' DESC, id
+    ), due AS (
+      SELECT h.id, row_number() OVER (PARTITION BY c.provider, c.business_number ORDER BY h.id) AS place
+      FROM heads h JOIN conversations c ON c.id = h.conversation_id
+      WHERE h.status = 'queued'
+        AND coalesce(h.not_before, h.created_at + ${OWN_RING_MS} * interval '1 millisecond') <= clock_timestamp()
+        AND NOT EXISTS (
+          SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
+            AND p.paused_until > clock_timestamp()
+        )
+    )
+    SELECT id FROM due WHERE place <= ${MAX_RINGS_FOR_A_NUMBER} ORDER BY id`.execute(db)
+  return rows.map((row) => row.id)
+}

@@ -1,0 +1,120 @@
+/**
+ * What a provider has of an upload, for providers that want a file before the message that shows it (Meta).
+ *
+ * The file is given to them while its message still is `queued`: that sends nothing to anybody, so a worker that dies on
+ * the way leaves a message that was certainly not sent. One worker at a time does it for one of our numbers; two would do
+ * no harm.
+ */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { OutgoingMessage } from '../../core/outbound.ts'
+import type { Database } from '../schema.ts'
+import { findUpload } from './uploads.ts'
+
+/** Meta forgets a file after 30 days. A message may wait for one of them. */
+const MAX_COPY_AGE_DAYS = 25
+/** A worker that says nothing for so long is dead. */
+const COPYING_MS = 15_000
+
+/** Which providers want a copy, and whether this worker may make one now. */
+export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
+
+/**
+ * - `ready`: it can be sent, with everything about its upload
+ * - `copy`: the provider has to get the file first, and this worker has taken that on
+ * - `busy`: somebody else is at it
+ * - `gone`: there is no such upload any more
+ */
+export type UploadState =
+  | { kind: 'ready' | 'copy'; message: OutgoingMessage }
+  | { kind: 'busy' }
+  | { kind: 'gone' }
+
+export async function attachUpload(
+  trx: Transaction<Database>,
+  message: OutgoingMessage,
+  { copiesTo, mayCopy }: CopyOptions,
+): Promise<UploadState> {
+  const { content } = message
+  if (!('media' in content) || content.media.upload_id === undefined) return { kind: 'ready', message }
+  const upload = await findUpload(trx, content.media.upload_id)
+  if (upload === undefined) return { kind: 'gone' }
+  const withUpload = { ...message, upload }
+  if (!copiesTo.includes(message.provider)) return { kind: 'ready', message: withUpload }
+  const id = await findCopy(trx, withUpload)
+  if (id !== undefined)
+    return {
+      kind: 'ready',
+      message: { ...withUpload, content: { ...content, media: { ...content.media, id } } },
+    }
+  return mayCopy && (await takeCopying(trx, withUpload))
+    ? { kind: 'copy', message: withUpload }
+    : { kind: 'busy' }
+}
+
+async function findCopy(
+  trx: Transaction<Database>,
+  { provider, business_number, upload }: OutgoingMessage,
+): Promise<string | undefined> {
+  const { rows } = await sql<{ media_id: string }>`
+    SELECT media_id FROM upload_copies
+    WHERE upload_id = ${upload?.id} AND provider = ${provider} AND business_number = ${business_number}
+      AND media_id IS NOT NULL AND copied_at > now() - ${MAX_COPY_AGE_DAYS} * interval '1 day'`.execute(trx)
+  return rows[0]?.media_id
+}
+
+async function takeCopying(
+  trx: Transaction<Database>,
+  { provider, business_number, upload }: OutgoingMessage,
+): Promise<boolean> {
+  const { rows } = await sql`
+    INSERT INTO upload_copies AS c (upload_id, provider, business_number, copying_until)
+    VALUES (${upload?.id}, ${provider}, ${business_number},
+      clock_timestamp() + ${COPYING_MS} * interval '1 millisecond')
+    ON CONFLICT ON CONSTRAINT upload_copies_pkey DO UPDATE SET copying_until = excluded.copying_until
+    WHERE coalesce(c.copying_until < clock_timestamp(), true)
+    RETURNING upload_id`.execute(trx)
+  return rows.length > 0
+}
+
+/** Tells that the worker is alive; to be called every few seconds while it copies. */
+export async function keepCopying(db: Kysely<Database>, message: OutgoingMessage): Promise<void> {
+  await setCopy(
+    db,
+    message,
+    sql`copying_until = clock_timestamp() + ${COPYING_MS} * interval '1 millisecond'`,
+  )
+}
+
+/** From now on the provider has it under this id. */
+export async function keepCopy(
+  db: Kysely<Database> | Transaction<Database>,
+  message: OutgoingMessage,
+  mediaId: string,
+): Promise<void> {
+  await setCopy(db, message, sql`media_id = ${mediaId}, copied_at = clock_timestamp(), copying_until = NULL`)
+}
+
+/** Leaves it to another worker, at once. */
+export async function leaveCopying(
+  db: Kysely<Database> | Transaction<Database>,
+  message: OutgoingMessage,
+): Promise<void> {
+  await setCopy(db, message, sql`copying_until = NULL`)
+}
+
+/** The provider refused the message: the reason may be its copy, so the next message brings the file anew. */
+export async function forgetCopy(db: Kysely<Database>, message: OutgoingMessage): Promise<void> {
+  if (message.upload !== undefined) await setCopy(db, message, sql`media_id = NULL, copied_at = NULL`)
+}
+
+async function setCopy(
+  db: Kysely<Database> | Transaction<Database>,
+  { provider, business_number, upload }: OutgoingMessage,
+  assignments: ReturnType<typeof sql>,
+): Promise<void> {
+  await sql`
+    UPDATE upload_copies SET ${assignments}
+    WHERE upload_id = ${upload?.id} AND provider = ${provider} AND business_number = ${business_number}`.execute(
+    db,
+  )
+}

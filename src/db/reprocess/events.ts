@@ -1,0 +1,190 @@
+/**
+ * Retrying parked events, after a release that understands them.
+ *
+ * What they are made of is parsed again and stored as if it had just come, by the same event store. A row whose event has
+ * found its place gets `reprocessed_at` and stays, reason and bytes included; one that is still not understood stays as it
+ * is. Everything can be repeated: what was stored and not yet marked is a duplicate the next time.
+ */
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
+import type { FinalOutcome } from '../../core/outcome.ts'
+import { keyText } from '../contacts/identifiers.ts'
+import { addCounts } from '../counters.ts'
+import type { EventStore } from '../ingest/event-store.ts'
+import { textColumn } from '../ingest/payload-columns.ts'
+import type { StoreItem } from '../ingest/store-item.ts'
+import type { Database } from '../schema.ts'
+import { forEachBatch, type ReprocessOptions } from './batches.ts'
+import type { Parser } from './messages.ts'
+
+export type ParkedTally = {
+  examined: number
+  /** Found their place. In a dry run: are understood. */
+  recovered: number
+  still_parked: number
+  /** Of those still parked: how many for each reason. */
+  reasons: Record<string, number>
+}
+
+type ParkedRow = {
+  id: string
+  event_key: string
+  provider: ProviderName
+  kind: EventKind
+  field: string | null
+  account: string | null
+  business_number: string | null
+  wa_message_id: string | null
+  context: string | null
+  raw: Buffer
+  reason: string
+  received_at: Date
+}
+
+export async function countParkedEvents(db: Kysely<Database>, since: Date | undefined): Promise<number> {
+  const { rows } = await sql<{ count: string }>`
+    SELECT count(*) AS count FROM webhook_events WHERE ${isParked(since)}`.execute(db)
+  return Number(rows[0]?.count ?? 0)
+}
+
+/**
+ * Safe to stop, to repeat, and to run beside the service.
+ * `store`: one that does not count, because these events were counted when they came.
+ * @throws what keeps the database from taking an event.
+ */
+export async function reprocessParkedEvents(
+  { db, store, parser }: { db: Kysely<Database>; store: EventStore; parser: Parser },
+  options: ReprocessOptions,
+): Promise<ParkedTally> {
+  const tally: ParkedTally = { examined: 0, recovered: 0, still_parked: 0, reasons: {} }
+  const select = (afterId: string) => sql<ParkedRow>`
+    SELECT id, event_key, provider, kind, field, account, business_number, wa_message_id, context::text AS context,
+      NULL::text AS payload, raw, reason, received_at
+    FROM webhook_events WHERE id > ${afterId} AND ${isParked(options.since)}`
+  await forEachBatch(db, select, options, async (batch) => {
+    const retries = batch.map((row) => ({ row, items: itemsOf(row, parser) }))
+    const hopeful = retries.filter(({ items }) => !items.every(isStillParked))
+    const recovered = options.isDryRun ? hopeful : await retryAll({ db, store }, hopeful)
+    const recoveredIds = new Set(recovered.map(({ row }) => row.id))
+    for (const { id, reason } of batch) count(tally, recoveredIds.has(id) ? undefined : reason)
+  })
+  return tally
+}
+
+function isParked(since: Date | undefined): RawBuilder<unknown> {
+  return sql`reason IS NOT NULL AND reprocessed_at IS NULL
+    AND (${since ?? null}::timestamptz IS NULL OR received_at >= ${since ?? null})`
+}
+
+function count(tally: ParkedTally, reason: string | undefined): void {
+  tally.examined += 1
+  if (reason === undefined) tally.recovered += 1
+  else {
+    tally.still_parked += 1
+    tally.reasons[reason] = (tally.reasons[reason] ?? 0) + 1
+  }
+}
+
+function itemsOf(row: ParkedRow, { reparse, normalize }: Parser): StoreItem[] {
+  return reparse(eventOf(row)).map((job) => ({ ...job, fact: normalize(job.event) }))
+}
+
+function isStillParked({ fact }: StoreItem): boolean {
+  return fact.kind === 'parked'
+}
+
+function eventOf(row: ParkedRow): WebhookEvent {
+  const { provider, kind, field, account, business_number, wa_message_id, context, raw, received_at } = row
+  return {
+    v: EVENT_VERSION,
+    kind,
+    provider,
+    received_at: received_at.getTime(),
+    ...(wa_message_id === null ? {} : { wa_message_id }),
+    ...(account === null ? {} : { account }),
+    ...(business_number === null ? {} : { business_number }),
+    ...(field === null ? {} : { field }),
+    ...(context === null ? {} : { context }),
+    payload: kind === 'unreadable' ? raw.toString('base64') : raw.toString(),
+  }
+}
+
+type Retry = { row: ParkedRow; items: StoreItem[] }
+type StoredItem = { item: StoreItem; outcome: FinalOutcome }
+
+/** The retries that succeeded. */
+async function retryAll(
+  { db, store }: { db: Kysely<Database>; store: EventStore },
+  retries: readonly Retry[],
+): Promise<Retry[]> {
+  const stored = await Promise.all(
+    retries.map(({ items }) => Promise.all(items.map((item) => storeItem(store, item)))),
+  )
+  const recovered: Retry[] = []
+  for (const [index, retry] of retries.entries()) {
+    const results = stored[index] ?? []
+    if (!(await areAllInPlace(db, results, retry.row))) continue
+    await db.transaction().execute((trx) => settle(trx, retry.row, results))
+    recovered.push(retry)
+  }
+  return recovered
+}
+
+async function storeItem(store: EventStore, item: StoreItem): Promise<StoredItem> {
+  const result = await store.store(item)
+  if (result.outcome === 'retry') throw result.cause
+  return { item, outcome: result.outcome }
+}
+
+async function areAllInPlace(
+  db: Kysely<Database>,
+  stored: readonly StoredItem[],
+  row: ParkedRow,
+): Promise<boolean> {
+  for (const one of stored) if (!(await isInPlace(db, one, row))) return false
+  return true
+}
+
+/** A duplicate may be one of what it is to become, or of the parked row that is being retried. */
+async function isInPlace(
+  db: Kysely<Database>,
+  { item, outcome }: StoredItem,
+  row: ParkedRow,
+): Promise<boolean> {
+  const { fact } = item
+  if (outcome !== 'duplicate' || fact.kind === 'other') return true
+  if (fact.kind === 'parked') return item.job_id !== row.event_key
+  const found =
+    fact.kind === 'message'
+      ? await sql`
+          SELECT FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+          WHERE m.wa_message_id = ${fact.wa_message_id} AND m.wa_message_id <> ''
+            AND c.provider = ${fact.provider} AND c.business_number = ${keyText(fact.business_number)}`.execute(
+          db,
+        )
+      : await sql`
+          SELECT FROM message_statuses WHERE wa_message_id = ${fact.wa_message_id}
+            AND status = ${textColumn(fact.status)} AND participant = ${textColumn(fact.participant)}`.execute(
+          db,
+        )
+  return found.rows.length > 0
+}
+
+/** What was counted as parked when it came is counted as what it has become. */
+async function settle(
+  trx: Transaction<Database>,
+  { id }: ParkedRow,
+  stored: readonly StoredItem[],
+): Promise<void> {
+  const { rows } = await sql`
+    UPDATE webhook_events SET reprocessed_at = now() WHERE id = ${id} AND reprocessed_at IS NULL
+    RETURNING id`.execute(trx)
+  if (rows.length === 0) return
+  const counted = (outcome: FinalOutcome) => stored.filter((one) => one.outcome === outcome).length
+  await addCounts(trx, {
+    stored: counted('stored'),
+    merged: counted('merged'),
+    duplicates_database: counted('duplicate'),
+    parked: counted('parked') - 1,
+  })
+}

@@ -1,0 +1,170 @@
+/**
+ * Deriving the columns of stored messages again from their payload, after a release that reads it better.
+ *
+ * Only what a message says is derived: never its id, conversation, direction or status. A row whose payload does not say
+ * that it is this message is left alone: it came from somewhere else (an older application, a back-fill). Rows are read
+ * without a lock; only those that would change are locked and looked at again.
+ */
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import { EVENT_VERSION, type InboundJob, type ProviderName, type WebhookEvent } from '../../core/event.ts'
+import type { Fact } from '../../core/fact.ts'
+import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from '../ingest/message-columns.ts'
+import { jsonbColumn } from '../ingest/payload-columns.ts'
+import { isMessageItem } from '../ingest/store-item.ts'
+import { retryConflicts } from '../retry-conflicts.ts'
+import type { Database } from '../schema.ts'
+import { forEachBatch, type ReprocessOptions } from './batches.ts'
+
+/** What reads payloads: the functions of src/providers. */
+export type Parser = {
+  reparse(event: WebhookEvent): InboundJob[]
+  normalize(event: WebhookEvent): Fact
+}
+
+export type ReprocessTally = {
+  examined: number
+  /** In a dry run: would change. */
+  changed: number
+  /** Whose payload is not that of this message or status, and which stay as they are. */
+  left: number
+}
+
+/** The events that are stored as they came. */
+const KIND_OF_SOURCE = { webhook: 'message', echo: 'echo', history: 'history' } as const
+
+type MessageRow = {
+  id: string
+  provider: ProviderName
+  wa_message_id: string
+  source: keyof typeof KIND_OF_SOURCE
+  payload: string | null
+  raw: Buffer | null
+  received_at: Date | null
+}
+
+type DerivedRow = ReturnType<typeof contentColumns> & {
+  id: string
+  error: string | null
+  sent_at: Date | null
+}
+
+const DERIVED = recordDefinition({ id: 'bigint', ...CONTENT_COLUMNS, error: 'jsonb', sent_at: 'timestamptz' })
+
+/**
+ * A message's errors belong to its status as soon as it has one. A time that somebody else has told (a back-fill of
+ * Twilio's messages) stays where the payload has none.
+ */
+const ASSIGNMENTS: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    Object.entries(CONTENT_COLUMNS).map(([name, type]) => [name, fromRecord(name, type)]),
+  ),
+  error: 'CASE WHEN m.status IS NULL THEN r.error::jsonb ELSE m.error END',
+  sent_at: 'coalesce(r.sent_at, m.sent_at)',
+}
+const NAMES = Object.keys(ASSIGNMENTS)
+const IS_DIFFERENT = sql.raw(
+  `(${NAMES.map((name) => `m.${name}`).join(', ')}) IS DISTINCT FROM (${Object.values(ASSIGNMENTS).join(', ')})`,
+)
+
+export async function countMessagesToReprocess(
+  db: Kysely<Database>,
+  since: Date | undefined,
+): Promise<number> {
+  const { rows } = await sql<{ count: string }>`
+    SELECT count(*) AS count FROM chat_messages WHERE ${isToReprocess(since)}`.execute(db)
+  return Number(rows[0]?.count ?? 0)
+}
+
+/** Safe to stop, to repeat, and to run beside the service. Changes are noted in `changes` as 'message.updated'. */
+export async function reprocessMessages(
+  db: Kysely<Database>,
+  parser: Parser,
+  options: ReprocessOptions,
+): Promise<ReprocessTally> {
+  const tally: ReprocessTally = { examined: 0, changed: 0, left: 0 }
+  const select = (afterId: string) => selectMessages(sql`id > ${afterId} AND ${isToReprocess(options.since)}`)
+  await forEachBatch(db, select, options, async (batch) => {
+    const derived = batch.flatMap((row) => deriveColumns(row, parser))
+    const differing = await findDiffering(db, derived)
+    const changed = options.isDryRun ? differing.length : await updateMessages(db, differing, parser)
+    tally.examined += batch.length
+    tally.changed += changed
+    tally.left += batch.length - derived.length
+  })
+  return tally
+}
+
+function isToReprocess(since: Date | undefined): RawBuilder<unknown> {
+  const sources = Object.keys(KIND_OF_SOURCE)
+  return sql`source = ANY(${sources}::text[]) AND wa_message_id <> '' AND (payload IS NOT NULL OR raw IS NOT NULL)
+    AND (${since ?? null}::timestamptz IS NULL OR received_at >= ${since ?? null})`
+}
+
+function selectMessages(condition: RawBuilder<unknown>): RawBuilder<MessageRow> {
+  return sql<MessageRow>`
+    SELECT id, provider, wa_message_id, source, payload::text AS payload, raw, received_at
+    FROM chat_messages WHERE ${condition}`
+}
+
+/** The row's columns as they would be stored today; none where the payload is not this message. */
+function deriveColumns(row: MessageRow, { reparse, normalize }: Parser): DerivedRow[] {
+  const [job, ...others] = reparse(eventOf(row))
+  if (job === undefined || others.length > 0 || job.event.wa_message_id !== row.wa_message_id) return []
+  const item = { ...job, fact: normalize(job.event), withoutJsonb: row.payload === null }
+  if (!isMessageItem(item)) return []
+  const { error, sent_at } = item.fact
+  return [{ id: row.id, ...contentColumns(item), error: jsonbColumn(item, error), sent_at: sent_at ?? null }]
+}
+
+function eventOf({ provider, wa_message_id, source, payload, raw, received_at }: MessageRow): WebhookEvent {
+  return {
+    v: EVENT_VERSION,
+    kind: KIND_OF_SOURCE[source],
+    provider,
+    received_at: received_at?.getTime() ?? 0,
+    wa_message_id,
+    payload: raw?.toString() ?? payload ?? 'null',
+  }
+}
+
+async function findDiffering(db: Kysely<Database>, derived: readonly DerivedRow[]): Promise<string[]> {
+  if (derived.length === 0) return []
+  const { rows } = await sql<{ id: string }>`
+    SELECT m.id FROM chat_messages m
+    JOIN json_to_recordset(${JSON.stringify(derived)}::json) AS r(${sql.raw(DERIVED)}) ON r.id = m.id
+    WHERE ${IS_DIFFERENT} ORDER BY m.id`.execute(db)
+  return rows.map(({ id }) => id)
+}
+
+/** Derives once more behind a lock, because another writer may have replaced the payload meanwhile. */
+async function updateMessages(db: Kysely<Database>, ids: readonly string[], parser: Parser): Promise<number> {
+  if (ids.length === 0) return 0
+  return retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      await holdOffMerges(trx)
+      const locked = await sql<MessageRow>`
+        ${selectMessages(sql`id = ANY(${ids}::bigint[])`)} ORDER BY id FOR NO KEY UPDATE`.execute(trx)
+      return writeColumns(
+        trx,
+        locked.rows.flatMap((row) => deriveColumns(row, parser)),
+      )
+    }),
+  )
+}
+
+async function writeColumns(trx: Transaction<Database>, derived: readonly DerivedRow[]): Promise<number> {
+  const assignments = Object.entries(ASSIGNMENTS).map(([name, value]) => `${name} = ${value}`)
+  const { rows } = await sql<{ id: string }>`
+    WITH updated AS (
+      UPDATE chat_messages m SET ${sql.raw(assignments.join(', '))}, updated_at = now()
+      FROM json_to_recordset(${JSON.stringify(derived)}::json) AS r(${sql.raw(DERIVED)})
+      WHERE r.id = m.id AND ${IS_DIFFERENT}
+      RETURNING m.id, m.conversation_id
+    ), noted AS (
+      INSERT INTO changes (kind, conversation_id, message_id)
+      SELECT 'message.updated', conversation_id, id FROM updated ORDER BY id
+    )
+    SELECT id FROM updated`.execute(trx)
+  return rows.length
+}

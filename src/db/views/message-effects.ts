@@ -1,0 +1,112 @@
+/**
+ * Reactions, edits and revokes: rows of their own that act on another message.
+ *
+ * What they do to it is worked out when it is read, from all of them in the order of the provider's time, so the order in
+ * which they arrived does not matter, and one that came before its target counts as soon as the target is there.
+ */
+import { type Kysely, sql } from 'kysely'
+import type { Database } from '../schema.ts'
+import { type MediaColumns, type MediaView, mediaOf } from './media.ts'
+
+export type ReactionView = {
+  /** Id of the reaction's own row. */
+  message_id: string
+  emoji: string
+  direction: 'inbound' | 'outbound'
+  /** In a group: who reacted. Null in a conversation with one person, and for our own. */
+  sender_id: string | null
+  status: string | null
+  reacted_at: string
+}
+
+export type MessageEffects = {
+  reactions: ReactionView[]
+  /** What the latest edit says. */
+  edit?: { content: string | null; media: MediaView[] }
+  /** Of the latest edit, also where the provider does not tell what it says. */
+  edited_at?: string
+  /** Set once the message was taken back for everybody, which nothing undoes. */
+  revoked_at?: string
+}
+
+type EffectRow = MediaColumns & {
+  id: string
+  target_wa_message_id: string
+  message_type: 'reaction' | 'edit' | 'revoke' | 'unsupported'
+  direction: 'inbound' | 'outbound'
+  sender_id: string | null
+  content: string | null
+  status: string | null
+  happened_at: Date
+}
+
+/** Whether row `alias` changes how its target is shown. One that was not sent changes nothing. */
+export function isEffect(alias: string) {
+  return sql`(${sql.ref(`${alias}.message_type`)} IN ('reaction', 'edit', 'revoke')
+    AND ${sql.ref(`${alias}.target_wa_message_id`)} IS NOT NULL
+    AND coalesce(${sql.ref(`${alias}.status`)}, '') NOT IN ('failed', 'undelivered'))`
+}
+
+/** Meta tells of some edits only that there was one. Such a message stays in the list: it says why nothing is to be read. */
+function isUnreadableEdit(alias: string) {
+  return sql`(${sql.ref(`${alias}.message_type`)} = 'unsupported'
+    AND ${sql.ref(`${alias}.payload`)} #>> '{unsupported,type}' = 'edit')`
+}
+
+/** The time by which messages are put in order: the provider's where it is known. The index has the same expression. */
+export function timeOf(alias: string) {
+  return sql`coalesce(${sql.ref(`${alias}.sent_at`)}, ${sql.ref(`${alias}.received_at`)}, ${sql.ref(`${alias}.created_at`)})`
+}
+
+/** What was done to the messages with these ids of the provider; nothing for most of them. */
+export async function readEffects(
+  db: Kysely<Database>,
+  waMessageIds: readonly string[],
+): Promise<Map<string, MessageEffects>> {
+  const effects = new Map<string, MessageEffects>()
+  if (waMessageIds.length === 0) return effects
+  const { rows } = await sql<EffectRow>`
+    SELECT e.id, e.target_wa_message_id, e.message_type, e.direction, coalesce(s.merged_into, s.id) AS sender_id,
+      e.content, e.status, ${timeOf('e')} AS happened_at, e.media_id, e.media_url, e.media_mime_type, e.media_sha256, e.media_filename,
+      e.media_voice, e.media
+    FROM chat_messages e LEFT JOIN contacts s ON s.id = e.sender_contact_id
+    WHERE e.target_wa_message_id = ANY (${waMessageIds}::text[]) AND (${isEffect('e')} OR ${isUnreadableEdit('e')})
+    ORDER BY ${timeOf('e')}, e.id`.execute(db)
+  for (const [target, inOrder] of Map.groupBy(rows, (row) => row.target_wa_message_id))
+    effects.set(target, effectsOf(inOrder))
+  return effects
+}
+
+function effectsOf(inOrder: readonly EffectRow[]): MessageEffects {
+  const edit = inOrder.findLast((row) => row.message_type === 'edit' && hasContent(row))
+  const lastEdit = inOrder.findLast(({ message_type }) => ['edit', 'unsupported'].includes(message_type))
+  const revoke = inOrder.find((row) => row.message_type === 'revoke')
+  return {
+    reactions: reactionsOf(inOrder.filter((row) => row.message_type === 'reaction')),
+    ...(edit && { edit: { content: edit.content, media: mediaOf(edit) } }),
+    ...(lastEdit && { edited_at: lastEdit.happened_at.toISOString() }),
+    ...(revoke && { revoked_at: revoke.happened_at.toISOString() }),
+  }
+}
+
+/** One that could not be read says nothing of what the message became. */
+function hasContent(row: EffectRow): boolean {
+  return row.content !== null || mediaOf(row).length > 0
+}
+
+/** The last word of everybody who reacted; without an emoji it takes the reaction back. */
+function reactionsOf(inOrder: readonly EffectRow[]): ReactionView[] {
+  const latest = new Map<string, EffectRow>()
+  for (const row of inOrder) {
+    const who = row.direction === 'outbound' ? 'us' : (row.sender_id ?? 'contact')
+    latest.delete(who)
+    latest.set(who, row)
+  }
+  return [...latest.values()].flatMap((row) => {
+    const { id, content, direction, sender_id, status, happened_at } = row
+    if (content === null || content === '') return []
+    return [
+      { message_id: id, emoji: content, direction, sender_id, status, reacted_at: happened_at.toISOString() },
+    ]
+  })
+}

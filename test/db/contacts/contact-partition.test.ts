@@ -1,0 +1,194 @@
+/** Whatever arrives, in whatever order and batches: the same identifiers end in the same contacts. */
+import fc from 'fast-check'
+import { beforeAll, expect, test } from 'vitest'
+import type { ContactRef, IdentityChange } from '../../../src/core/fact.ts'
+import { resolveContacts, type SeenContact } from '../../../src/db/contacts/resolve-contacts.ts'
+import { at } from '../../support/contact-batches.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
+
+const DAY = 24 * 60
+
+let database: TestDatabase
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+
+test('refs in any order and batches end in the contacts that their shared identifiers make', async () => {
+  const identifier = fc.option(fc.nat({ max: 4 }), { nil: undefined, freq: 2 })
+  const numbers = fc.record({ phone: identifier, user: identifier, parent: identifier })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(numbers, { minLength: 1, maxLength: 14 }),
+      fc.infiniteStream(fc.nat()),
+      async (people, chance) => {
+        const run = nextRun()
+        const refs = people
+          .filter(({ phone, user, parent }) => (phone ?? user ?? parent) !== undefined)
+          .map(({ phone, user, parent }) => createRef(run, phone, user, parent))
+        const sightings = refs.map((ref) => ({ ref, seen_at: at(0) }))
+
+        for (const batch of split(chance, shuffle(chance, [...sightings, ...sightings])))
+          await arrive(batch, [])
+
+        expect(await partition(sightings)).toEqual(expectedPartition(refs, []))
+      },
+    ),
+    { numRuns: 30 },
+  )
+})
+
+test('people who change numbers and user ids are not forked by any order of arrival', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(createStory(), { minLength: 1, maxLength: 3 }),
+      fc.infiniteStream(fc.nat()),
+      async (stories, chance) => {
+        const run = nextRun()
+        const arrivals = stories.flatMap((steps, person) => tell(run, person, steps))
+        const told = shuffle(chance, [...arrivals, ...arrivals])
+
+        for (const batch of split(chance, told))
+          await arrive(
+            batch.flatMap(({ sighting }) => sighting ?? []),
+            batch.flatMap(({ change }) => change ?? []),
+          )
+
+        const sightings = arrivals.flatMap(({ sighting }) => sighting ?? [])
+        const changes = arrivals.flatMap(({ change }) => change ?? [])
+        const refs = sightings.map(({ ref }) => ref)
+        expect(await partition(sightings)).toEqual(expectedPartition(refs, changes))
+      },
+    ),
+    { numRuns: 30 },
+  )
+})
+
+test('owners of one number after each other stay apart, however late their messages come', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 2, max: 4 }), fc.infiniteStream(fc.nat()), async (owners, chance) => {
+      const run = nextRun()
+      const shared = `1555${run}99`
+      const periods = Array.from({ length: owners }, (_, owner) => createOwner(run, shared, owner))
+      const late: SeenContact[] = []
+      for (const { sightings, change } of periods) {
+        const [early, ...others] = shuffle(chance, sightings)
+        for (const batch of split(chance, [...late.splice(0), ...(early ? [early] : [])]))
+          await arrive(batch, [])
+        await arrive([], [change])
+        late.push(...others)
+      }
+      for (const batch of split(chance, shuffle(chance, late))) await arrive(batch, [])
+
+      const found = await partition(periods.flatMap(({ sightings }) => sightings))
+      expect(found).toEqual(periods.flatMap(({ sightings }, owner) => sightings.map(() => owner)))
+    }),
+    { numRuns: 20 },
+  )
+})
+
+/** What a person goes through: a message that shows some identifiers, or a change of some. */
+type Step = { changes: boolean; phone: boolean; user: boolean }
+
+function createStory() {
+  const step = fc.record({ changes: fc.boolean(), phone: fc.boolean(), user: fc.boolean() })
+  return fc.array(step, { minLength: 1, maxLength: 6 })
+}
+
+type Arrival = { sighting?: SeenContact; change?: IdentityChange }
+
+/** A day passes with each step; a change moves what it names to the next number. */
+function tell(run: string, person: number, steps: readonly Step[]): Arrival[] {
+  const now = { phone: person * 10, user: person * 10 }
+  return steps.flatMap((step, day): Arrival[] => {
+    if (!step.phone && !step.user) return []
+    const ref = () =>
+      createRef(run, step.phone ? now.phone : undefined, step.user ? now.user : undefined, undefined)
+    const from = ref()
+    if (!step.changes) return [{ sighting: { ref: from, seen_at: at(day * DAY) } }]
+    if (step.phone) now.phone += 1
+    if (step.user) now.user += 1
+    return [{ change: { from, to: ref(), changed_at: at(day * DAY) } }]
+  })
+}
+
+/** Has the shared number for a while and leaves it for one of its own. */
+function createOwner(run: string, shared: string, owner: number) {
+  const start = owner * 200 * DAY
+  const own = `1555${run}${owner}`
+  const end = start + 100 * DAY
+  const change: IdentityChange = { from: { phone: shared }, to: { phone: own }, changed_at: at(end) }
+  const sightings = [
+    { ref: { phone: shared }, seen_at: at(start) },
+    { ref: { phone: shared }, seen_at: at(start + 50 * DAY) },
+    { ref: { phone: shared }, seen_at: at(end) },
+    { ref: { phone: own }, seen_at: at(end + 1) },
+  ]
+  return { change, sightings }
+}
+
+let runs = 0
+/** Identifiers of one run mean nobody in another. */
+function nextRun(): string {
+  runs += 1
+  return String(runs).padStart(4, '0')
+}
+
+function createRef(run: string, phone?: number, user?: number, parent?: number): ContactRef {
+  return {
+    ...(phone !== undefined && { phone: `1555${run}${phone}` }),
+    ...(user !== undefined && { user_id: `US.${run}.${user}` }),
+    ...(parent !== undefined && { parent_user_id: `US.ENT.${run}.${parent}` }),
+  }
+}
+
+function keysOf(ref: ContactRef): string[] {
+  return Object.entries(ref).map(([field, value]) => `${field} ${value}`)
+}
+
+async function arrive(refs: readonly SeenContact[], changes: readonly IdentityChange[]): Promise<void> {
+  await database.db.transaction().execute((trx) => resolveContacts(trx, refs, changes))
+}
+
+/** The contact of each sighting, as the number of the first one with the same contact. */
+async function partition(sightings: readonly SeenContact[]): Promise<number[]> {
+  const ids = await database.db.transaction().execute((trx) => resolveContacts(trx, sightings))
+  return renumber(ids)
+}
+
+/** The same for what ought to be: refs that share an identifier are one, and so are both sides of a change. */
+function expectedPartition(refs: readonly ContactRef[], changes: readonly IdentityChange[]): number[] {
+  const leaders = new Map<string, string>()
+  const leaderOf = (key: string): string => {
+    const leader = leaders.get(key) ?? key
+    return leader === key ? key : leaderOf(leader)
+  }
+  const ties = [...refs.map(keysOf), ...changes.map(({ from, to }) => [...keysOf(from), ...keysOf(to)])]
+  for (const [first = '', ...others] of ties)
+    for (const other of others) leaders.set(leaderOf(other), leaderOf(first))
+  return renumber(refs.map((ref) => leaderOf(keysOf(ref)[0] ?? '')))
+}
+
+function renumber(ids: readonly string[]): number[] {
+  const distinct = [...new Set(ids)]
+  return ids.map((id) => distinct.indexOf(id))
+}
+
+function split<T>(chance: fc.Stream<number>, items: readonly T[]): T[][] {
+  const batches: T[][] = []
+  for (const item of items) {
+    if (batches.length === 0 || take(chance) % 3 === 0) batches.push([])
+    batches.at(-1)?.push(item)
+  }
+  return batches
+}
+
+function shuffle<T>(chance: fc.Stream<number>, items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, key: take(chance) }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ item }) => item)
+}
+
+function take(chance: fc.Stream<number>): number {
+  return chance.next().value ?? 0
+}

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest'
+import { STATUS_RANKS, statusRank } from '../../../src/core/status.ts'
+import { createTestDatabase } from '../../support/postgres.ts'
+
+const UNKNOWN_WORDS = [
+  '',
+  'deleted',
+  'warning',
+  'in_orbit',
+  'SENT',
+  'sent ',
+  'toString',
+  '__proto__',
+  'sent; --',
+]
+
+test('wa_status_rank and core/status.ts give every word the same rank, and none to others', async () => {
+  const { pool } = await createTestDatabase()
+  const words = [...Object.keys(STATUS_RANKS), ...UNKNOWN_WORDS]
+
+  const { rows } = await pool.query(
+    'SELECT word, wa_status_rank(word) AS rank FROM unnest($1::text[]) WITH ORDINALITY AS w (word, i) ORDER BY i',
+    [words],
+  )
+
+  expect(rows).toEqual(words.map((word) => ({ word, rank: statusRank(word) ?? null })))
+})
+
+test('wa_status_rank knows no word that core/status.ts does not know', async () => {
+  const { pool } = await createTestDatabase()
+
+  const { rows } = await pool.query(`SELECT pg_get_functiondef('wa_status_rank'::regproc) AS definition`)
+  const words = [...String(rows[0].definition).matchAll(/WHEN '([^']*)'/g)].map(([, word]) => word)
+
+  expect(words.sort()).toEqual(Object.keys(STATUS_RANKS).sort())
+})
+
+test('no rank is no value, so that a status of an unknown word moves nothing', async () => {
+  const { pool } = await createTestDatabase()
+
+  const { rows } = await pool.query('SELECT wa_status_rank(NULL) AS rank')
+
+  expect(rows).toEqual([{ rank: null }])
+})

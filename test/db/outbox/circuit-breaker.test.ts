@@ -1,0 +1,109 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import {
+  describeSendPause,
+  readSendPauses,
+  releaseOtherCredentials,
+} from '../../../src/db/outbox/circuit-breaker.ts'
+import { claimNext } from '../../../src/db/outbox/claim.ts'
+import { settleSend } from '../../../src/db/outbox/record-result.ts'
+import { eventually } from '../../support/eventually.ts'
+import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
+import { orderText } from '../../support/outbound.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
+
+let database: TestDatabase
+
+beforeEach(async () => {
+  database = await createTestDatabase()
+})
+
+const order = (phone: string) => orderText(database.db, 'Hello', { to: { phone } })
+const claimed = (id: string) =>
+  eventually(async () => {
+    const outcome = await claimNext(database.db, id)
+    if (outcome.kind !== 'claimed') throw new Error(`not claimed: ${outcome.kind}`)
+    return outcome.claim
+  })
+const refuse = { kind: 'stop_sender', error: { code: 190, message: 'expired' } } as const
+const pauseNow = (credential = 'one') =>
+  database.pool.query(
+    `INSERT INTO send_pauses (provider, business_number, paused_until, failures, credential, since, updated_at)
+     VALUES ('meta', $1, clock_timestamp() + interval '5 seconds', 1, $2, now(), clock_timestamp())`,
+    [META_PHONE_NUMBER_ID, credential],
+  )
+
+describe('a pause', () => {
+  test('that begins while a message is being claimed is not prolonged or ended by that message', async () => {
+    const first = await claimed(await order('15551230001'))
+    await settleSend(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
+    const id = await order('15551230002')
+    const holder = await database.pool.connect()
+    await holder.query('BEGIN')
+    await holder.query('SELECT * FROM send_buckets FOR UPDATE')
+
+    const claim = claimed(id)
+    await eventually(async () => {
+      const { rows } = await database.pool.query(
+        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      )
+      expect(rows).toHaveLength(1)
+    })
+    await pauseNow()
+    const [before] = await readSendPauses(database.db)
+    await holder.query('COMMIT')
+    holder.release()
+
+    await settleSend(database.db, await claim, { kind: 'accepted', wa_message_id: 'wamid.B' }, 'one')
+    expect(await readSendPauses(database.db)).toEqual([before])
+  })
+
+  test('is not made longer by calls that were under way when it began', async () => {
+    const claims = []
+    for (const phone of ['15551230001', '15551230002', '15551230003'])
+      claims.push(await claimed(await order(phone)))
+
+    await Promise.all(claims.map((claim) => settleSend(database.db, claim, refuse, 'one')))
+
+    expect(await readSendPauses(database.db)).toMatchObject([{ failures: 1 }])
+  })
+
+  test('doubles with each try that fails, up to an hour', async () => {
+    const id = await order('15551230001')
+    const waits: number[] = []
+    for (let i = 0; i < 9; i++) {
+      await settleSend(database.db, await claimed(id), refuse, 'one')
+      const [row] = (
+        await database.pool.query(
+          'SELECT extract(epoch FROM paused_until - clock_timestamp())::float8 AS wait FROM send_pauses',
+        )
+      ).rows
+      waits.push(Math.round(row.wait / 60))
+      await database.pool.query('UPDATE send_pauses SET paused_until = clock_timestamp()')
+    }
+
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60])
+  })
+
+  test('ends for another credential, and for no other provider', async () => {
+    await pauseNow('one')
+
+    await releaseOtherCredentials(database.db, { meta: 'one', twilio: 'two' })
+    expect(await readSendPauses(database.db)).toHaveLength(1)
+    await releaseOtherCredentials(database.db, { twilio: 'two' })
+    expect(await readSendPauses(database.db)).toHaveLength(1)
+
+    await releaseOtherCredentials(database.db, { meta: 'two' })
+    expect(await readSendPauses(database.db)).toEqual([])
+  })
+
+  test('tells the admin who waits, until when, and why', async () => {
+    await settleSend(database.db, await claimed(await order('15551230001')), refuse, 'one')
+    const [pause] = await readSendPauses(database.db)
+
+    expect(pause && describeSendPause(pause)).toMatch(
+      new RegExp(
+        `^${META_PHONE_NUMBER_ID} at meta sends nothing until 20.+Z, then one message tries: expired \\(190\\)$`,
+      ),
+    )
+  })
+})
