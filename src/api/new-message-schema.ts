@@ -166,7 +166,7 @@ export function toOutboundRequest({ reply_to, ...rest }: z.output<typeof newMess
   return { ...rest, ...(reply_to === undefined ? {} : { reply_to_message_id: reply_to }) }
 }
 
-export function digestOf(value: unknown): string {
+export function requestDigest(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex')
 }
 

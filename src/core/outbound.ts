@@ -63,7 +63,7 @@ export type OutboundRequest = OutboundContent & {
 }
 
 /** A message on its way out: the content with everything that the provider needs to know. */
-export type OutgoingMessage = {
+export type OutboundMessage = {
   /** Ours. */
   message_id: string
   provider: ProviderName
@@ -86,7 +86,7 @@ export type ReadReceipt = { provider: ProviderName; business_number: string; wa_
 export type SendError = { code: number | string; message: string; details?: string }
 
 /** How giving a file to a provider ended. That sends nothing to anybody, so it can always be tried again. */
-export type UploadResult =
+export type CopyResult =
   | { kind: 'copied'; media_id: string }
   | Extract<SendResult, { kind: 'not_sent' | 'failed' | 'stop_sender' }>
 

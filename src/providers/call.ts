@@ -58,7 +58,7 @@ export async function callProvider(request: ProviderRequest): Promise<ProviderAn
 }
 
 /** Tells credentials apart without showing them. */
-export function digestOf(...parts: readonly string[]): string {
+export function credentialDigest(...parts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16)
 }
 

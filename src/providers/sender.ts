@@ -3,12 +3,12 @@
  * from the result, and the database keeps the account of it.
  */
 import type {
-  OutgoingMessage,
+  OutboundMessage,
   ReadReceipt,
   Recipient,
   SendError,
   SendResult,
-  UploadResult,
+  CopyResult,
 } from '../core/outbound.ts'
 import type { ProviderAnswer } from './call.ts'
 import type { MessageHistory } from './message-history.ts'
@@ -17,12 +17,12 @@ export type Sender = {
   /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
   credential: string
   /** Never throws. */
-  send(message: OutgoingMessage, signal: AbortSignal): Promise<SendResult>
+  send(message: OutboundMessage, signal: AbortSignal): Promise<SendResult>
   /**
    * Absent: the provider fetches uploads at sending, by a link. Else it wants them before, and the message then names its
    * `media_id`. Never throws; doing it twice does no harm.
    */
-  upload?: (file: UploadFile, signal: AbortSignal) => Promise<UploadResult>
+  copyFile?: (file: FileToCopy, signal: AbortSignal) => Promise<CopyResult>
   /** Absent: the provider has no read receipts. Never throws; telling twice does no harm. */
   markRead?: (receipt: ReadReceipt, signal: AbortSignal) => Promise<ReceiptResult>
   /** Absent: the provider does not tell what it has sent. Never throws; undefined when it could not be asked. */
@@ -32,7 +32,7 @@ export type Sender = {
 }
 
 /** `content`: read from disk while it is sent; its type is that of the file. */
-export type UploadFile = { business_number: string; content: Blob; filename: string }
+export type FileToCopy = { business_number: string; content: Blob; filename: string }
 
 /** `retry`: also where nobody knows whether it arrived. */
 export type ReceiptResult = { kind: 'done' } | { kind: 'retry' | 'failed'; error: SendError }

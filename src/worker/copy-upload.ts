@@ -5,7 +5,7 @@
 import { openAsBlob } from 'node:fs'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
-import type { OutgoingMessage, UploadResult } from '../core/outbound.ts'
+import type { OutboundMessage, CopyResult } from '../core/outbound.ts'
 import type { Claim } from '../db/outbox/claim.ts'
 import type { Settled } from '../db/outbox/record-result.ts'
 import { settleUpload } from '../db/outbox/record-upload.ts'
@@ -26,7 +26,7 @@ export type CopyUploadDeps = {
 export type CopyReport = {
   message_id: string
   provider: string
-  result: UploadResult['kind'] | 'stopped'
+  result: CopyResult['kind'] | 'stopped'
   settled?: Settled | 'copied'
   code?: number | string
   durationMs: number
@@ -65,15 +65,15 @@ export async function copyUpload(deps: CopyUploadDeps, claim: Claim): Promise<Co
 
 async function copy(
   { senders, uploadFolder, stop, copyTimeoutMs = COPY_TIMEOUT_MS }: CopyUploadDeps,
-  { provider, business_number, upload }: OutgoingMessage,
-): Promise<UploadResult> {
-  const give = senders[provider]?.upload
-  if (give === undefined || upload === undefined) throw new Error(`${provider} takes no uploads`)
+  { provider, business_number, upload }: OutboundMessage,
+): Promise<CopyResult> {
+  const copyFile = senders[provider]?.copyFile
+  if (copyFile === undefined || upload === undefined) throw new Error(`${provider} takes no uploads`)
   const content = await openFile(path.join(uploadFolder, upload.id), upload.mime_type)
   if (content?.size !== upload.size_bytes) return NOT_HERE
   const filename = upload.filename ?? upload.id
   const signal = AbortSignal.any([stop, AbortSignal.timeout(copyTimeoutMs)])
-  return give({ business_number, content, filename }, signal)
+  return copyFile({ business_number, content, filename }, signal)
 }
 
 async function openFile(file: string, type: string): Promise<Blob | undefined> {
@@ -84,7 +84,7 @@ async function openFile(file: string, type: string): Promise<Blob | undefined> {
   }
 }
 
-const NOT_HERE: UploadResult = {
+const NOT_HERE: CopyResult = {
   kind: 'not_sent',
   scope: 'conversation',
   delayMs: NOT_HERE_DELAY_MS,
@@ -96,7 +96,7 @@ const NOT_HERE: UploadResult = {
 
 async function whileAlive<T>(
   db: Kysely<Database>,
-  message: OutgoingMessage,
+  message: OutboundMessage,
   run: () => Promise<T>,
 ): Promise<T> {
   const done = new AbortController()

@@ -124,8 +124,8 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
 function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
   const { db, senders, observer, stop, callTimeoutMs } = deps
   const onUnsettled = (err: unknown, messageId: string) => observer.onUnsettled(err, messageId)
-  const copiesTo = Object.entries(senders).flatMap(([name, { upload }]) =>
-    upload === undefined ? [] : [name],
+  const copiesTo = Object.entries(senders).flatMap(([name, { copyFile }]) =>
+    copyFile === undefined ? [] : [name],
   )
   let waiting = 0
   let copying = 0

@@ -7,7 +7,7 @@ import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
 import { id, message, messageWithHistory } from '../message-schema.ts'
-import { digestOf, newMessage, toOutboundRequest } from '../new-message-schema.ts'
+import { requestDigest, newMessage, toOutboundRequest } from '../new-message-schema.ts'
 import { ProblemError } from '../problem.ts'
 
 const headers = z.object({ 'idempotency-key': idempotencyKey })
@@ -112,7 +112,7 @@ const CREATED = {
 
 /** Without a key every request is a new one. */
 function keyOptions(key: string | undefined, request: unknown) {
-  return { idempotencyKey: key ?? randomUUID(), requestHash: digestOf(request) }
+  return { idempotencyKey: key ?? randomUUID(), requestHash: requestDigest(request) }
 }
 
 function keyReused(): ProblemError {

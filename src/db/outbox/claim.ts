@@ -8,7 +8,7 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
-import type { OutgoingMessage, SendError } from '../../core/outbound.ts'
+import type { OutboundMessage, SendError } from '../../core/outbound.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
@@ -19,7 +19,7 @@ import { findRecipient } from './recipient.ts'
 import { attachUpload, type CopyOptions } from './upload-copies.ts'
 
 /** A message to be sent now. `attempt` is what tells this claim from another of the same message. */
-export type Claim = { message: OutgoingMessage; attempt: number }
+export type Claim = { message: OutboundMessage; attempt: number }
 
 /**
  * - `claimed`: call the provider, and settle it
@@ -112,7 +112,7 @@ async function describe(
   trx: Transaction<Database>,
   conversation: Conversation,
   head: Head,
-): Promise<OutgoingMessage | { error: SendError }> {
+): Promise<OutboundMessage | { error: SendError }> {
   const { content, to, reply_to_message_id } = head.request
   const recipient = await findRecipient(trx, conversation.contact_id, to)
   if (recipient === undefined)
@@ -160,7 +160,7 @@ async function findWaMessageId(
 }
 
 /** The recipient is kept: it is what a look-up at the provider asks for, and a contact may change its number. */
-async function markSending(trx: Transaction<Database>, message: OutgoingMessage): Promise<number> {
+async function markSending(trx: Transaction<Database>, message: OutboundMessage): Promise<number> {
   const { message_id, recipient, reply_to_wa_message_id, target_wa_message_id } = message
   const { rows } = await sql<{ send_attempts: number }>`
     WITH claimed AS (

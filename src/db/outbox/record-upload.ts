@@ -1,6 +1,6 @@
 /** What giving a provider a file has come to. The message that waits for it is still `queued`. */
 import type { Kysely } from 'kysely'
-import type { UploadResult } from '../../core/outbound.ts'
+import type { CopyResult } from '../../core/outbound.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import type { Claim } from './claim.ts'
@@ -11,7 +11,7 @@ import { keepCopy, leaveCopying } from './upload-copies.ts'
 export async function settleUpload(
   db: Kysely<Database>,
   claim: Claim,
-  result: UploadResult,
+  result: CopyResult,
   credential: string,
 ): Promise<Settled | 'copied'> {
   return retryConflicts(() =>

@@ -6,7 +6,7 @@
  * no harm.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
-import type { OutgoingMessage } from '../../core/outbound.ts'
+import type { OutboundMessage } from '../../core/outbound.ts'
 import type { Database } from '../schema.ts'
 import { findUpload } from './uploads.ts'
 
@@ -25,13 +25,13 @@ export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
  * - `gone`: there is no such upload any more
  */
 export type UploadState =
-  | { kind: 'ready' | 'copy'; message: OutgoingMessage }
+  | { kind: 'ready' | 'copy'; message: OutboundMessage }
   | { kind: 'busy' }
   | { kind: 'gone' }
 
 export async function attachUpload(
   trx: Transaction<Database>,
-  message: OutgoingMessage,
+  message: OutboundMessage,
   { copiesTo, mayCopy }: CopyOptions,
 ): Promise<UploadState> {
   const { content } = message
@@ -53,7 +53,7 @@ export async function attachUpload(
 
 async function findCopy(
   trx: Transaction<Database>,
-  { provider, business_number, upload }: OutgoingMessage,
+  { provider, business_number, upload }: OutboundMessage,
 ): Promise<string | undefined> {
   const { rows } = await sql<{ media_id: string }>`
     SELECT media_id FROM upload_copies
@@ -64,7 +64,7 @@ async function findCopy(
 
 async function takeCopying(
   trx: Transaction<Database>,
-  { provider, business_number, upload }: OutgoingMessage,
+  { provider, business_number, upload }: OutboundMessage,
 ): Promise<boolean> {
   const { rows } = await sql`
     INSERT INTO upload_copies AS c (upload_id, provider, business_number, copying_until)
@@ -77,7 +77,7 @@ async function takeCopying(
 }
 
 /** Tells that the worker is alive; to be called every few seconds while it copies. */
-export async function keepCopying(db: Kysely<Database>, message: OutgoingMessage): Promise<void> {
+export async function keepCopying(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   await setCopy(
     db,
     message,
@@ -88,7 +88,7 @@ export async function keepCopying(db: Kysely<Database>, message: OutgoingMessage
 /** From now on the provider has it under this id. */
 export async function keepCopy(
   db: Kysely<Database> | Transaction<Database>,
-  message: OutgoingMessage,
+  message: OutboundMessage,
   mediaId: string,
 ): Promise<void> {
   await setCopy(db, message, sql`media_id = ${mediaId}, copied_at = clock_timestamp(), copying_until = NULL`)
@@ -97,19 +97,19 @@ export async function keepCopy(
 /** Leaves it to another worker, at once. */
 export async function leaveCopying(
   db: Kysely<Database> | Transaction<Database>,
-  message: OutgoingMessage,
+  message: OutboundMessage,
 ): Promise<void> {
   await setCopy(db, message, sql`copying_until = NULL`)
 }
 
 /** The provider refused the message: the reason may be its copy, so the next message brings the file anew. */
-export async function forgetCopy(db: Kysely<Database>, message: OutgoingMessage): Promise<void> {
+export async function forgetCopy(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   if (message.upload !== undefined) await setCopy(db, message, sql`media_id = NULL, copied_at = NULL`)
 }
 
 async function setCopy(
   db: Kysely<Database> | Transaction<Database>,
-  { provider, business_number, upload }: OutgoingMessage,
+  { provider, business_number, upload }: OutboundMessage,
   assignments: ReturnType<typeof sql>,
 ): Promise<void> {
   await sql`

@@ -3,12 +3,12 @@
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/send-messages
  */
 import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
-import type { OutboundContent, OutgoingMessage, Recipient, SendResult } from '../../core/outbound.ts'
-import { callProvider, digestOf, type ProviderAnswer } from '../call.ts'
+import type { OutboundContent, OutboundMessage, Recipient, SendResult } from '../../core/outbound.ts'
+import { callProvider, credentialDigest, type ProviderAnswer } from '../call.ts'
 import { type ReceiptResult, type Sender, unanswered } from '../sender.ts'
 import { isObject, list, object, text } from './json-reader.ts'
 import { readMetaError } from './send-errors.ts'
-import { uploadToMeta } from './upload.ts'
+import { copyFileToMeta } from './copy-file.ts'
 
 export type MetaSenderSettings = {
   accessToken: string
@@ -18,12 +18,12 @@ export type MetaSenderSettings = {
 
 export function createMetaSender(settings: MetaSenderSettings): Sender {
   return {
-    credential: digestOf(settings.accessToken),
+    credential: credentialDigest(settings.accessToken),
     send: async (message, signal) =>
       isForTwilio(message.content)
         ? { kind: 'failed', error: TEMPLATE_FOR_TWILIO }
         : readSendAnswer(await post(settings, message.business_number, messageBody(message), signal)),
-    upload: (file, signal) => uploadToMeta(settings, file, signal),
+    copyFile: (file, signal) => copyFileToMeta(settings, file, signal),
     markRead: async ({ business_number, wa_message_id }, signal) => {
       const body = { messaging_product: 'whatsapp', status: 'read', message_id: wa_message_id }
       return readReceiptAnswer(await post(settings, business_number, body, signal))
@@ -56,7 +56,7 @@ const TEMPLATE_FOR_TWILIO = {
 }
 
 /** What is undefined is left out of the JSON. The callback data comes back in every status, to every app on the business account; it says nothing to anybody else. */
-function messageBody(message: OutgoingMessage): object {
+function messageBody(message: OutboundMessage): object {
   const { content, callback_id, reply_to_wa_message_id, recipient } = message
   return {
     messaging_product: 'whatsapp',

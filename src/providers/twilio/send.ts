@@ -7,12 +7,12 @@
 import type {
   OutboundContent,
   OutboundMedia,
-  OutgoingMessage,
+  OutboundMessage,
   SendError,
   SendResult,
   Upload,
 } from '../../core/outbound.ts'
-import { callProvider, digestOf, type ProviderAnswer } from '../call.ts'
+import { callProvider, credentialDigest, type ProviderAnswer } from '../call.ts'
 import { type Sender, unanswered } from '../sender.ts'
 import { findSentMessages } from './find-sent.ts'
 import { createTwilioHistory } from './history.ts'
@@ -45,7 +45,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
   const call = createCall(settings)
   const messages = `/2010-04-01/Accounts/${settings.accountSid}/Messages.json`
   return {
-    credential: digestOf(settings.accountSid, settings.authToken),
+    credential: credentialDigest(settings.accountSid, settings.authToken),
     send: async (message, signal) => {
       const body = messageForm(message, settings)
       return 'error' in body
@@ -73,7 +73,7 @@ function createCall({ accountSid, authToken, apiUrl }: TwilioSenderSettings): Tw
 type Unsendable = { error: SendError }
 type ContentFields = { fields: Record<string, string>; error?: undefined } | Unsendable
 
-function messageForm(message: OutgoingMessage, settings: TwilioSenderSettings): URLSearchParams | Unsendable {
+function messageForm(message: OutboundMessage, settings: TwilioSenderSettings): URLSearchParams | Unsendable {
   const content = contentFields(message, settings)
   const to = recipientAddress(message.recipient)
   if (to === undefined) return unsendable('Twilio sends to no groups')

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../../src/core/outbound.ts'
+import type { OutboundMessage } from '../../../src/core/outbound.ts'
 import { createMetaSender } from '../../../src/providers/meta/send.ts'
 import { readMetaError } from '../../../src/providers/meta/send-errors.ts'
 import { type FakeMeta, metaError, startFakeMeta } from '../../support/fake-meta.ts'
@@ -14,7 +14,7 @@ beforeEach(async () => {
   meta = await startFakeMeta()
 })
 
-const message = (fields: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
+const message = (fields: Partial<OutboundMessage> = {}): OutboundMessage => ({
   message_id: '1',
   provider: 'meta',
   business_number: META_PHONE_NUMBER_ID,
@@ -24,7 +24,7 @@ const message = (fields: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
   ...fields,
 })
 const sender = () => createMetaSender({ accessToken: TOKEN, graphUrl: meta.graphUrl })
-const send = (fields: Partial<OutgoingMessage> = {}) =>
+const send = (fields: Partial<OutboundMessage> = {}) =>
   sender().send(message(fields), AbortSignal.timeout(5_000))
 
 describe('a message through Meta', () => {
@@ -46,7 +46,7 @@ describe('a message through Meta', () => {
     ])
   })
 
-  test.each<[string, Partial<OutgoingMessage>, object]>([
+  test.each<[string, Partial<OutboundMessage>, object]>([
     [
       'a reply',
       { reply_to_wa_message_id: 'wamid.IN' },

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { OutgoingMessage } from '../../../src/core/outbound.ts'
+import type { OutboundMessage } from '../../../src/core/outbound.ts'
 import { createTwilioSender } from '../../../src/providers/twilio/send.ts'
 import { readTwilioError } from '../../../src/providers/twilio/send-errors.ts'
 import {
@@ -19,7 +19,7 @@ beforeEach(async () => {
   twilio = await startFakeTwilio()
 })
 
-const message = (fields: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
+const message = (fields: Partial<OutboundMessage> = {}): OutboundMessage => ({
   message_id: '1',
   provider: 'twilio',
   business_number: '15550001234',
@@ -30,7 +30,7 @@ const message = (fields: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
 })
 const sender = (publicUrl: string | undefined = 'https://hooks.example.com') =>
   createTwilioSender({ accountSid: TWILIO_SENDING_ACCOUNT, authToken: TOKEN, apiUrl: twilio.url, publicUrl })
-const send = (fields: Partial<OutgoingMessage> = {}) =>
+const send = (fields: Partial<OutboundMessage> = {}) =>
   sender().send(message(fields), AbortSignal.timeout(5_000))
 
 describe('a message through Twilio', () => {
@@ -52,7 +52,7 @@ describe('a message through Twilio', () => {
     ])
   })
 
-  test.each<[string, Partial<OutgoingMessage>, object]>([
+  test.each<[string, Partial<OutboundMessage>, object]>([
     ['from a messaging service', { business_number: SERVICE }, { MessagingServiceSid: SERVICE }],
     ['to a user id', { recipient: { user_id: 'US.1349' } }, { To: 'whatsapp:US.1349' }],
     [
@@ -76,7 +76,7 @@ describe('a message through Twilio', () => {
     expect(twilio.sent()[0]).toMatchObject(form)
   })
 
-  test.each<[string, Partial<OutgoingMessage>]>([
+  test.each<[string, Partial<OutboundMessage>]>([
     ['a reaction', { content: { type: 'reaction', reaction: { message_id: '5', emoji: '👍' } } }],
     ['an upload', { content: { type: 'image', media: { id: '99' } } }],
     ['a template of Meta', { content: { type: 'template', template: { name: 'order', language: 'en' } } }],

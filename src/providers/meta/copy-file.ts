@@ -5,20 +5,20 @@
  * It sends nothing to anybody: whatever does not end with an id can be done again.
  */
 import { randomUUID } from 'node:crypto'
-import type { SendError, SendResult, UploadResult } from '../../core/outbound.ts'
+import type { SendError, SendResult, CopyResult } from '../../core/outbound.ts'
 import { callProvider, type ProviderAnswer } from '../call.ts'
-import { type UploadFile, unanswered } from '../sender.ts'
+import { type FileToCopy, unanswered } from '../sender.ts'
 import { object, text } from './json-reader.ts'
 import { readMetaError } from './send-errors.ts'
 
 /** After an answer that tells nothing; grows with every try. */
 const RETRY_DELAY_MS = 1_000
 
-export async function uploadToMeta(
+export async function copyFileToMeta(
   { accessToken, graphUrl }: { accessToken: string; graphUrl: string },
-  { business_number, content, filename }: UploadFile,
+  { business_number, content, filename }: FileToCopy,
   signal: AbortSignal,
-): Promise<UploadResult> {
+): Promise<CopyResult> {
   const answer = await callProvider({
     url: `${graphUrl}/${encodeURIComponent(business_number)}/media`,
     headers: { authorization: `Bearer ${accessToken}` },
@@ -26,7 +26,7 @@ export async function uploadToMeta(
     signal,
     secrets: [accessToken],
   })
-  return readUploadAnswer(answer)
+  return readCopyAnswer(answer)
 }
 
 /** multipart/form-data. A FormData would be read faster than it is sent, and wait in memory. */
@@ -45,7 +45,7 @@ function formOf(fields: Record<string, string>, file: Blob, filename: string): B
   )
 }
 
-function readUploadAnswer(answer: ProviderAnswer): UploadResult {
+function readCopyAnswer(answer: ProviderAnswer): CopyResult {
   if (answer.kind !== 'answered') return repeatable(unanswered(answer))
   const { status, body } = answer
   if (status < 200 || status > 299) return repeatable(readMetaError(status, body))
@@ -54,12 +54,12 @@ function readUploadAnswer(answer: ProviderAnswer): UploadResult {
 }
 
 /** What would be unknown of a message is only not done of a file. */
-function repeatable(result: SendResult): UploadResult {
+function repeatable(result: SendResult): CopyResult {
   if (result.kind === 'not_sent' || result.kind === 'failed' || result.kind === 'stop_sender') return result
   return again('error' in result ? result.error : NO_MEDIA_ID)
 }
 
-function again(error: SendError): UploadResult {
+function again(error: SendError): CopyResult {
   return { kind: 'not_sent', scope: 'conversation', delayMs: RETRY_DELAY_MS, error }
 }
 

@@ -12,7 +12,7 @@ beforeEach(async () => {
 })
 
 const upload = (content: Blob, filename: string) =>
-  createMetaSender({ accessToken: TOKEN, graphUrl: meta.graphUrl }).upload?.(
+  createMetaSender({ accessToken: TOKEN, graphUrl: meta.graphUrl }).copyFile?.(
     { business_number: META_PHONE_NUMBER_ID, content, filename },
     AbortSignal.timeout(5_000),
   )
