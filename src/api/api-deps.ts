@@ -15,8 +15,10 @@ export type ApiDeps = {
   /** Where uploaded files are kept; every process that sends has to see the same. */
   uploadFolder: string
   refuseUpload: NonNullable<OutboundOptions['refuseUpload']>
-  /** Tells the worker that something waits to be sent. Never fails: what is not heard is found by the sweep. */
-  ring: (orders: { messageIds?: readonly string[]; receiptsOf?: readonly string[] }) => void
+  /** Tells the workers that this message waits to be sent. Never fails: the sweep finds it when the queue is away. */
+  notifySend: (messageId: string) => void
+  /** The same for the read receipt of this conversation. */
+  notifyReceipt: (conversationId: string) => void
   /** Aborts when the process is to stop: streams end at once. */
   signal: AbortSignal
   log: Pick<Log, 'warn'>

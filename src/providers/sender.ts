@@ -3,12 +3,12 @@
  * from the result, and the database keeps the account of it.
  */
 import type {
+  CopyResult,
   OutboundMessage,
   ReadReceipt,
   Recipient,
   SendError,
   SendResult,
-  CopyResult,
 } from '../core/outbound.ts'
 import type { ProviderAnswer } from './call.ts'
 import type { MessageHistory } from './message-history.ts'

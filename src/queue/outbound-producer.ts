@@ -1,6 +1,6 @@
 /**
- * Rings for messages and receipts that wait in PostgreSQL. The rows are the orders; a job only says that there is one, so
- * a ring that is lost costs a moment (the sweep rings again), and one too many costs a look.
+ * Notifications on the queue `outbound`: a message or a read receipt waits in PostgreSQL. The row is the order, the job only
+ * points at it. So a lost notification costs a moment, until the sweep notifies again, and a needless one costs one query.
  */
 import type { Queue } from 'bullmq'
 import { withDeadline } from '../core/deadline.ts'
@@ -13,31 +13,28 @@ export type OutboundJob =
   | { v: typeof OUTBOUND_JOB_VERSION; kind: 'send'; message_id: string }
   | { v: typeof OUTBOUND_JOB_VERSION; kind: 'receipt'; conversation_id: string }
 
+/** Both throw when the queue does not confirm within a second. Nothing is lost then: the sweep notifies again. */
 export type OutboundProducer = {
-  /** @throws when the queue does not confirm in time: nothing is lost by that, the sweep rings again. */
-  ring(orders: { messageIds?: readonly string[]; receiptsOf?: readonly string[] }): Promise<void>
+  notifySends(messageIds: readonly string[]): Promise<void>
+  notifyReceipts(conversationIds: readonly string[]): Promise<void>
 }
 
 const TIMEOUT_MS = 1_000
 
 export function createOutboundProducer({ queue }: { queue: Queue }): OutboundProducer {
+  const v = OUTBOUND_JOB_VERSION
+  const add = async (jobs: readonly OutboundJob[]) => {
+    if (jobs.length === 0) return
+    await withDeadline(queue.addBulk(jobs.map(bulkEntry)), TIMEOUT_MS, 'notifying the send workers')
+  }
   return {
-    ring: async ({ messageIds = [], receiptsOf = [] }) => {
-      const jobs: OutboundJob[] = [
-        ...messageIds.map((message_id) => ({ v: OUTBOUND_JOB_VERSION, kind: 'send' as const, message_id })),
-        ...receiptsOf.map((conversation_id) => ({
-          v: OUTBOUND_JOB_VERSION,
-          kind: 'receipt' as const,
-          conversation_id,
-        })),
-      ]
-      if (jobs.length === 0) return
-      await withDeadline(queue.addBulk(jobs.map(bulkEntry)), TIMEOUT_MS, 'ringing for a message')
-    },
+    notifySends: (messageIds) => add(messageIds.map((message_id) => ({ v, kind: 'send', message_id }))),
+    notifyReceipts: (conversationIds) =>
+      add(conversationIds.map((conversation_id) => ({ v, kind: 'receipt', conversation_id }))),
   }
 }
 
-/** Removed however it ends: a job that stayed would make the next ring for the same message go unheard. */
+/** Removed on completion and on failure: BullMQ would ignore the next notification for a message whose job is still there. */
 function bulkEntry(job: OutboundJob) {
   const jobId = job.kind === 'send' ? sendJobId(job.message_id) : readReceiptJobId(job.conversation_id)
   return { name: job.kind, data: job, opts: { jobId, removeOnComplete: true, removeOnFail: true } }

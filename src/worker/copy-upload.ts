@@ -5,7 +5,7 @@
 import { openAsBlob } from 'node:fs'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
-import type { OutboundMessage, CopyResult } from '../core/outbound.ts'
+import type { CopyResult, OutboundMessage } from '../core/outbound.ts'
 import type { Claim } from '../db/outbox/claim.ts'
 import type { Settled } from '../db/outbox/record-result.ts'
 import { settleUpload } from '../db/outbox/record-upload.ts'

@@ -19,7 +19,7 @@ export type SendSweepDeps = {
   credentials: Partial<Record<ProviderName, string>>
 }
 
-export type SendSweepReport = { lost: number; expired: number; rung: number }
+export type SendSweepReport = { lost: number; expired: number; notified: number }
 
 export type SendSweep = {
   /** One process does it at a time; the others get undefined. To be called every second. */
@@ -39,8 +39,9 @@ export function createSendSweep({ db, producer, credentials }: SendSweepDeps): S
       const lost = await giveUpLostSends(db)
       const expired = await failExpired(db)
       const messageIds = await findDueMessages(db)
-      await producer.ring({ messageIds, receiptsOf: await findDueReceipts(db, MAX_RECEIPTS) })
-      return { lost, expired, rung: messageIds.length }
+      await producer.notifySends(messageIds)
+      await producer.notifyReceipts(await findDueReceipts(db, MAX_RECEIPTS))
+      return { lost, expired, notified: messageIds.length }
     },
   }
 }

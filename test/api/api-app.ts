@@ -15,7 +15,7 @@ export type ApiResponse = Omit<HttpResponse, 'json'> & { body: any }
 export type ApiApp = AdminApp & {
   database: TestDatabase
   /** What the worker was told of. */
-  rings: Parameters<ApiDeps['ring']>[0][]
+  notifications: ({ send: string } | { receipt: string })[]
   /** Stops the process, as far as the API is concerned. */
   stop(): void
   get(path: string, request?: HttpRequest): Promise<ApiResponse>
@@ -28,13 +28,14 @@ export type ApiApp = AdminApp & {
 
 export async function startApi(overrides: Partial<Omit<ApiDeps, 'log'>> = {}): Promise<ApiApp> {
   const database = await createTestDatabase()
-  const rings: ApiApp['rings'] = []
+  const notifications: ApiApp['notifications'] = []
   const stopping = new AbortController()
   const app = await startAdminApp({
     db: database.db,
     defaultNumbers: { meta: META_PHONE_NUMBER_ID },
     uploadFolder: createTempDirectory(),
-    ring: (orders) => rings.push(orders),
+    notifySend: (messageId) => notifications.push({ send: messageId }),
+    notifyReceipt: (conversationId) => notifications.push({ receipt: conversationId }),
     signal: stopping.signal,
     ...overrides,
   })
@@ -46,7 +47,7 @@ export async function startApi(overrides: Partial<Omit<ApiDeps, 'log'>> = {}): P
   return {
     ...app,
     database,
-    rings,
+    notifications,
     stop: () => stopping.abort('test'),
     get: ask,
     post: (path, body, headers = {}) => ask(path, { method: 'POST', body, headers }),

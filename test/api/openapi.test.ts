@@ -39,7 +39,8 @@ describe('the OpenAPI document', () => {
       defaultNumbers: {},
       uploadFolder: '/nowhere',
       refuseUpload: () => undefined,
-      ring: () => {},
+      notifySend: () => {},
+      notifyReceipt: () => {},
       signal: new AbortController().signal,
       log: { warn: () => {} },
     })

@@ -29,7 +29,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       outboundOptions(),
     )
     if (outcome.kind !== 'created') throw new Error(JSON.stringify(outcome))
-    await sending.producer.ring({ messageIds: [outcome.message_id] })
+    await sending.producer.notifySends([outcome.message_id])
     return outcome.message_id
   }
   const documents = () =>
@@ -61,7 +61,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await held.reached()
     const second = await orderText(sending.db, 'after the file', { to: { phone: '15551230001' } })
     const elsewhere = await orderText(sending.db, 'elsewhere', { to: { phone: '15551230009' } })
-    await sending.producer.ring({ messageIds: [second, elsewhere] })
+    await sending.producer.notifySends([second, elsewhere])
 
     await sending.hasStatus(elsewhere, 'accepted')
     expect((await sending.message(first)).status).toBe('queued')
@@ -135,7 +135,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
     await sending.database.pool.query('UPDATE chat_messages SET not_before = NULL')
     await eventually(async () => {
-      await sending.producer.ring({ messageIds: [messageId] })
+      await sending.producer.notifySends([messageId])
       expect((await sending.message(messageId)).status).toBe('accepted')
     })
     expect(sending.meta.sent()).toHaveLength(1)

@@ -23,7 +23,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   }
   const request = async (conversationId: string, messageId: string) => {
     const isNew = await requestReadReceipt(sending.db, conversationId, messageId)
-    await sending.producer.ring({ receiptsOf: isNew ? [conversationId] : [] })
+    await sending.producer.notifyReceipts(isNew ? [conversationId] : [])
     return isNew
   }
 

@@ -32,7 +32,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   const deliver = (body: string) => store(parseMetaWebhook(Buffer.from(body), Date.now()))
   const order = async (text = 'Hello', options: Parameters<typeof orderText>[2] = {}) => {
     const id = await orderText(sending.db, text, options)
-    await sending.producer.ring({ messageIds: [id] })
+    await sending.producer.notifySends([id])
     return id
   }
   const rows = async () =>
@@ -101,7 +101,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
 
     await deliver(metaStatusOf('wamid.A', 'delivered', callback_id))
     await sending.database.pool.query('UPDATE chat_messages SET not_before = NULL')
-    await sending.producer.ring({ messageIds: [id] })
+    await sending.producer.notifySends([id])
     await sending.hasStatus(await order('next'), 'accepted')
 
     expect(await sending.message(id)).toMatchObject({ wa_message_id: 'wamid.A', status: 'delivered' })

@@ -20,7 +20,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
 
   const order = async (text = 'Hello', phone = '15551230001') => {
     const id = await orderText(sending.db, text, { to: { phone } })
-    await sending.producer.ring({ messageIds: [id] })
+    await sending.producer.notifySends([id])
     return id
   }
   const textsSent = () => sending.meta.sent().map((body) => (body.text as { body: string }).body)
@@ -37,7 +37,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     return rows[0].send_backoffs
   }
   /** As if every message had waited so long that the sweep takes its own ring for lost. */
-  const ageRings = () =>
+  const ageNotifications = () =>
     sending.database.pool.query(`UPDATE chat_messages SET created_at = created_at - interval '1 minute'`)
   /** Ends the wait of a message; gives the milliseconds that it would have taken. */
   const shorten = async (id: string) => {
@@ -58,7 +58,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await eventually(() => expect(sending.errors).toHaveLength(1))
 
     await eventually(async () => {
-      await sending.producer.ring({ messageIds: [id] })
+      await sending.producer.notifySends([id])
       expect((await sending.message(id)).status).toBe('accepted')
     })
     expect(sending.meta.sent()).toHaveLength(1)
@@ -74,7 +74,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
         const outcome = await createOutboundMessage(sending.db, textRequest(), options)
         // As the API does: a ring that the queue does not confirm in time fails no request.
         if (outcome.kind !== 'refused')
-          await sending.producer.ring({ messageIds: [outcome.message_id] }).catch(() => {})
+          await sending.producer.notifySends([outcome.message_id]).catch(() => {})
         return outcome
       }),
     )
@@ -91,7 +91,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       kind: 'existing',
       message_id: id,
     })
-    await sending.producer.ring({ messageIds: [id] })
+    await sending.producer.notifySends([id])
     await sending.hasStatus(await order('after'), 'accepted')
     expect(textsSent()).toEqual(['Hello', 'after'])
   })
@@ -107,7 +107,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
 
     await eventually(async () => {
-      await sending.producer.ring({ messageIds: [id] })
+      await sending.producer.notifySends([id])
       expect((await sending.message(id)).status).toBe('accepted')
     })
   })
@@ -146,7 +146,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await held.reached()
     const second = await order('two')
     await sending.hasStatus(await order('elsewhere', '15551230002'), 'accepted')
-    await sending.producer.ring({ messageIds: [first, second] })
+    await sending.producer.notifySends([first, second])
     await sending.hasStatus(await order('elsewhere again', '15551230002'), 'accepted')
 
     expect(textsSent()).not.toContain('two')
@@ -186,7 +186,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
 
     const row = await sending.hasStatus(id, 'unknown')
     expect(row.error?.[0]?.code).toBe(code)
-    await sending.producer.ring({ messageIds: [id] })
+    await sending.producer.notifySends([id])
     await sending.hasStatus(await order('next'), 'accepted')
 
     expect(textsSent()).toEqual(['once', 'next'])
@@ -212,7 +212,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
 
     await eventually(async () => expect((await sending.message(id)).error?.[0]?.code).toBe('ECONNREFUSED'))
     await sending.meta.listen()
-    await ageRings()
+    await ageNotifications()
 
     await sending.hasStatus(id, 'accepted')
     expect(sending.meta.sent()).toHaveLength(1)
@@ -228,7 +228,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(await readSendPauses(sending.db)).toMatchObject([{ error: { code } }]),
     )
     await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
-    await ageRings()
+    await ageNotifications()
     await sending.hasStatus(id, 'accepted')
 
     expect(textsSent()).toEqual(['Hello', 'Hello'])
@@ -251,7 +251,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await held.reached()
     // However often the others are rung for while one tries.
     for (let i = 0; i < 5; i++) {
-      await sending.producer.ring({ messageIds: ids })
+      await sending.producer.notifySends(ids)
       await eventually(async () => expect(await jobCount()).toBeLessThanOrEqual(1))
     }
     expect(sending.meta.sent()).toHaveLength(before + 1)
@@ -262,7 +262,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.sent()).toHaveLength(before + 1)
 
     await close()
-    await ageRings()
+    await ageNotifications()
     sending.meta.always((_, exchange) => exchange.succeed())
     sending.startWorker({ accessToken: 'another-token' })
     for (const id of ids) await sending.hasStatus(id, 'accepted')
@@ -278,7 +278,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect((await sending.message(id)).status).toBe('queued')
     await close()
 
-    await ageRings()
+    await ageNotifications()
     sending.startWorker()
 
     await sending.hasStatus(id, 'accepted')
@@ -308,7 +308,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   test('a message that nobody rang for is found by the sweep', async () => {
     sending.startWorker()
     const id = await orderText(sending.db)
-    await ageRings()
+    await ageNotifications()
 
     await sending.hasStatus(id, 'accepted')
     expect(sending.meta.sent()).toHaveLength(1)

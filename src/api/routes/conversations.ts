@@ -16,7 +16,7 @@ const page = {
 }
 const MERGED = 'A conversation that was merged into another one stands for that one.'
 
-export function conversationRoutes({ db, ring }: Pick<ApiDeps, 'db' | 'ring'>): ApiRoute[] {
+export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | 'notifyReceipt'>): ApiRoute[] {
   return [
     defineRoute(
       {
@@ -100,7 +100,7 @@ export function conversationRoutes({ db, ring }: Pick<ApiDeps, 'db' | 'ring'>): 
         const outcome = await markAsRead(db, { conversationId: params.id, messageId: body.message_id })
         if (outcome.kind === 'conversation_not_found') throw notFound()
         if (outcome.kind === 'message_not_found') throw noSuchMessage()
-        if (outcome.needsReceipt) ring({ receiptsOf: [outcome.conversation_id] })
+        if (outcome.needsReceipt) notifyReceipt(outcome.conversation_id)
         return { status: 200, body: await getConversation(outcome.conversation_id) }
       },
     ),

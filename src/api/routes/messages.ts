@@ -7,7 +7,7 @@ import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
 import { id, message, messageWithHistory } from '../message-schema.ts'
-import { requestDigest, newMessage, toOutboundRequest } from '../new-message-schema.ts'
+import { newMessage, requestDigest, toOutboundRequest } from '../new-message-schema.ts'
 import { ProblemError } from '../problem.ts'
 
 const headers = z.object({ 'idempotency-key': idempotencyKey })
@@ -16,8 +16,8 @@ export function messageRoutes({
   db,
   defaultNumbers,
   refuseUpload,
-  ring,
-}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'refuseUpload' | 'ring'>): ApiRoute[] {
+  notifySend,
+}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'refuseUpload' | 'notifySend'>): ApiRoute[] {
   return [
     defineRoute(
       {
@@ -95,7 +95,7 @@ export function messageRoutes({
     if (outcome.kind === 'refused') throw refused(outcome.reason)
     if (outcome.kind === 'conflict') throw keyReused()
     const { kind, message_id } = outcome
-    if (kind === 'created') ring({ messageIds: [message_id] })
+    if (kind === 'created') notifySend(message_id)
     const body = await findMessage(db, message_id)
     if (body === undefined) throw new Error(`message ${message_id} was stored and is not there`)
     const location = { Location: `/api/messages/${message_id}` }

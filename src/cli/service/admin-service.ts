@@ -78,15 +78,15 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): Router {
   )
   context.releases.add('database connections of the api', () => db.destroy())
   const producer = createOutboundProducer({ queue: stores.backend.createProducerQueue('outbound') })
+  const logFailure = (err: unknown) => log.warn({ err }, 'queue did not hear of a message to send')
   return createApiRouter({
     db,
     stats: () => readStats(stores.db),
     defaultNumbers: defaultNumbers(config),
     uploadFolder: uploadFolder(config),
     refuseUpload: (provider, upload) => refuseUpload(provider, upload, config.http.publicUrl),
-    ring: (orders) => {
-      producer.ring(orders).catch((err) => log.warn({ err }, 'queue did not hear of a message to send'))
-    },
+    notifySend: (messageId) => void producer.notifySends([messageId]).catch(logFailure),
+    notifyReceipt: (conversationId) => void producer.notifyReceipts([conversationId]).catch(logFailure),
     signal: context.signal,
     log,
   })

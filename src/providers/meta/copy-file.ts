@@ -5,7 +5,7 @@
  * It sends nothing to anybody: whatever does not end with an id can be done again.
  */
 import { randomUUID } from 'node:crypto'
-import type { SendError, SendResult, CopyResult } from '../../core/outbound.ts'
+import type { CopyResult, SendError, SendResult } from '../../core/outbound.ts'
 import { callProvider, type ProviderAnswer } from '../call.ts'
 import { type FileToCopy, unanswered } from '../sender.ts'
 import { object, text } from './json-reader.ts'

@@ -6,9 +6,9 @@ import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
 import type { OutboundContent, OutboundMessage, Recipient, SendResult } from '../../core/outbound.ts'
 import { callProvider, credentialDigest, type ProviderAnswer } from '../call.ts'
 import { type ReceiptResult, type Sender, unanswered } from '../sender.ts'
+import { copyFileToMeta } from './copy-file.ts'
 import { isObject, list, object, text } from './json-reader.ts'
 import { readMetaError } from './send-errors.ts'
-import { copyFileToMeta } from './copy-file.ts'
 
 export type MetaSenderSettings = {
   accessToken: string

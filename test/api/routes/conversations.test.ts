@@ -96,7 +96,7 @@ describe('POST /api/conversations/:id/read', () => {
     const first = await api.receive({ contact })
     await api.receive({ contact })
     const path = `/conversations/${first.conversation_id}/read`
-    const before = api.rings.length
+    const before = api.notifications.length
 
     const responses = [
       await api.post(path, { message_id: first.id }),
@@ -109,7 +109,7 @@ describe('POST /api/conversations/:id/read', () => {
       [200, 1],
       [200, 0],
     ])
-    expect(api.rings.slice(before)).toEqual(Array(2).fill({ receiptsOf: [first.conversation_id] }))
+    expect(api.notifications.slice(before)).toEqual(Array(2).fill({ receipt: first.conversation_id }))
     const { rows } = await api.database.pool.query('SELECT * FROM read_receipts WHERE conversation_id = $1', [
       first.conversation_id,
     ])

@@ -50,11 +50,11 @@ describe('POST /api/messages', () => {
     expect(response.headers.location).toBe(`/api/messages/${response.body.id}`)
     const list = await api.get(`/conversations/${response.body.conversation_id}/messages`)
     expect(list.body.items).toContainEqual(response.body)
-    expect(api.rings).toContainEqual({ messageIds: [response.body.id] })
+    expect(api.notifications).toContainEqual({ send: response.body.id })
   })
 
-  test('the same key fifty times at once is one message, one ring, one 201', async () => {
-    const before = api.rings.length
+  test('the same key fifty times at once is one message, one notification, one 201', async () => {
+    const before = api.notifications.length
 
     const responses = await Promise.all(
       Array.from({ length: 50 }, () => api.post('/messages', TEXT, key('fifty'))),
@@ -64,7 +64,7 @@ describe('POST /api/messages', () => {
     expect(statuses).toEqual([...Array(49).fill(200), 201])
     expect(new Set(responses.map((response) => response.body.id)).size).toBe(1)
     expect(await countRows('fifty')).toBe(1)
-    expect(api.rings.length).toBe(before + 1)
+    expect(api.notifications.length).toBe(before + 1)
   })
 
   test('the same key with another body is 422 and changes nothing', async () => {
@@ -277,7 +277,7 @@ describe('POST /api/messages/:id/resend', () => {
     const [first] = responses
     expect(new Set(responses.map((response) => response.body.id)).size).toBe(1)
     expect(first?.body).toMatchObject({ resend_of: id, status: 'queued', content: TEXT.text })
-    expect(api.rings).toContainEqual({ messageIds: [first?.body.id] })
+    expect(api.notifications).toContainEqual({ send: first?.body.id })
     expect((await api.get(`/messages/${id}`)).body).toMatchObject({
       status: 'unknown',
       resent_as: first?.body.id,
