@@ -7,7 +7,7 @@ import type { Queue } from 'bullmq'
 import { type Request, type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
 import { createAdminAuth, createTokenGuard } from './admin-auth.ts'
-import { takesFile } from './api-router.ts'
+import type { ApiRouter } from './api-router.ts'
 import { createHealth, type HealthDeps } from './health.ts'
 import type { Metrics } from './metrics.ts'
 import type { Log } from './problem.ts'
@@ -22,8 +22,8 @@ export type AdminRouterDeps = {
   publicUrl?: string | undefined
   health: Pick<HealthDeps, 'checks' | 'isReady'>
   metrics: Metrics
-  /** The JSON API (api-router.ts), at `/api`. */
-  api: RequestHandler
+  /** Mounted at `/api`. */
+  api: ApiRouter
   /** For Bull Board (see bull-board.ts) and for counting jobs. */
   boardQueues: readonly Queue[]
   bullBoardWrite: boolean
@@ -32,9 +32,15 @@ export type AdminRouterDeps = {
 }
 
 export type DashboardRoutes = {
-  /** Behind the admin's password, at `/`. */
-  pages: RequestHandler
-  /** Style sheets and images, open to everybody, at `/assets`: the page that says 401 needs them too. */
+  pages: readonly {
+    path: string
+    /** Who may open the page. */
+    access: 'admin'
+    /** Whether the page answers the addresses below its path, too. */
+    hasRoutesBelow: boolean
+    handler: RequestHandler
+  }[]
+  /** Style sheets and images at `/assets`. Public: the page that answers 401 needs them too. */
   assets: RequestHandler
 }
 
@@ -45,7 +51,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   const apiGuard = createSameOriginGuard({
     publicUrl: deps.publicUrl,
     isExempt: auth.cameWithToken,
-    takesFile,
+    takesFile: deps.api.takesFile,
   })
 
   deps.metrics.watchQueues(deps.boardQueues)
@@ -56,7 +62,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
     mayReadMetrics: auth.requireAdminOrMetricsToken,
   })
   router.use(deps.metrics.observeHttp, probes)
-  router.use('/api', auth.requireAdminOrApiToken, apiGuard, deps.api)
+  router.use('/api', auth.requireAdminOrApiToken, apiGuard, deps.api.router)
   router.use(
     QUEUES_PATH,
     auth.requireAdmin,
@@ -64,7 +70,11 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
     onFirstUse(() => loadBullBoard(deps)),
   )
   router.use('/assets', deps.dashboard.assets)
-  router.all('/', auth.requireAdmin, guard, deps.dashboard.pages)
+  const guards = { admin: auth.requireAdmin }
+  for (const { path, access, hasRoutesBelow, handler } of deps.dashboard.pages) {
+    const mount = hasRoutesBelow ? router.use.bind(router) : router.all.bind(router)
+    mount(path, guards[access], guard, handler)
+  }
   return router
 }
 

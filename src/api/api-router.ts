@@ -1,4 +1,7 @@
-/** The JSON API below /api. Goes behind authentication and the same-origin guard. */
+/**
+ * The JSON API below /api, behind authentication and the same-origin guard. To add a route, describe it in a file of
+ * routes/ and name its function in `createRoutes`: the OpenAPI document and the method checks follow from the description.
+ */
 import express, { type Request, type RequestHandler, Router } from 'express'
 import { isUnavailable } from '../db/unavailable.ts'
 import type { ApiDeps } from './api-deps.ts'
@@ -16,8 +19,18 @@ import { statsRoutes } from './routes/stats.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 
-export function createApiRouter(deps: ApiDeps): Router {
-  const routes = createApiRoutes(deps)
+export type ApiRouter = {
+  router: Router
+  /** Whether the body of this request may be a file; for the guard in front of the API. */
+  takesFile: (req: Request) => boolean
+}
+
+export function createApiRouter(deps: ApiDeps): ApiRouter {
+  const routes = createRoutes(deps)
+  return { router: createRouter(routes), takesFile: (req) => routes.some((route) => isFileFor(route, req)) }
+}
+
+function createRouter(routes: readonly ApiRoute[]): Router {
   const router = Router()
   router.use(express.json({ limit: MAX_BODY_BYTES, type: isDeclaredJson }))
   for (const { path, method, file, handler } of routes)
@@ -27,8 +40,7 @@ export function createApiRouter(deps: ApiDeps): Router {
   return router
 }
 
-/** Every route, with its description. */
-function createApiRoutes(deps: ApiDeps): ApiRoute[] {
+function createRoutes(deps: ApiDeps): ApiRoute[] {
   const { db, signal, log } = deps
   const routes = [
     ...conversationRoutes(deps),
@@ -41,17 +53,17 @@ function createApiRoutes(deps: ApiDeps): ApiRoute[] {
   return [...routes, document]
 }
 
-/** A body that was not read would pass for one that was not sent. */
+/** Without this check, a body of another type would be ignored as if the client had sent none. */
 const refuseOtherBodies: RequestHandler = (req, _res, next) => {
   next(hasBody(req) && !isDeclaredJson(req) ? notJson() : undefined)
 }
 
-/** The handler reads it. */
+/** The handler reads the body. */
 const passFile: RequestHandler = (_req, _res, next) => next()
 
-/** Where a body may be a file, for the guard in front of the API. */
-export function takesFile(req: Request): boolean {
-  return req.method === 'POST' && req.path === '/media'
+/** Compares the path as it is written, so a route that takes files has no parameters in its path. */
+function isFileFor({ file, method, path }: ApiRoute, req: Request): boolean {
+  return file !== undefined && req.method === method.toUpperCase() && req.path === path
 }
 
 function whenAvailable(handler: RequestHandler): RequestHandler {

@@ -1,42 +1,47 @@
-/** The pages of the dashboard and their assets. Who may see them is not decided here. */
+/** The pages of the dashboard and their assets. Each page says who may see it; the admin router enforces that. */
 import { fileURLToPath } from 'node:url'
 import express, { type RequestHandler, Router } from 'express'
-import { withDeadline } from '../core/deadline.ts'
 import { type ErrorPage, renderErrorPage } from './error-page.ts'
-import { renderOverviewPage, type Totals } from './overview-page.ts'
+import { renderLayout } from './layout.ts'
+import { navigationOf } from './navigation.ts'
+import type { Layout, Page, PageAccess, PageDeps } from './page.ts'
+import { PAGES } from './pages.ts'
 
-const READ_TIMEOUT_MS = 2_000
 const ASSETS_FOLDER = fileURLToPath(new URL('./assets', import.meta.url))
 
-export type DashboardDeps = {
-  totals: () => Promise<Totals>
-  waitingJobs: () => Promise<number>
-}
-
 export type Dashboard = {
-  pages: RequestHandler
-  /** Open to everybody: the page that says 401 needs them too. */
+  pages: readonly ServedPage[]
+  /** Public: the page that answers 401 needs them too. */
   assets: RequestHandler
   renderErrorPage: (page: ErrorPage) => string
 }
 
-export function createDashboard(deps: DashboardDeps): Dashboard {
-  const pages = Router()
-  pages.get('/', async (_req, res) => {
-    const [totals, waitingJobs] = await Promise.all([
-      orUndefined(deps.totals(), 'Reading the totals'),
-      orUndefined(deps.waitingJobs(), 'Counting waiting jobs'),
-    ])
-    res.type('html').send(renderOverviewPage({ totals, waitingJobs }))
-  })
+export type ServedPage = {
+  path: string
+  access: PageAccess
+  /** Whether the page answers the addresses below its path, too. */
+  hasRoutesBelow: boolean
+  handler: RequestHandler
+}
+
+export function createDashboard(deps: PageDeps, pages: readonly Page[] = PAGES): Dashboard {
+  const navigation = navigationOf(pages)
+  const layout: Layout = (page) => renderLayout({ ...page, navigation })
   return {
-    pages,
+    pages: pages.map((page) => servePage(page, deps, layout)),
     assets: express.static(ASSETS_FOLDER, { index: false, redirect: false, maxAge: '1h' }),
-    renderErrorPage,
+    renderErrorPage: (page) => renderErrorPage(page, layout),
   }
 }
 
-/** A page shows what it can: a store that is away costs its own figures only. Why it is away is for /health/ready. */
-function orUndefined<T>(value: Promise<T>, what: string): Promise<T | undefined> {
-  return withDeadline(value, READ_TIMEOUT_MS, what).catch(() => undefined)
+function servePage(page: Page, deps: PageDeps, layout: Layout): ServedPage {
+  const { path, access, title } = page
+  if ('createRouter' in page) {
+    return { path, access, hasRoutesBelow: true, handler: page.createRouter(deps, layout) }
+  }
+  const router = Router()
+  router.get(path, async (_req, res) => {
+    res.type('html').send(layout({ title, body: await page.render(deps) }))
+  })
+  return { path, access, hasRoutesBelow: false, handler: router }
 }

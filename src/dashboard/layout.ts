@@ -1,9 +1,10 @@
-/** The frame of every page. No script and no inline style: the content security policy allows neither. */
+/** The HTML around every page. No script and no inline style: the content security policy allows neither. */
 import { type Html, html } from './html.ts'
+import type { NavigationLink } from './navigation.ts'
 
-export type Page = { title: string; body: Html }
+export type LayoutContent = { title: string; body: Html; navigation: readonly NavigationLink[] }
 
-export function renderPage({ title, body }: Page): string {
+export function renderLayout({ title, body, navigation }: LayoutContent): string {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -21,10 +22,10 @@ export function renderPage({ title, body }: Page): string {
 <a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="24" height="24">wa-ingest</a>
 <nav aria-label="Main">
 <ul>
-<li><a href="/queues">Queues</a></li>
-<li><a href="/health/ready">Health</a></li>
-<li><a href="/metrics">Metrics</a></li>
-</ul>
+${navigation.map(
+  ({ path, label }) => html`<li><a href="${path}">${label}</a></li>
+`,
+)}</ul>
 </nav>
 </header>
 <main id="content" tabindex="-1">

@@ -1,21 +1,23 @@
-/** The start page: totals, and what waits. */
+/** The start page: totals, and the number of waiting jobs. */
+import { withDeadline } from '../core/deadline.ts'
 import { type Html, html } from './html.ts'
-import { renderPage } from './layout.ts'
+import type { Page, PageDeps, Totals } from './page.ts'
 
-/** Totals since the database was made. */
-export type Totals = {
-  received: number
-  stored: number
-  duplicates: { queue: number; database: number }
-  merged: number
-  parked: number
+const READ_TIMEOUT_MS = 2_000
+
+export const overviewPage: Page = {
+  path: '/',
+  title: 'Overview',
+  access: 'admin',
+  render: renderOverview,
 }
 
-/** What could not be read is undefined: the page shows the rest. */
-export type Overview = { totals: Totals | undefined; waitingJobs: number | undefined }
-
-export function renderOverviewPage({ totals, waitingJobs }: Overview): string {
-  const body = html`<h1>Overview</h1>
+async function renderOverview(deps: Pick<PageDeps, 'totals' | 'waitingJobs'>): Promise<Html> {
+  const [totals, waitingJobs] = await Promise.all([
+    orUndefined(deps.totals(), 'Reading the totals'),
+    orUndefined(deps.waitingJobs(), 'Counting waiting jobs'),
+  ])
+  return html`<h1>Overview</h1>
 ${totals === undefined ? totalsUnavailable : ''}${waitingJobs === undefined ? jobsUnavailable : ''}
 ${totals?.received === 0 ? firstSteps : ''}
 <p>Totals since the database was made.</p>
@@ -27,7 +29,11 @@ ${tile('Merged', totals?.merged, 'A later copy knew more than the row and comple
 ${tile('Parked', totals?.parked, parkedNote(totals))}
 ${tile('Waiting right now', waitingJobs, 'Events on the queue that no worker has taken yet.')}
 </dl>`
-  return renderPage({ title: 'Overview', body })
+}
+
+/** A store that does not answer costs only its own figures: the page shows the others. /health/ready says why. */
+function orUndefined<T>(value: Promise<T>, task: string): Promise<T | undefined> {
+  return withDeadline(value, READ_TIMEOUT_MS, task).catch(() => undefined)
 }
 
 const NUMBER = new Intl.NumberFormat('en-US')

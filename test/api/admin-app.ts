@@ -4,7 +4,8 @@ import type { ApiDeps } from '../../src/api/api-deps.ts'
 import { createApiRouter } from '../../src/api/api-router.ts'
 import { createApp } from '../../src/api/app.ts'
 import { createMetrics } from '../../src/api/metrics.ts'
-import { createDashboard, type DashboardDeps } from '../../src/dashboard/dashboard.ts'
+import { createDashboard } from '../../src/dashboard/dashboard.ts'
+import type { Page, PageDeps } from '../../src/dashboard/page.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { basicAuth, bearerAuth, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
@@ -34,14 +35,20 @@ export function nowhere() {
 }
 
 export async function startAdminApp(
-  overrides: Partial<AdminRouterDeps & DashboardDeps & ApiDeps> & { trustProxy?: number } = {},
+  overrides: Partial<AdminRouterDeps & PageDeps & ApiDeps> & {
+    trustProxy?: number
+    pages?: readonly Page[]
+  } = {},
 ): Promise<AdminApp> {
   const { log, lines } = captureLog()
   const stats = overrides.stats ?? (async () => TOTALS)
-  const dashboard = createDashboard({
-    totals: overrides.totals ?? stats,
-    waitingJobs: overrides.waitingJobs ?? (async () => 42),
-  })
+  const dashboard = createDashboard(
+    {
+      totals: overrides.totals ?? stats,
+      waitingJobs: overrides.waitingJobs ?? (async () => 42),
+    },
+    overrides.pages,
+  )
   const adminRouter = createAdminRouter({
     admin: { user: USER, password: PASSWORD },
     apiTokens: [API_TOKEN],

@@ -1,7 +1,6 @@
 import express, { type RequestHandler } from 'express'
 import { describe, expect, test } from 'vitest'
 import { createErrorHandler, notFound, ProblemError } from '../../src/api/problem.ts'
-import { renderErrorPage } from '../../src/dashboard/error-page.ts'
 import { type HttpRequest, send, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
 
@@ -15,7 +14,7 @@ async function startApp(handler: RequestHandler) {
   app.all('/page/:id', handler)
   app.all('/media/:uploadId/:ticket', handler)
   app.use(notFound)
-  app.use(createErrorHandler({ log, renderErrorPage }))
+  app.use(createErrorHandler({ log, renderErrorPage: ({ title, detail }) => `<h1>${title}</h1>${detail}` }))
   const url = await serve(app)
   return { ask: (path: string, request?: HttpRequest) => send(`${url}${path}`, request), lines }
 }

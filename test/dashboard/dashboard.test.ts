@@ -1,7 +1,7 @@
 import express from 'express'
 import { describe, expect, test } from 'vitest'
-import { createDashboard, type DashboardDeps } from '../../src/dashboard/dashboard.ts'
-import { renderErrorPage } from '../../src/dashboard/error-page.ts'
+import { createDashboard } from '../../src/dashboard/dashboard.ts'
+import type { PageDeps } from '../../src/dashboard/page.ts'
 import { send, serve } from '../support/http.ts'
 
 const totals = {
@@ -12,15 +12,13 @@ const totals = {
   parked: 67,
 }
 
-async function openPage(overrides: Partial<DashboardDeps> = {}) {
-  const dashboard = createDashboard({
-    totals: async () => totals,
-    waitingJobs: async () => 42,
-    ...overrides,
-  })
+const deps: PageDeps = { totals: async () => totals, waitingJobs: async () => 42 }
+
+async function openPage(overrides: Partial<PageDeps> = {}) {
+  const dashboard = createDashboard({ ...deps, ...overrides })
   const app = express()
   app.use('/assets', dashboard.assets)
-  app.use(dashboard.pages)
+  for (const { handler } of dashboard.pages) app.use(handler)
   const url = await serve(app)
   return { url, page: await send(url) }
 }
@@ -89,7 +87,7 @@ describe('the overview', () => {
 })
 
 test('an error page shows text from outside as text', () => {
-  const page = renderErrorPage({
+  const page = createDashboard(deps).renderErrorPage({
     status: 404,
     title: 'Not "Found"',
     detail: '<script>alert(1)</script> & more',

@@ -3,13 +3,13 @@ import type { Router } from 'express'
 import { sql } from 'kysely'
 import { type AdminRouterDeps, createAdminRouter, createPublicProbeRouter } from '../../api/admin-router.ts'
 import type { ApiDeps } from '../../api/api-deps.ts'
-import { createApiRouter } from '../../api/api-router.ts'
+import { type ApiRouter, createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config/config.ts'
 import { phoneDigits } from '../../core/phone.ts'
 import { describeSettingFinding } from '../../core/setting-finding.ts'
-import { createDashboard } from '../../dashboard/dashboard.ts'
+import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { findSchemaFault } from '../../db/migrate.ts'
 import { describeSendPause, readSendPauses } from '../../db/outbox/circuit-breaker.ts'
@@ -33,14 +33,21 @@ export type AdminServiceDeps = {
   context: Pick<RunContext, 'signal' | 'releases'>
 }
 
-/** `publicProbes`: what is left on the webhooks' port where the admin has one of its own. */
-export type AdminRouters = { admin: Router; publicProbes: Router }
+export type AdminRouters = Pick<Dashboard, 'renderErrorPage'> & {
+  admin: Router
+  /** Health and metrics for the webhooks' port, where the admin has a port of its own. */
+  publicProbes: Router
+}
 
 export function createAdminService(service: AdminServiceDeps): AdminRouters {
   const { config, stores, metrics, log } = service
   const { db, backend } = stores
   const boardQueues = QUEUE_NAMES.map((name) => backend.createProducerQueue(name))
   const inbound = boardQueues[0]
+  const dashboard = createDashboard({
+    totals: () => readStats(db),
+    waitingJobs: async () => (await inbound?.getWaitingCount()) ?? 0,
+  })
   const deps: AdminRouterDeps = {
     admin: config.admin,
     apiTokens: config.apiTokens,
@@ -51,13 +58,14 @@ export function createAdminService(service: AdminServiceDeps): AdminRouters {
     api: createApi(service),
     boardQueues,
     bullBoardWrite: config.bullBoardWrite,
-    dashboard: createDashboard({
-      totals: () => readStats(db),
-      waitingJobs: async () => (await inbound?.getWaitingCount()) ?? 0,
-    }),
+    dashboard,
     log,
   }
-  return { admin: createAdminRouter(deps), publicProbes: createPublicProbeRouter(deps) }
+  return {
+    admin: createAdminRouter(deps),
+    publicProbes: createPublicProbeRouter(deps),
+    renderErrorPage: dashboard.renderErrorPage,
+  }
 }
 
 /** A look-up takes milliseconds; a search through a million contacts may take seconds, and no more. */
@@ -65,7 +73,7 @@ const API_STATEMENT_TIMEOUT_MS = 10_000
 const API_CONNECTIONS = 5
 
 /** On connections of its own: however many ask, and however long it takes, the writers have theirs. */
-function createApi({ config, stores, log, context }: AdminServiceDeps): Router {
+function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRouter {
   const db = createDatabase(
     createPool({
       url: stores.databaseUrl,

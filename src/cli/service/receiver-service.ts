@@ -10,7 +10,6 @@ import { createWebhookListener } from '../../api/webhook-listener.ts'
 import type { Config } from '../../config/config.ts'
 import { createCircuit } from '../../core/circuit.ts'
 import type { InboundJob, ProviderName } from '../../core/event.ts'
-import { renderErrorPage } from '../../dashboard/error-page.ts'
 import { addCounts } from '../../db/counters.ts'
 import type { EventStore } from '../../db/ingest/event-store.ts'
 import { createEventStore } from '../../db/ingest/event-store.ts'
@@ -73,7 +72,8 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     twilioAuthTokens: config.twilio.authTokens,
   })
   const routers = [subscription, mediaLinks, isSplit ? admin.publicProbes : admin.admin]
-  // Error pages need the style sheet, which is where the admin routes are.
+  const { renderErrorPage } = admin
+  // Error pages need the style sheet, which only the admin routes serve.
   const pages = isSplit ? {} : { renderErrorPage }
   const webhooks = createWebhookListener({
     providers: createReceivingProviders(config),
