@@ -168,6 +168,16 @@ describe('every source file', () => {
     expect(linesMatching(/\bprocess\.exit\(/).filter(([file]) => !allowed.includes(file))).toEqual([])
   })
 
+  test('leaves the table changes to its one writer, its reader and what prunes it', () => {
+    const allowed = ['src/db/announce.ts', 'src/db/views/change-feed.ts', 'src/db/prune-changes.ts']
+    const touching = linesMatching(
+      /\b(?:INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN|TRUNCATE) changes\b|(?:selectFrom|insertInto|updateTable|deleteFrom)\('changes/,
+    ).filter(([file]) => file.startsWith('src/'))
+
+    expect(touching.filter(([file]) => !allowed.includes(file))).toEqual([])
+    expect(new Set(touching.map(([file]) => file))).toEqual(new Set(allowed))
+  })
+
   test(`has at most ${MAX_LINES} lines`, () => {
     const lengths = [...sources, ...globSync(['bin/*.js', 'scripts/*.js'])].map((file) => ({
       file,

@@ -3,6 +3,7 @@
  * up or writes for them meanwhile. Nothing is deleted; what lost points at what it became, always in one step.
  */
 import { sql, type Transaction } from 'kysely'
+import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import type { Person } from './identity-map.ts'
 
@@ -105,9 +106,12 @@ async function joinConversations(
     SET last_message_at = t.last_message_at, last_read_message_id = t.last_read_message_id
     FROM total t WHERE v.id = t.kept`.execute(trx)
   await sql`
-    UPDATE conversations v SET merged_into = p.kept
-    FROM unnest(${from}::bigint[], ${to}::bigint[]) AS p (loser, kept)
-    WHERE v.id = p.loser OR v.merged_into = p.loser`.execute(trx)
+    WITH pair (id, kept) AS (
+      SELECT * FROM unnest(${from}::bigint[], ${to}::bigint[])
+    ), merged AS (
+      UPDATE conversations v SET merged_into = p.kept FROM pair p WHERE v.id = p.id OR v.merged_into = p.id
+    )
+    ${announce('conversation.merged', 'pair')}`.execute(trx)
   await sql`
     WITH locked AS MATERIALIZED (
       SELECT id, conversation_id FROM chat_messages WHERE conversation_id = ANY (${from}::bigint[])
@@ -117,7 +121,4 @@ async function joinConversations(
     FROM locked JOIN unnest(${from}::bigint[], ${to}::bigint[]) AS p (loser, kept)
       ON p.loser = locked.conversation_id
     WHERE m.id = locked.id`.execute(trx)
-  await sql`
-    INSERT INTO changes (kind, conversation_id)
-    SELECT 'conversation.merged', id FROM unnest(${from}::bigint[]) AS p (id) ORDER BY id`.execute(trx)
 }

@@ -7,6 +7,7 @@
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
+import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
 
@@ -89,10 +90,7 @@ async function file<Placeholder extends PlaceholderRow>(
         sent_at = coalesce(m.sent_at, t.sent_at), updated_at = now()
       FROM told t WHERE m.id = t.id AND ${where}
       RETURNING m.id, m.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.updated', conversation_id, id FROM filed ORDER BY id
-    )
+    ), announced AS (${announce('message.updated', 'filed')})
     SELECT id, wa_message_id, left_id FROM told`.execute(trx)
   const byId = new Map(placeholders.map((placeholder) => [placeholder.wa_message_id, placeholder]))
   return rows.flatMap((row) => {

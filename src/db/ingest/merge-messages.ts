@@ -11,6 +11,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { announce } from '../announce.ts'
 import { moveRows } from '../any-table/move-rows.ts'
 import { queryWithKysely } from '../any-table/query.ts'
 import { findReferences } from '../any-table/references.ts'
@@ -150,8 +151,10 @@ async function merge(
   )
   if (moved.length === 0) throw new DedupeError(`message ${other.id} could not be moved`)
   await sql`
-    INSERT INTO changes (kind, conversation_id, message_id, merged_into)
-    VALUES ('message.merged', ${other.conversation_id}, ${other.id}, ${message_id})`.execute(trx)
+    WITH merged (id, conversation_id, merged_into) AS (
+      VALUES (${other.id}::bigint, ${other.conversation_id}::bigint, ${message_id}::bigint)
+    )
+    ${announce('message.merged', 'merged')}`.execute(trx)
 }
 
 const REASON = 'the same message as one that was sent from here'
@@ -173,8 +176,7 @@ async function setId(
       WHERE m.id = s.id AND (s.is_ahead OR m.wa_message_id IS DISTINCT FROM ${wa_message_id})
       RETURNING m.id, m.conversation_id
     )
-    INSERT INTO changes (kind, conversation_id, message_id)
-    SELECT 'message.status', conversation_id, id FROM identified`.execute(trx)
+    ${announce('message.status', 'identified')}`.execute(trx)
 }
 
 /** SQL: whether the status of one row is ahead of the other's, by the ranks of src/core/status.ts. */

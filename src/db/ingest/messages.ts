@@ -8,6 +8,7 @@
 import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
+import { announce } from '../announce.ts'
 import { keyText } from '../contacts/identifiers.ts'
 import type { Database } from '../schema.ts'
 import { type FiledMessage, fileUnderPlaceholders } from './history-placeholders.ts'
@@ -132,10 +133,7 @@ async function insertMessages(trx: Transaction<Database>, rows: readonly Message
     ), touched AS (
       UPDATE conversations c SET last_message_at = greatest(c.last_message_at, locked.happened_at)
       FROM locked WHERE c.id = locked.id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.created', conversation_id, id FROM inserted ORDER BY id
-    )
+    ), announced AS (${announce('message.created', 'inserted')})
     SELECT wa_message_id FROM inserted`.execute(trx)
   return new Set(result.rows.map((row) => row.wa_message_id))
 }
@@ -206,8 +204,7 @@ async function replaceContent(trx: Transaction<Database>, rows: readonly Message
       WHERE m.wa_message_id = r.wa_message_id AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
       RETURNING m.id, m.conversation_id
     )
-    INSERT INTO changes (kind, conversation_id, message_id)
-    SELECT 'message.updated', conversation_id, id FROM replaced`.execute(trx)
+    ${announce('message.updated', 'replaced')}`.execute(trx)
 }
 
 function messageRow({ item, conversation_id, sender_contact_id }: PlacedMessage) {

@@ -7,6 +7,7 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { FinalOutcome } from '../../core/outcome.ts'
+import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { StatusItem } from './store-item.ts'
@@ -111,10 +112,7 @@ function setStatus(source: 'ahead' | 'changed') {
       UPDATE chat_messages m SET status = s.status, error = s.errors, updated_at = now()
       FROM ${sql.raw(source)} s WHERE m.id = s.id
       RETURNING m.id, m.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
-    )`
+    ), announced AS (${announce('message.status', 'moved')})`
 }
 
 function statusRow(item: StatusItem) {

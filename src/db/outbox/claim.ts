@@ -9,6 +9,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { OutboundMessage, SendError } from '../../core/outbound.ts'
+import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
@@ -170,10 +171,7 @@ async function markSending(trx: Transaction<Database>, message: OutboundMessage)
         reply_to_wa_message_id = ${reply_to_wa_message_id ?? null}, target_wa_message_id = ${target_wa_message_id ?? null}
       WHERE id = ${message_id} AND status = 'queued' AND wa_message_id IS NULL
       RETURNING id, conversation_id, send_attempts
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.status', conversation_id, id FROM claimed
-    )
+    ), announced AS (${announce('message.status', 'claimed')})
     SELECT send_attempts FROM claimed`.execute(trx)
   const [row] = rows
   if (row === undefined) throw new ClaimLostError()
@@ -197,7 +195,6 @@ async function failUnsendable(
       UPDATE chat_messages SET status = 'failed', error = ${JSON.stringify([error])}::jsonb, updated_at = now()
       WHERE id = ${messageId} AND status = 'queued' AND wa_message_id IS NULL RETURNING id, conversation_id
     )
-    INSERT INTO changes (kind, conversation_id, message_id)
-    SELECT 'message.status', conversation_id, id FROM failed`.execute(trx)
+    ${announce('message.status', 'failed')}`.execute(trx)
   return { kind: 'unsendable', message_id: messageId, error }
 }

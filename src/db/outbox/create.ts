@@ -11,6 +11,7 @@ import { detailOf } from '../../core/fact.ts'
 import { scrubText, toJsonbText } from '../../core/json-text.ts'
 import type { OutboundContent, OutboundRequest, Recipient, Upload } from '../../core/outbound.ts'
 import { canBeSentAs } from '../../core/upload.ts'
+import { announce } from '../announce.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { placeOutbound, type Refusal } from './place.ts'
@@ -205,10 +206,7 @@ async function insertOutbound(
     ), touched AS (
       UPDATE conversations c SET last_message_at = greatest(c.last_message_at, inserted.created_at)
       FROM inserted WHERE c.id = inserted.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.created', conversation_id, id FROM inserted
-    )
+    ), announced AS (${announce('message.created', 'inserted')})
     SELECT id FROM inserted`.execute(trx)
   return rows[0]?.id
 }

@@ -1,5 +1,6 @@
 /** Marking a conversation as read. */
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
 import { requestReadReceipt } from './read-receipts.ts'
@@ -31,7 +32,7 @@ export async function markAsRead(
         WHERE id = ${id}::bigint AND last_read_message_id < ${last}::bigint
         RETURNING id
       )
-      INSERT INTO changes (kind, conversation_id) SELECT 'conversation.read', id FROM moved`.execute(trx)
+      ${announce('conversation.read', 'moved')}`.execute(trx)
     return { kind: 'read', conversation_id: id, needsReceipt: await requestReadReceipt(trx, id, last) }
   })
 }

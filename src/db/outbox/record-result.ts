@@ -4,6 +4,7 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { SendError, SendResult } from '../../core/outbound.ts'
+import { announce } from '../announce.ts'
 import { identifyMessage } from '../ingest/merge-messages.ts'
 import { applyStatuses } from '../ingest/statuses.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
@@ -144,10 +145,7 @@ export async function moveMessage(
       WHERE id = ${message.message_id} AND send_attempts = ${attempt} AND status = ANY(${from}::text[])
         AND wa_message_id IS NULL
       RETURNING id, conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.status', conversation_id, id FROM moved
-    )
+    ), announced AS (${announce('message.status', 'moved')})
     SELECT id FROM moved`.execute(db)
   return rows.length > 0 ? to : undefined
 }

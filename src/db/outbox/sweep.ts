@@ -1,6 +1,7 @@
 /** What keeps every message moving: rows whose worker is gone, rows that waited too long, rows that nobody rang for. */
 import { type Kysely, sql } from 'kysely'
 import type { SendError } from '../../core/outbound.ts'
+import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 
 /** A call and what is around it take less; a worker that stood still so long does not call any more. */
@@ -29,10 +30,7 @@ export async function giveUpLostSends(db: Kysely<Database>): Promise<number> {
     ), moved AS (
       UPDATE chat_messages m SET status = 'unknown', error = ${JSON.stringify([LOST])}::jsonb, updated_at = now()
       FROM lost WHERE m.id = lost.id RETURNING m.id, m.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
-    )
+    ), announced AS (${announce('message.status', 'moved')})
     SELECT id FROM moved`.execute(db)
   return rows.length
 }
@@ -49,10 +47,7 @@ export async function failExpired(db: Kysely<Database>): Promise<number> {
       UPDATE chat_messages m SET status = 'failed', updated_at = now(),
         error = ${JSON.stringify([EXPIRED])}::jsonb || coalesce(m.error, '[]'::jsonb)
       FROM expired WHERE m.id = expired.id RETURNING m.id, m.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.status', conversation_id, id FROM moved ORDER BY id
-    )
+    ), announced AS (${announce('message.status', 'moved')})
     SELECT id FROM moved`.execute(db)
   return rows.length
 }

@@ -8,6 +8,7 @@
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { EVENT_VERSION, type InboundJob, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import type { Fact } from '../../core/fact.ts'
+import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from '../ingest/message-columns.ts'
 import { jsonbColumn } from '../ingest/payload-columns.ts'
@@ -161,10 +162,7 @@ async function writeColumns(trx: Transaction<Database>, derived: readonly Derive
       FROM json_to_recordset(${JSON.stringify(derived)}::json) AS r(${sql.raw(DERIVED)})
       WHERE r.id = m.id AND ${IS_DIFFERENT}
       RETURNING m.id, m.conversation_id
-    ), noted AS (
-      INSERT INTO changes (kind, conversation_id, message_id)
-      SELECT 'message.updated', conversation_id, id FROM updated ORDER BY id
-    )
+    ), announced AS (${announce('message.updated', 'updated')})
     SELECT id FROM updated`.execute(trx)
   return rows.length
 }

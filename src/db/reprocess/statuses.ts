@@ -4,6 +4,7 @@
  */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../../core/event.ts'
+import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { jsonbColumn, textColumn } from '../ingest/payload-columns.ts'
 import { applyStatuses } from '../ingest/statuses.ts'
@@ -144,8 +145,7 @@ async function updateStatuses(db: Kysely<Database>, derived: readonly DerivedRow
           UPDATE chat_messages m SET error = c.errors, updated_at = now() FROM concerned c WHERE c.id = m.id
           RETURNING m.id, m.conversation_id
         )
-        INSERT INTO changes (kind, conversation_id, message_id)
-        SELECT 'message.updated', conversation_id, id FROM told ORDER BY id`.execute(trx)
+        ${announce('message.updated', 'told')}`.execute(trx)
     }),
   )
 }
