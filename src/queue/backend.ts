@@ -1,6 +1,7 @@
 /** What the queues run on: Redis, or BullMQ's PostgreSQL backend. test/contract/queue.contract.ts holds for both. */
 import type { Job, Queue, Worker } from 'bullmq'
 import type { InboundJob } from '../core/event.ts'
+import type { FinalOutcome } from '../core/outcome.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
 import type { QueueName } from './names.ts'
 
@@ -17,10 +18,14 @@ export type AddInbound = (jobs: readonly InboundJob[]) => Promise<{ dropped: Pro
 export type TakenJob = { id: string; data: unknown; failedAs?: string }
 
 /**
- * `outcome`: the job is done, and kept for a while so that it is known; forgotten jobs are not. `putBackForMs`: it goes
- * back without having used up an attempt, and nothing is taken for so long. Whatever is thrown fails the job.
+ * How a job ends that was processed; an error that is thrown fails it.
+ * - a final outcome: the job is completed, and kept for a while so that the queue drops its duplicates. With
+ *   `removeWhenDone` it is removed at once, and its event can be added again.
+ * - `retry`: the job is requeued and has used up no attempt. The consumer reserves no job for `pauseMs`.
  */
-export type InboundJobResult = { outcome: string; isForgotten?: boolean } | { putBackForMs: number }
+export type InboundJobResult =
+  | { outcome: FinalOutcome; removeWhenDone?: boolean }
+  | { outcome: 'retry'; pauseMs: number }
 
 export type InboundConsumerOptions = {
   concurrency: number

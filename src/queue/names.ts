@@ -1,5 +1,5 @@
 /** The queues, and the prefix of their keys: the braces keep all keys of the project on one node of a Redis Cluster. */
-export const QUEUE_NAMES = ['inbound', 'outbound', 'media', 'maintenance'] as const
+export const QUEUE_NAMES = ['inbound', 'outbound'] as const
 export type QueueName = (typeof QUEUE_NAMES)[number]
 
 export const QUEUE_PREFIX = '{wa}'

@@ -175,8 +175,8 @@ function consumeJobs(
 
   async function run(job: Job): Promise<string> {
     const result = await process({ id: String(job.id), data: job.data })
-    if ('putBackForMs' in result) return pause(result.putBackForMs)
-    if (result.isForgotten === true) job.opts.removeOnComplete = true
+    if (result.outcome === 'retry') return pause(result.pauseMs)
+    if (result.removeWhenDone === true) job.opts.removeOnComplete = true
     return result.outcome
   }
 

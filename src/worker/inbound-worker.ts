@@ -6,14 +6,14 @@
  */
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
-import type { FinalOutcome } from '../core/outcome.ts'
+import type { Outcome } from '../core/outcome.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { InboundConsumer, InboundJobResult, QueueBackend, TakenJob } from '../queue/backend.ts'
 import { emptiedItem, isEmptied } from './emptied-job.ts'
 
 export type InboundWorkerObserver = {
-  onOutcome(outcome: FinalOutcome | 'retry', event: WebhookEvent): void
+  onOutcome(outcome: Outcome, event: WebhookEvent): void
   /** Once for each pause, with what stands in the way. */
   onPause(cause: unknown, pauseMs: number): void
   /** A job that ended without outcome: a version of the job format that this worker does not know, or a defect. */
@@ -47,7 +47,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
       pausedUntil = performance.now() + PAUSE_MS
       observer.onPause(cause, PAUSE_MS)
     }
-    return { putBackForMs: PAUSE_MS }
+    return { outcome: 'retry', pauseMs: PAUSE_MS }
   }
 
   function itemOf(job: TakenJob): StoreItem {
@@ -62,7 +62,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
     observer.onOutcome(result.outcome, item.event)
     if (result.outcome === 'retry') return pause(result.cause)
     // The queue would take the event for one that it has, and drop it if it comes again.
-    return { outcome: result.outcome, isForgotten: isEmptied(job) }
+    return { outcome: result.outcome, removeWhenDone: isEmptied(job) }
   }
 
   return backend.createInboundConsumer({ concurrency, process, onFailed: observer.onFailed })

@@ -79,7 +79,7 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
   /** Gives the next batch, where it is wanted, there is one, and this one did not have to go back. */
   async function workOn(batch: readonly TakenJob[], isNextWanted: boolean): Promise<TakenJob[]> {
     const settled = await Promise.all(batch.map((job) => settle(job, options)))
-    const pauseMs = Math.max(...settled.map(({ putBackForMs = 0 }) => putBackForMs))
+    const pauseMs = Math.max(...settled.map((ended) => ended.pauseMs ?? 0))
     const next = await persist(() => {
       const most = isNextWanted && pauseMs === 0 && !signal.aborted ? maxJobs : 0
       return jobs.settle(settled, most)
@@ -137,7 +137,7 @@ export function createBatchConsumer(options: BatchConsumerOptions): InboundConsu
 async function settle(
   job: TakenJob,
   { process, onFailed }: InboundConsumerOptions,
-): Promise<Settled & { putBackForMs?: number }> {
+): Promise<Settled & { pauseMs?: number }> {
   try {
     if (job.failedAs !== undefined) throw new Error(job.failedAs)
     return { id: job.id, ...verdictOf(await process(job)) }
@@ -148,10 +148,10 @@ async function settle(
   }
 }
 
-function verdictOf(result: InboundJobResult): Omit<Settled, 'id'> & { putBackForMs?: number } {
-  if ('putBackForMs' in result) return { verdict: 'back', value: '', putBackForMs: result.putBackForMs }
+function verdictOf(result: InboundJobResult): Omit<Settled, 'id'> & { pauseMs?: number } {
+  if (result.outcome === 'retry') return { verdict: 'back', value: '', pauseMs: result.pauseMs }
   return {
-    verdict: result.isForgotten === true ? 'forgotten' : 'completed',
+    verdict: result.removeWhenDone === true ? 'forgotten' : 'completed',
     value: JSON.stringify(result.outcome),
   }
 }

@@ -97,7 +97,7 @@ describeWithRedis('a batch consumer', () => {
     const process = async ({ id }: { id: string }) => {
       ran.push(id)
       await released
-      return { outcome: 'stored' }
+      return { outcome: 'stored' } as const
     }
     await add(jobs(1))
     consume(process)
