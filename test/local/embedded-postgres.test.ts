@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { checkPostgresSafety } from '../../src/db/postgres-safety.ts'
 import { findEmbeddedPostgresUrl, openEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { prepareHome } from '../../src/local/postgres-home.ts'
 import { findPostgresPackage } from '../../src/local/postgres-package.ts'
@@ -44,6 +45,7 @@ describe('the embedded PostgreSQL', () => {
       synchronous_commit: 'on',
       unix_socket_directories: '',
     })
+    expect(await findUnsafeSettings(url)).toEqual([])
   })
 
   test('asks for its password, which only its owner can read', async () => {
@@ -194,6 +196,17 @@ describe('a command beside the service', () => {
     expect(findEmbeddedPostgresUrl(dataDir)).toBeUndefined()
   })
 })
+
+/** In the service's own view, apart from the index that a database without tables lacks. */
+async function findUnsafeSettings(url: string): Promise<string[]> {
+  const pool = new pg.Pool({ connectionString: url })
+  try {
+    const findings = await checkPostgresSafety(pool)
+    return findings.map(({ setting }) => setting).filter((setting) => !setting.includes('unique index'))
+  } finally {
+    await pool.end()
+  }
+}
 
 async function startOwner(dataDir: string): Promise<CapturedProcess & { url: string }> {
   const owner = startProcess(process.execPath, [OWNER, dataDir])

@@ -9,6 +9,7 @@ import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { isAlive } from '../../src/local/postmaster.ts'
 import { findRedisServer } from './find-redis-server.ts'
+import type { TemplateState } from './recycled-database.ts'
 import { launchRedisServer, withRedis } from './redis-server.ts'
 import { createTemplateDatabase } from './template-database.ts'
 
@@ -17,10 +18,20 @@ const TEMPORARY = /^wa-ingest-test-(?:run|file)-(\d+)-/
 
 type Server = { url: string; stop(): Promise<void> }
 
+/** Nothing in these servers has to survive a crash; tests of durability start servers of their own. */
+const POSTGRES_SETTINGS = {
+  max_connections: '400',
+  fsync: 'off',
+  full_page_writes: 'off',
+  max_wal_size: '1GB',
+}
+const REDIS_SETTINGS = ['--appendonly', 'no']
+
 declare module 'vitest' {
   export interface ProvidedContext {
     /** As superuser. */
     postgresUrl: string
+    templateState: TemplateState
     /** Null where no Redis can be had. */
     redisUrl: string | null
   }
@@ -39,9 +50,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
     removeRun(directory)
   }
   try {
-    const postgres = await startEmbeddedPostgres({ dataDir: directory, settings: { max_connections: '400' } })
+    const postgres = await startEmbeddedPostgres({ dataDir: directory, settings: POSTGRES_SETTINGS })
     servers.push(postgres)
-    await createTemplateDatabase(postgres.url)
+    project.provide('templateState', await createTemplateDatabase(postgres.url))
     const redis = await startRedis(directory)
     if (redis) servers.push(redis)
     project.provide('postgresUrl', postgres.url)
@@ -60,7 +71,8 @@ async function startRedis(directory: string): Promise<Server | undefined> {
     return { url: given, stop: () => Promise.resolve() }
   }
   const program = findRedisServer()
-  if (program) return launchRedisServer({ program, directory: path.join(directory, 'redis') })
+  if (program)
+    return launchRedisServer({ program, directory: path.join(directory, 'redis'), args: REDIS_SETTINGS })
   process.stderr.write(
     '\n  NO REDIS: every suite that needs it is SKIPPED. Install redis-server or valkey-server, or set REDIS_URL.\n\n',
   )
