@@ -7,12 +7,13 @@
  * Without --database-url it brings its own PostgreSQL, for the length of the run.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Client } from 'pg'
+import { residentBytesOf } from '../rig/process-times.ts'
 import type { DedupeResult } from '../src/db/dedupe/apply.ts'
 import { startEmbeddedPostgres } from '../src/local/embedded-postgres.ts'
 
@@ -220,7 +221,7 @@ async function runCli(
   })
   let peakMemoryBytes = 0
   const timer = setInterval(() => {
-    peakMemoryBytes = Math.max(peakMemoryBytes, readPeakMemory(child.pid))
+    peakMemoryBytes = Math.max(peakMemoryBytes, residentBytesOf(child.pid ?? 0, 'VmHWM') ?? 0)
   }, POLL_MS)
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', reject)
@@ -228,16 +229,6 @@ async function runCli(
   })
   clearInterval(timer)
   return { code, stdout, peakMemoryBytes }
-}
-
-/** VmHWM: the most that was resident so far. 0 where the system does not tell. */
-function readPeakMemory(pid: number | undefined): number {
-  try {
-    const kilobytes = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-    return Number(kilobytes ?? 0) * 1024
-  } catch {
-    return 0
-  }
 }
 
 function format(measured: Measured): string {

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { UsageError } from '../src/cli/command.ts'
 import { HELP, type Options, parseOptions } from './options.ts'
-import { drawChart } from './report/chart.ts'
+import { drawResults } from './report/chart.ts'
 import { checkLoader } from './report/loader-check.ts'
 import { describeMachine } from './report/machine.ts'
 import { formatMarkdown } from './report/markdown.ts'
@@ -74,7 +74,7 @@ function report(
     const numbers = { rounds, seconds, messages, warmUpMessages, burstMessages, stallSeconds, largeRows }
     writeFileSync(jsonFile, `${JSON.stringify({ results, machine, settings: numbers }, null, 2)}\n`)
   }
-  if (svgFile !== undefined) writeFileSync(svgFile, drawChart(results))
+  if (svgFile !== undefined) writeFileSync(svgFile, drawResults(results))
   if (markdownFile !== undefined) {
     const command = ['npm run bench', ...(ARGS.length > 0 ? ['--', ...ARGS] : [])].join(' ')
     writeFileSync(markdownFile, formatMarkdown({ results, machine, command, date: new Date() }))

@@ -1,5 +1,6 @@
 /** Everything that one measurement needs, running: database, Redis, the contender's processes, and how to look at them. */
 import { Redis } from 'ioredis'
+import { withClient } from '../rig/with-client.ts'
 import { createDatabase, createPool } from '../src/db/connect.ts'
 import type { ReleaseStack } from '../src/lifecycle/run-until-signal.ts'
 import { type RunningContender, startContender } from './contender-processes.ts'
@@ -18,7 +19,6 @@ import type { BenchPostgres } from './servers/postgres.ts'
 import { startRedis } from './servers/redis.ts'
 import { fillSentMessages } from './servers/sent-messages.ts'
 import type { Templates } from './servers/templates.ts'
-import { withClient } from './servers/with-client.ts'
 import type { Settings } from './settings.ts'
 import type { Workload } from './workloads.ts'
 

@@ -10,6 +10,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { cpuMsOfServer, parentOf } from '../rig/process-times.ts'
 import { createTraffic } from '../src/cli/simulate/traffic.ts'
 import { createDatabase, createPool } from '../src/db/connect.ts'
 import { createEventStore, type EventStore } from '../src/db/ingest/event-store.ts'
@@ -17,7 +18,6 @@ import type { StoreItem } from '../src/db/ingest/store-item.ts'
 import { migrateToLatest } from '../src/db/migrate.ts'
 import { normalizeMeta } from '../src/providers/meta/normalize.ts'
 import { parseMetaWebhook } from '../src/providers/meta/parse.ts'
-import { cpuMsOfServer, parentOf } from './measure/process-times.ts'
 import { openPostgres } from './servers/postgres.ts'
 
 const WARM_UP_MESSAGES = 6_000

@@ -1,4 +1,5 @@
 /** Resident memory of every process of the service, and what Redis says that it uses, over time. */
+import { median } from '../rig/statistics.ts'
 import { servicesOf, type World } from './world/world.ts'
 
 export type MemorySample = { atMs: number; bytes: Record<string, number> }
@@ -64,9 +65,9 @@ export function growthOf({ samples }: MemoryReport, name: string): number | unde
   if (lastMs < LONG_ENOUGH_MS) return undefined
   const medianBetween = (from: number, to: number) => {
     const part = samples.filter(({ atMs }) => atMs >= from * lastMs && atMs <= to * lastMs)
-    const values = part.flatMap(({ bytes }) => bytes[name] ?? []).toSorted((a, b) => a - b)
-    return values[values.length >> 1]
+    return median(part.flatMap(({ bytes }) => bytes[name] ?? []))
   }
-  const [early, late] = [medianBetween(0.2, 0.4), medianBetween(0.8, 1)]
-  return early === undefined || late === undefined ? undefined : late / early
+  const early = medianBetween(0.2, 0.4)
+  const late = medianBetween(0.8, 1)
+  return Number.isNaN(early) || Number.isNaN(late) ? undefined : late / early
 }

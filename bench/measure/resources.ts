@@ -1,5 +1,5 @@
 /** What each process of a contender has used of the machine. */
-import { cpuMsOf, cpuMsOfServer, residentMbOf } from './process-times.ts'
+import { cpuMsOf, cpuMsOfServer, residentBytesOf } from '../../rig/process-times.ts'
 
 export const PARTS = ['receiver', 'worker', 'redis', 'postgres'] as const
 export type Part = (typeof PARTS)[number]
@@ -47,7 +47,8 @@ export function watchMemory(pid: number | undefined): () => Memory | undefined {
   let loadMb = 0
   let endMb: number | undefined
   const look = () => {
-    endMb = residentMbOf(pid)
+    const bytes = residentBytesOf(pid)
+    endMb = bytes === undefined ? undefined : bytes / 2 ** 20
     loadMb = Math.max(loadMb, endMb ?? 0)
   }
   const timer = setInterval(look, MEMORY_INTERVAL_MS)

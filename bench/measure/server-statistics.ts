@@ -3,9 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Redis } from 'ioredis'
 import type { Client } from 'pg'
+import { withClient } from '../../rig/with-client.ts'
 import { formatTable } from '../../src/cli/table.ts'
 import { withRedis } from '../../test/support/redis-server.ts'
-import { withClient } from '../servers/with-client.ts'
 
 export type ServerStatistics = {
   /** From here on it counts. */

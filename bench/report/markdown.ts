@@ -1,21 +1,9 @@
 /** A run as Markdown, for docs/benchmarks.md: machine, versions and settings, then a table for each workload. */
+import { formatCommand, formatMarkdownTable, type MarkdownColumn } from '../../rig/markdown.ts'
 import { workloadNamed } from '../workloads.ts'
 import type { Machine } from './machine.ts'
 import type { Result } from './results.ts'
-import { number, ratio } from './results-table.ts'
-
-const HEAD = [
-  'contender',
-  ...['webhooks/s', 'acknowledged/s', 'stored/s', '× direct', 'CPU ms per message', '× direct'],
-  ...[
-    'of it PostgreSQL',
-    'ack p50 ms',
-    'ack p99 ms',
-    'paced p99 ms',
-    'MB receiver, worker',
-    'lost, doubled, refused',
-  ],
-]
+import { figure, number, ratioToDirect } from './results-table.ts'
 
 export type MarkdownOptions = {
   results: readonly Result[]
@@ -27,11 +15,11 @@ export type MarkdownOptions = {
 }
 
 export function formatMarkdown({ results, machine, command, date }: MarkdownOptions): string {
-  const workloads = [...new Set(results.map(({ workload }) => workload))]
-  const sections = workloads.map((workload) => {
-    const rows = results.filter((result) => result.workload === workload)
-    return `### ${workload}: ${workloadNamed(workload).summary}\n\n${formatRows(rows)}`
-  })
+  const workloads = Map.groupBy(results, ({ workload }) => workload)
+  const sections = [...workloads].map(
+    ([workload, rows]) =>
+      `### ${workload}: ${workloadNamed(workload).summary}\n\n${formatMarkdownTable(columnsOf(rows), rows)}`,
+  )
   return `${[describe(machine, command, date), ...sections].join('\n\n')}\n`
 }
 
@@ -39,31 +27,33 @@ function describe(machine: Machine, command: string, date: Date): string {
   const packages = Object.entries(machine.packages).map(([name, version]) => `${name} ${version}`)
   const settings = Object.entries(machine.postgresql_settings).map(([name, value]) => `${name} ${value}`)
   return [
-    `\`${command}\`, ${date.toISOString().slice(0, 10)}.`,
+    `${formatCommand(command, date)}.`,
     `${machine.cores} cores (${machine.cpu}), ${machine.memory_gb} GB, ${machine.system}.`,
     `Node ${machine.node}, PostgreSQL ${machine.postgresql} (${settings.join(', ')}), Redis ${machine.redis} (appendfsync always),`,
     `${packages.join(', ')}.`,
   ].join('\n')
 }
 
-function formatRows(results: readonly Result[]): string {
-  const direct = results.find(({ contender }) => contender === 'direct')
-  const rows = results.map((result) => [
-    result.contender,
-    number(result.webhooks_per_second, 0),
-    number(result.acknowledged_per_second, 0),
-    number(result.stored_per_second, 0),
-    ratio(result.stored_per_second, direct?.stored_per_second),
-    number(result.cpu_ms_per_message, 3),
-    ratio(result.cpu_ms_per_message, direct?.cpu_ms_per_message),
-    number(result.postgres_cpu_ms_per_message, 3),
-    number(result.ack_p50_ms, 1),
-    number(result.ack_p99_ms, 1),
-    number(result.paced_ack_p99_ms, 1),
-    [result.receiver_mb, result.worker_mb].map((mb) => number(mb, 0)).join(', '),
-    [result.lost, result.doubled, result.refused].join(', '),
-  ])
-  return [HEAD, HEAD.map((_, column) => (column === 0 ? '---' : '---:')), ...rows]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n')
+function columnsOf(results: readonly Result[]): MarkdownColumn<Result>[] {
+  return [
+    { title: 'contender', isText: true, cell: ({ contender }) => contender },
+    figure('webhooks/s', 'webhooks_per_second', 0),
+    figure('acknowledged/s', 'acknowledged_per_second', 0),
+    figure('stored/s', 'stored_per_second', 0),
+    ratioToDirect('stored_per_second', results),
+    figure('CPU ms per message', 'cpu_ms_per_message', 3),
+    ratioToDirect('cpu_ms_per_message', results),
+    figure('of it PostgreSQL', 'postgres_cpu_ms_per_message', 3),
+    figure('ack p50 ms', 'ack_p50_ms', 1),
+    figure('ack p99 ms', 'ack_p99_ms', 1),
+    figure('paced p99 ms', 'paced_ack_p99_ms', 1),
+    {
+      title: 'MB receiver, worker',
+      cell: ({ receiver_mb, worker_mb }) => [receiver_mb, worker_mb].map((mb) => number(mb, 0)).join(', '),
+    },
+    {
+      title: 'lost, doubled, refused',
+      cell: ({ lost, doubled, refused }) => [lost, doubled, refused].join(', '),
+    },
+  ]
 }

@@ -1,6 +1,7 @@
 /** The results as they are written with --json: the medians of all rounds, one record for each contender and workload. */
+
+import { median } from '../../rig/statistics.ts'
 import type { ContenderName } from '../contenders.ts'
-import { median } from '../load/percentile.ts'
 import { PARTS, type Part, totalCpu } from '../measure/resources.ts'
 import type { Measurement } from '../measurement.ts'
 import type { WorkloadName } from '../workloads.ts'
@@ -45,6 +46,11 @@ export type Result = {
   doubled: number
   refused: number
 }
+
+/** The names of those that are numbers. */
+export type Figure = {
+  [Key in keyof Result]: Result[Key] extends number | null ? Key : never
+}[keyof Result]
 
 /** In the order in which contenders and workloads first come. */
 export function summarise(measurements: readonly Measurement[]): Result[] {

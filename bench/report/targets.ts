@@ -2,11 +2,7 @@
 import { formatTable } from '../../src/cli/table.ts'
 import type { ContenderName } from '../contenders.ts'
 import type { WorkloadName } from '../workloads.ts'
-import type { Result } from './results.ts'
-
-type Figure = {
-  [Key in keyof Result]: Result[Key] extends number | null ? Key : never
-}[keyof Result]
+import type { Figure, Result } from './results.ts'
 
 type Side = { contender: ContenderName; workload: WorkloadName; figure: Figure }
 

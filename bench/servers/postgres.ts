@@ -4,8 +4,9 @@
  */
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
+import { parentOf } from '../../rig/process-times.ts'
+import { signalServer } from '../../rig/signal-server.ts'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
-import { childrenOf, parentOf } from '../measure/process-times.ts'
 import { STATEMENTS_LIBRARY } from '../measure/server-statistics.ts'
 
 export type BenchPostgres = {
@@ -81,10 +82,12 @@ export async function openPostgres({ url, dataDir, isProfiled }: PostgresOptions
       await admin.query('CHECKPOINT').catch(() => {})
     },
     freeze: () => {
-      for (const process of processesOf(pid)) stopOrContinue(process, 'SIGSTOP')
+      if (pid === undefined)
+        throw new Error('PostgreSQL does not run on this machine, so it cannot be stopped')
+      signalServer(pid, 'SIGSTOP')
     },
     thaw: () => {
-      for (const process of processesOf(pid).reverse()) stopOrContinue(process, 'SIGCONT')
+      if (pid !== undefined) signalServer(pid, 'SIGCONT')
     },
     stop: async () => {
       await admin.end().catch(() => {})
@@ -116,25 +119,5 @@ function commandOf(pid: number): string {
     return readFileSync(`/proc/${pid}/comm`, 'utf8')
   } catch {
     return ''
-  }
-}
-
-/** The server first: while it is stopped it starts no more processes. */
-function processesOf(server: number | undefined): number[] {
-  if (server === undefined)
-    throw new Error('PostgreSQL does not run on this machine, so it cannot be stopped')
-  stopOrContinue(server, 0)
-  return [server, ...childrenOf(server).map(({ pid }) => pid)]
-}
-
-function stopOrContinue(pid: number, signal: NodeJS.Signals | 0): void {
-  try {
-    process.kill(pid, signal)
-  } catch (err) {
-    // A backend that has ended meanwhile is stopped enough.
-    if (err instanceof Error && 'code' in err && err.code === 'ESRCH') return
-    throw new Error('the processes of PostgreSQL belong to another user, so they cannot be stopped', {
-      cause: err,
-    })
   }
 }

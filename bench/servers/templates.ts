@@ -1,11 +1,12 @@
 /** The databases that those of the measurements are copied from, and those with millions of rows, which are kept. */
+
+import { withClient } from '../../rig/with-client.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { migrateToLatest } from '../../src/db/migrate.ts'
 import { APP_TABLES } from '../contenders/app-tables.ts'
 import type { Contender } from '../contenders.ts'
 import { fillLargeTable } from './large-table.ts'
 import type { BenchPostgres } from './postgres.ts'
-import { withClient } from './with-client.ts'
 
 export type Tables = Contender['tables']
 

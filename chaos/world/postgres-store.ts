@@ -1,8 +1,9 @@
 /** A PostgreSQL server of a scenario's own, and what can happen to it. */
-import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
+import type { QueryResultRow } from 'pg'
+import { signalServer } from '../../rig/signal-server.ts'
+import { withClient } from '../../rig/with-client.ts'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { readPostmaster } from '../../src/local/postmaster.ts'
 import { copyPostgresTemplate } from './postgres-template.ts'
@@ -24,7 +25,7 @@ export type PostgresStore = {
   /** Waits until a query is answered. */
   untilUp(): Promise<void>
   /** On a connection of its own, past the relay. */
-  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>
+  query<Row extends QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>
   close(): Promise<void>
 }
 
@@ -38,7 +39,6 @@ export type PostgresStoreOptions = {
 
 const UP_TIMEOUT_MS = 60_000
 const POLL_MS = 50
-const CONNECT_TIMEOUT_MS = 5_000
 
 export async function startPostgresStore(options: PostgresStoreOptions): Promise<PostgresStore> {
   let { directory } = options
@@ -73,7 +73,7 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
     async crash() {
       // Asked to stop first, or its keeper would start it again.
       const stopped = server.stop()
-      signalAll(dataDirectory(), 'SIGKILL')
+      signal(dataDirectory(), 'SIGKILL')
       await stopped
     },
     async start(newDirectory = directory) {
@@ -81,8 +81,8 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
       server = await launch()
       if (server.url !== url) throw new Error('PostgreSQL came back on another port: something else took it')
     },
-    freeze: () => signalAll(dataDirectory(), 'SIGSTOP'),
-    thaw: () => signalAll(dataDirectory(), 'SIGCONT'),
+    freeze: () => signal(dataDirectory(), 'SIGSTOP'),
+    thaw: () => signal(dataDirectory(), 'SIGCONT'),
     async untilUp() {
       const deadline = performance.now() + UP_TIMEOUT_MS
       for (;;) {
@@ -95,16 +95,8 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
         }
       }
     },
-    async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []) {
-      const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
-      client.on('error', () => {})
-      await client.connect()
-      try {
-        return (await client.query<Row>(text, values)).rows
-      } finally {
-        await client.end().catch(() => {})
-      }
-    },
+    query: <Row extends QueryResultRow>(text: string, values: unknown[] = []) =>
+      withClient(url, async (client) => (await client.query<Row>(text, values)).rows),
     async close() {
       store.thaw()
       await server.stop()
@@ -113,26 +105,8 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
   return store
 }
 
-/** The first process and its children, by /proc: a child of a killed server is nobody's. */
-function signalAll(data: string, signal: NodeJS.Signals): void {
-  const first = readPostmaster(data)?.pid
-  if (first === undefined) return
-  const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(name) === first)
-  for (const pid of [first, ...others.map(Number)]) {
-    try {
-      process.kill(pid, signal)
-    } catch {
-      // It ended in between.
-    }
-  }
-}
-
-function parentOf(pid: string): number | undefined {
-  try {
-    // The second field is the name in parentheses, which may hold anything.
-    const [, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? []
-    return Number(parent)
-  } catch {
-    return undefined
-  }
+/** The server may have been killed: then there is nobody to signal. */
+function signal(data: string, name: Parameters<typeof signalServer>[1]): void {
+  const pid = readPostmaster(data)?.pid
+  if (pid !== undefined) signalServer(pid, name)
 }

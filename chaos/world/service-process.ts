@@ -2,9 +2,9 @@
  * A process of the service under a supervisor, as a container runtime would be: whatever ends is started again. Told
  * apart are the ends that a scenario has brought about and those that the process came to by itself.
  */
-import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { residentBytesOf } from '../../rig/process-times.ts'
 import { type CapturedProcess, launchProcess, type ProcessEnd } from '../../test/support/child-process.ts'
 
 export type ServiceProcess = {
@@ -128,7 +128,7 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
     output: () => (isRunning ? earlierOutput + current.output : earlierOutput),
     crashes: () => crashes,
     starts: () => starts,
-    rssBytes: () => (isRunning ? residentBytes(current.pid) : undefined),
+    rssBytes: () => (isRunning ? residentBytesOf(current.pid) : undefined),
     async close() {
       isWanted = false
       isEndExpected = true
@@ -141,13 +141,4 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
 
 function lastLine({ output }: CapturedProcess): string {
   return output.trim().split('\n').at(-1)?.slice(0, 500) ?? ''
-}
-
-function residentBytes(pid: number): number | undefined {
-  try {
-    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-    return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
-  } catch {
-    return undefined
-  }
 }

@@ -1,7 +1,7 @@
 /** From measurements to what is reported of them. */
 import { describe, expect, test } from 'vitest'
 import type { Measurement } from '../../bench/measurement.ts'
-import { drawChart } from '../../bench/report/chart.ts'
+import { drawResults } from '../../bench/report/chart.ts'
 import { checkLoader } from '../../bench/report/loader-check.ts'
 import { summarise } from '../../bench/report/results.ts'
 import { formatResults } from '../../bench/report/results-table.ts'
@@ -118,7 +118,7 @@ describe('the report', () => {
   })
 
   test('draws a chart with every contender, and nothing from elsewhere', () => {
-    const svg = drawChart(results)
+    const svg = drawResults(results)
 
     expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/)
     expect(svg.match(/>direct</g)).toHaveLength(2)

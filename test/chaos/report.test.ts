@@ -1,6 +1,6 @@
 /** What `npm run chaos` writes for the docs. */
 import { expect, test } from 'vitest'
-import { formatMarkdown, putBetweenMarks } from '../../chaos/report/markdown.ts'
+import { formatMarkdown } from '../../chaos/report/markdown.ts'
 import { drawMemory } from '../../chaos/report/memory-chart.ts'
 import { createUnplayedReport, type ScenarioReport } from '../../chaos/report/report.ts'
 import { killApi } from '../../chaos/scenarios/processes.ts'
@@ -29,15 +29,6 @@ test('the table has one row for a scenario and backend, over all of its plays', 
   expect(table).toContain(
     '| `kill-api` | redis | 1 of 2 | 2,400 | 2,400 | 46 | 2,398 | 0 | 2 | 350 ms | 1.5 s |',
   )
-})
-
-test('the table takes the place of the last one on a page, and leaves the rest', () => {
-  const page = '# Page\n\n<!-- chaos: begin -->\nold\n<!-- chaos: end -->\n\nEnd\n'
-
-  expect(putBetweenMarks(page, 'new\n')).toBe(
-    '# Page\n\n<!-- chaos: begin -->\nnew\n<!-- chaos: end -->\n\nEnd\n',
-  )
-  expect(putBetweenMarks('', 'new\n')).toBe('new\n')
 })
 
 test('the drawing has a line for each process, with a gap where it was not running', () => {

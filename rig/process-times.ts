@@ -57,10 +57,11 @@ export function parentOf(pid: number): number | undefined {
   return readTimes(pid)?.parent
 }
 
-/** Memory that is in RAM, in MiB. */
-export function residentMbOf(pid: number): number | undefined {
-  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readProcFile(pid, 'status') ?? '')?.[1]
-  return kilobytes === undefined ? undefined : Number(kilobytes) / 1024
+/** Memory of a process that is in RAM, or the most that has been; undefined where the system does not tell. */
+export function residentBytesOf(pid: number, which: 'VmRSS' | 'VmHWM' = 'VmRSS'): number | undefined {
+  const text = readProcFile(pid, 'status') ?? ''
+  const kilobytes = new RegExp(`^${which}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
 }
 
 function readTimes(pid: number): ProcessTimes | undefined {

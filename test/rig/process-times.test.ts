@@ -5,8 +5,8 @@ import {
   cpuMsOf,
   cpuMsOfServer,
   parseProcessStat,
-  residentMbOf,
-} from '../../bench/measure/process-times.ts'
+  residentBytesOf,
+} from '../../rig/process-times.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 
@@ -31,7 +31,7 @@ describe.skipIf(process.platform !== 'linux')('on Linux', () => {
     while (process.cpuUsage().user < until);
 
     expect(cpuMsOf(process.pid)! - before).toBeGreaterThan(70)
-    expect(residentMbOf(process.pid)).toBeGreaterThan(20)
+    expect(residentBytesOf(process.pid)).toBeGreaterThan(20 * 2 ** 20)
   })
 
   test('counts for a server what its children use, while they run and when they have ended', async () => {
