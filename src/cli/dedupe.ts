@@ -1,10 +1,11 @@
 /** `wa-ingest dedupe`: what is doubled in a table, and its end. */
 
+import { MESSAGES } from '../db/any-table/message-index.ts'
 import { queryWithClient } from '../db/any-table/query.ts'
 import { describeTarget, type TargetOptions } from '../db/any-table/target.ts'
 import { applyDedupe, cleanUpDedupe, DEFAULT_BATCH_SIZE, type DedupeResult } from '../db/dedupe/apply.ts'
+import { commandFor } from '../db/dedupe/audit.ts'
 import { reportDuplicates } from '../db/dedupe/report.ts'
-import { commandFor, MESSAGES } from '../db/verify.ts'
 import {
   type Command,
   type CommandContext,

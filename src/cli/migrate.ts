@@ -1,7 +1,7 @@
 /** `wa-ingest migrate`: brings the database to the schema of this version, and takes over tables of an old system. */
 import { type Config, loadConfig } from '../config/config.ts'
 import { phoneDigits } from '../core/phone.ts'
-import type { Adoption, AdoptOptions } from '../db/adopt/adopt.ts'
+import { type Adoption, type AdoptOptions, adoptOldTables } from '../db/adopt/adopt.ts'
 import { createDatabase } from '../db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../db/migrate.ts'
 import {
@@ -65,11 +65,13 @@ async function migrate(ctx: CommandContext): Promise<number> {
     createsData: true,
   })
   const steps = createStepLine(ctx)
-  let result: MigrateResult
+  let result: MigrateResult<Adoption>
   try {
     result = await migrateToLatest(createDatabase(database.pool), {
       signal: ctx.signal,
-      adopt: { ...options, onProgress: steps.update },
+      isDryRun: options.isDryRun === true,
+      adopt: (db, schema, signal) =>
+        adoptOldTables(db, schema, { ...options, onProgress: steps.update }, signal),
       onWait: () => writeLine(ctx.stderr, 'waiting for another process that migrates this database'),
     })
   } finally {
@@ -125,7 +127,7 @@ function createStepLine(ctx: CommandContext) {
   }
 }
 
-function format({ applied, adopted, pending = [] }: MigrateResult, isDryRun: boolean): string {
+function format({ applied, adopted, pending = [] }: MigrateResult<Adoption>, isDryRun: boolean): string {
   if (pending.length > 0) return `Nothing was changed. To be applied: ${pending.join(', ')}.`
   if (adopted === undefined)
     return applied.length > 0 ? `Applied ${applied.join(', ')}.` : 'The database is current.'

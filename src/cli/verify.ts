@@ -1,6 +1,7 @@
 /** `wa-ingest verify`: whether a message can be stored twice, and whether one is. */
+import { MESSAGES } from '../db/any-table/message-index.ts'
 import { queryWithClient } from '../db/any-table/query.ts'
-import { type Audit, auditTable, MESSAGES } from '../db/verify.ts'
+import { type Audit, auditTable } from '../db/dedupe/audit.ts'
 import { type Command, type CommandContext, textOption, writeJson, writeLine } from './command.ts'
 import { openCommandDatabase } from './command-database.ts'
 import { formatCount } from './progress.ts'

@@ -9,8 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
-import { type Adoption, type AdoptOptions, adoptOldTables, findAdoptable } from './adopt/adopt.ts'
-import type { Database } from './schema.ts'
+import { type Database, QUARANTINE_COLUMNS, TABLES } from './schema.ts'
 
 /** Names of their own: the database may belong to an application that uses Kysely's migrator too. */
 const MIGRATION_TABLE = 'wa_ingest_migrations'
@@ -20,18 +19,30 @@ const MIGRATION_LOCK_TABLE = 'wa_ingest_migrations_lock'
 const LOCK_ID = 0x77_61_2d_6d
 const LOCK_RETRY_MS = 200
 
-export type MigrateOptions = {
+/**
+ * Makes the tables that stand under our names in `schema` the tables of this version.
+ * @param db one connection.
+ */
+export type Adopt<Adoption> = (
+  db: Kysely<Database>,
+  schema: string,
+  signal: AbortSignal | undefined,
+) => Promise<Adoption>
+
+export type MigrateOptions<Adoption> = {
   signal?: AbortSignal
-  /** How tables of another system are taken over. Absent: they are refused, so that only a person decides it. */
-  adopt?: AdoptOptions
+  /** Absent: tables of another system are refused, so that only an operator decides to change them. */
+  adopt?: Adopt<Adoption>
+  /** Only say what would be done. `adopt` has to do the same. */
+  isDryRun?: boolean
   /** Called once if another process is migrating this database. */
   onWait?: () => void
 }
 
-export type MigrateResult = {
+export type MigrateResult<Adoption> = {
   /** Names of the migrations that this call ran; empty: the database was current. */
   applied: string[]
-  /** What was taken over. */
+  /** The result of `adopt`, where there were tables to adopt. */
   adopted?: Adoption
   /** Names of the migrations that a dry run has found and not run. */
   pending?: string[]
@@ -47,10 +58,10 @@ export class SchemaError extends Error {
  * Session locks do not work through a transaction pooler: give a direct connection.
  * @throws SchemaError when the database is newer than this code, or a migration fails; nothing is changed then.
  */
-export async function migrateToLatest(
+export async function migrateToLatest<Adoption = never>(
   db: Kysely<Database>,
-  options: MigrateOptions = {},
-): Promise<MigrateResult> {
+  options: MigrateOptions<Adoption> = {},
+): Promise<MigrateResult<Adoption>> {
   return db.connection().execute(async (connection) => {
     await takeLock(connection, options)
     try {
@@ -110,7 +121,10 @@ function assertNoUnknownMigration(applied: readonly string[]): void {
   )
 }
 
-async function takeLock(db: Kysely<Database>, { signal, onWait }: MigrateOptions): Promise<void> {
+async function takeLock(
+  db: Kysely<Database>,
+  { signal, onWait }: Pick<MigrateOptions<unknown>, 'signal' | 'onWait'>,
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     signal?.throwIfAborted()
     const { rows } = await sql<{ taken: boolean }>`SELECT pg_try_advisory_lock(${LOCK_ID}) AS taken`.execute(
@@ -122,31 +136,52 @@ async function takeLock(db: Kysely<Database>, { signal, onWait }: MigrateOptions
   }
 }
 
-async function runMigrations(
+async function runMigrations<Adoption>(
   db: Kysely<Database>,
-  { adopt, signal }: MigrateOptions,
-): Promise<MigrateResult> {
+  { adopt, isDryRun, signal }: MigrateOptions<Adoption>,
+): Promise<MigrateResult<Adoption>> {
   const applied = await findAppliedMigrations(db)
   assertNoUnknownMigration(applied)
   const schema = await currentSchema(db)
-  const found = applied.length > 0 ? undefined : await findAdoptable(db, schema)
-  if (found === undefined || found.present.length === 0) {
-    const pending = Object.keys(migrations).filter((name) => !applied.includes(name))
-    if (adopt?.isDryRun === true) return { applied: [], pending }
-    return { applied: await migrate(db, schema, migrations) }
+  const standing = applied.length > 0 ? [] : await findStandingTables(db, schema)
+  if (standing.length > 0 && adopt !== undefined) {
+    const adopted = await adopt(db, schema, signal)
+    if (isDryRun) return { applied: [], adopted }
+    // The tables are what all migrations make; what is left to do is to record that.
+    const nothing = Object.keys(migrations).map((name) => [name, { up: async () => {} }])
+    return { applied: await migrate(db, schema, Object.fromEntries(nothing)), adopted }
   }
-  const { old } = found
-  if (old.length > 0 && adopt === undefined) {
+  const foreign = standing.filter((table) => !isQuarantine(table))
+  if (foreign.length > 0) {
     throw new SchemaError(
-      `the database has tables of another system (${old.join(', ')}); to take them over run: npx wa-ingest migrate`,
+      `the database has tables of another system (${foreign.map(({ name }) => name).join(', ')}); to take them over run: npx wa-ingest migrate`,
     )
   }
-  const adopted = await adoptOldTables(db, schema, found, adopt ?? {}, signal)
-  if (adopt?.isDryRun === true) return { applied: [], adopted }
-  // The tables are what all migrations make; what is left to do is to say so.
-  const names = Object.keys(migrations)
-  const nothing = Object.fromEntries(names.map((name) => [name, { up: async () => {} }]))
-  return { applied: await migrate(db, schema, nothing), adopted }
+  if (isDryRun)
+    return { applied: [], pending: Object.keys(migrations).filter((name) => !applied.includes(name)) }
+  return { applied: await migrate(db, schema, migrations) }
+}
+
+type StandingTable = { name: string; kind: string; columns: string[] }
+
+/** Tables and views that stand under names of ours. */
+async function findStandingTables(db: Kysely<Database>, schema: string): Promise<StandingTable[]> {
+  const { rows } = await sql<StandingTable>`
+    SELECT c.relname AS name, c.relkind AS kind, ARRAY(
+      SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns
+    FROM pg_class c
+    WHERE c.relnamespace = to_regnamespace(quote_ident(${schema})) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND c.relname = ANY(${TABLES}::text[]) ORDER BY c.relname`.execute(db)
+  return rows
+}
+
+/** dedupe has made it, for the table of another system; the migrations leave it as it is. */
+function isQuarantine({ name, kind, columns }: StandingTable): boolean {
+  return (
+    name === 'chat_messages_duplicates' &&
+    kind === 'r' &&
+    columns.toSorted().join() === QUARANTINE_COLUMNS.toSorted().join()
+  )
 }
 
 async function migrate(

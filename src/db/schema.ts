@@ -231,3 +231,37 @@ export type Database = {
   uploads: UploadsTable
   upload_copies: UploadCopiesTable
 }
+
+/** The names of all tables. The compiler keeps the list complete. */
+export const TABLES: readonly string[] = Object.keys({
+  contacts: true,
+  contact_identifiers: true,
+  conversations: true,
+  chat_messages: true,
+  message_statuses: true,
+  chat_messages_duplicates: true,
+  webhook_events: true,
+  changes: true,
+  changes_horizon: true,
+  counters: true,
+  leases: true,
+  send_buckets: true,
+  send_pauses: true,
+  read_receipts: true,
+  backfill_positions: true,
+  uploads: true,
+  upload_copies: true,
+} satisfies Record<keyof Database, true>)
+
+/** The columns of the quarantine, which dedupe makes too where there are no tables of ours. */
+export const QUARANTINE_COLUMNS: readonly string[] = Object.keys({
+  id: true,
+  run_id: true,
+  source_table: true,
+  original_id: true,
+  kept_id: true,
+  wa_message_id: true,
+  reason: true,
+  row: true,
+  moved_at: true,
+} satisfies Record<keyof ChatMessagesDuplicatesTable, true>)

@@ -50,27 +50,6 @@ export type Adoption = {
   notes: string[]
 }
 
-export type Adoptable = {
-  /** Tables that are there under names of ours. */
-  present: string[]
-  /** Those of them that are of another shape. */
-  old: string[]
-  /** What all tables of ours are to be. */
-  blueprint: Shapes
-}
-
-/** Undefined: the schema has no table at all. */
-export async function findAdoptable(db: Kysely<Database>, schema: string): Promise<Adoptable | undefined> {
-  const shapes = await readShapes(queryWithKysely(db), schema)
-  if (shapes.size === 0) return undefined
-  const blueprint = await readBlueprint(db)
-  return {
-    present: [...blueprint.keys()].filter((name) => shapes.has(name)),
-    old: findOldTables(shapes, blueprint),
-    blueprint,
-  }
-}
-
 /**
  * Makes the tables of `schema` what the migrations would have made of an empty database, around what is there.
  * @param db one connection: what it does belongs together.
@@ -79,10 +58,10 @@ export async function findAdoptable(db: Kysely<Database>, schema: string): Promi
 export async function adoptOldTables(
   db: Kysely<Database>,
   schema: string,
-  { blueprint }: Pick<Adoptable, 'blueprint'>,
   options: AdoptOptions,
   signal?: AbortSignal,
 ): Promise<Adoption> {
+  const blueprint = await readBlueprint(db)
   const query = queryWithKysely(db)
   const report = options.onProgress ?? (() => {})
   // A limit of the role would cut what takes long.

@@ -5,35 +5,24 @@
  * catalogue, whatever the size. The lock that it takes is waited for in short tries, because while one waits everybody
  * else waits behind it.
  */
-import { setTimeout as delay } from 'node:timers/promises'
+import { LOCK_TIMEOUT_MS, untilUnlocked } from '../any-table/locks.ts'
 import { quoteName, quoteText } from '../any-table/names.ts'
-import type { Query } from '../any-table/query.ts'
-import { isLockFailure, LOCK_TIMEOUT_MS } from '../dedupe/session.ts'
+import { inTransaction, type Query } from '../any-table/query.ts'
 import { type Conflict, conversionOf, DEFAULTS } from './old-schema.ts'
 import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
 
-const RETRY_PAUSE_MS = 750
-
 /** Runs the statements in one transaction, again and again until it gets its locks. */
-export async function changeTable(
+export function changeTable(
   query: Query,
   statements: readonly string[],
   signal?: AbortSignal,
 ): Promise<void> {
-  for (;;) {
-    signal?.throwIfAborted()
-    try {
-      await query('BEGIN')
+  const change = () =>
+    inTransaction(query, async () => {
       await query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
       for (const statement of statements) await query(statement)
-      await query('COMMIT')
-      return
-    } catch (err) {
-      await query('ROLLBACK')
-      if (!isLockFailure(err)) throw err
-      await delay(RETRY_PAUSE_MS * (1 + Math.random()), undefined, signal ? { signal } : {})
-    }
-  }
+    })
+  return untilUnlocked(change, { signal })
 }
 
 /**

@@ -2,10 +2,10 @@
  * Giving filled tables our constraints and indexes, without a long lock: a constraint is added NOT VALID and then
  * validated beside the writers, an index is built concurrently.
  */
+import { MESSAGES } from '../any-table/message-index.ts'
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { inspectIndex } from '../any-table/unique-index.ts'
-import { MESSAGES } from '../verify.ts'
 import { changeTable } from './alter-tables.ts'
 import { ADOPTED, type Shapes } from './old-schema.ts'
 import { type ConstraintShape, columnOf, type IndexShape, type TableShape } from './shape.ts'

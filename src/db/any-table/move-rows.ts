@@ -9,7 +9,7 @@
 import { gapFilling } from './fill-gaps.ts'
 import type { Query } from './query.ts'
 import { columnsBesideKey, joinCondition, labelOf, type Reference } from './references.ts'
-import { DedupeError } from './table-error.ts'
+import { TableError } from './table-error.ts'
 import { keyEquals, keyText, orderBy, type Target, wholeRow } from './target.ts'
 
 export type Move = {
@@ -169,7 +169,7 @@ async function refuseLeftReferences(
 }
 
 /** The rows cannot move as things are; rows of other ids can. */
-export class RowRefusedError extends DedupeError {
+export class RowRefusedError extends TableError {
   override name = 'RowRefusedError'
 }
 

@@ -1,19 +1,9 @@
 /** The table that moved rows go to. Nothing is deleted outright, so nothing moves before it is there. */
 
+import { QUARANTINE_COLUMNS } from '../schema.ts'
 import type { Query } from './query.ts'
-import { DedupeError } from './table-error.ts'
+import { TableError } from './table-error.ts'
 import type { Target } from './target.ts'
-
-const COLUMNS = [
-  'run_id',
-  'source_table',
-  'original_id',
-  'kept_id',
-  'wa_message_id',
-  'reason',
-  'row',
-  'moved_at',
-]
 
 /** What the first migration makes; here for databases that have none of our tables. */
 function statements(table: string): string[] {
@@ -49,7 +39,7 @@ export async function ensureQuarantine(
   if (rows[0]) await query(`ALTER TABLE ${target.quarantine} OWNER TO ${rows[0].owner}`).catch(() => {})
 }
 
-/** @throws DedupeError when a table of that name is there and is another. */
+/** @throws TableError when a table of that name is there and is another. */
 export async function assertQuarantineIsOurs(
   query: Query,
   { quarantine }: Pick<Target, 'quarantine'>,
@@ -58,9 +48,9 @@ export async function assertQuarantineIsOurs(
     'SELECT attname AS name FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped',
     [quarantine],
   )
-  const missing = COLUMNS.filter((column) => !rows.some(({ name }) => name === column))
+  const missing = QUARANTINE_COLUMNS.filter((column) => !rows.some(({ name }) => name === column))
   if (rows.length === 0 || missing.length === 0) return
-  throw new DedupeError(
+  throw new TableError(
     `there is a table ${quarantine} that is none of wa-ingest's (it lacks ${missing.join(', ')}); run: ALTER TABLE ${quarantine} RENAME TO chat_messages_duplicates_other`,
   )
 }

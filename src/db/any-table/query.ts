@@ -30,3 +30,19 @@ export function queryWithKysely(db: Executor): Query {
     return { rows, count: Number(numAffectedRows ?? rows.length) }
   }
 }
+
+/** Runs `work` in a transaction of the connection that `query` uses; rolls back when `work` throws. */
+export async function inTransaction<Result>(
+  query: Query,
+  work: (query: Query) => Promise<Result>,
+): Promise<Result> {
+  await query('BEGIN')
+  try {
+    const result = await work(query)
+    await query('COMMIT')
+    return result
+  } catch (err) {
+    await query('ROLLBACK').catch(() => {})
+    throw err
+  }
+}

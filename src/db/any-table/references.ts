@@ -1,6 +1,5 @@
 /** The foreign keys that point at the table: what has to be re-pointed before a row may move. */
 
-import { referenceNames } from '../dedupe/leftovers.ts'
 import { quoteName } from './names.ts'
 import type { Query } from './query.ts'
 import { type Target, TYPE_SQL } from './target.ts'
@@ -13,6 +12,7 @@ export type Reference = {
   tableOid: string
   /** As PostgreSQL prints it. */
   table: string
+  schema: string
   /** With schema, quoted. */
   sql: string
   isPartitioned: boolean
@@ -30,15 +30,9 @@ export type Reference = {
   /** Without an index on its columns every moved row costs a look at the whole table. */
   isIndexed: boolean
   isRowSecurityActive: boolean
-  names: ReturnType<typeof referenceNames>
 }
 
-type ReferenceRow = Omit<Reference, 'sql' | 'columns' | 'referenced' | 'isToKey' | 'names'> & {
-  schema: string
-  name: string
-  columns: string[]
-  referenced: string[]
-}
+type ReferenceRow = Omit<Reference, 'sql' | 'isToKey'> & { name: string }
 
 const ON_DELETE = `CASE c.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'restrict' WHEN 'c' THEN 'cascade'
   WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END`
@@ -82,17 +76,16 @@ export async function findReferences(
   return rows.map((row) => describe(row, target))
 }
 
-function describe({ schema, name, ...row }: ReferenceRow, { key }: Pick<Target, 'key'>): Reference {
+function describe({ name, ...row }: ReferenceRow, { key }: Pick<Target, 'key'>): Reference {
   const keyNames = key.map((column) => column.name)
   return {
     ...row,
-    sql: `${quoteName(schema)}.${quoteName(name)}`,
+    sql: `${quoteName(row.schema)}.${quoteName(name)}`,
     columns: row.columns.map(quoteName),
     referenced: row.referenced.map(quoteName),
     isToKey:
       row.referenced.length === keyNames.length &&
       row.referenced.every((column) => keyNames.includes(column)),
-    names: referenceNames(row.oid, schema),
   }
 }
 

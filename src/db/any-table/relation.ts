@@ -2,7 +2,7 @@
 
 import { parseName, quoteName, spellingsOf } from './names.ts'
 import type { Query } from './query.ts'
-import { DedupeError } from './table-error.ts'
+import { TableError } from './table-error.ts'
 
 export type Relation = {
   /** As text: an oid may exceed 2^31. */
@@ -25,7 +25,7 @@ type RelationRow = {
   partition_key: string | null
 }
 
-/** @throws DedupeError */
+/** @throws TableError */
 export async function findRelation(query: Query, text: string): Promise<Relation> {
   const row = await lookUp(query, text)
   refuseKind(row)
@@ -37,7 +37,7 @@ async function lookUp(query: Query, text: string): Promise<RelationRow> {
   const parts = parseName(text)
   const [table, schema, ...rest] = parts.toReversed()
   if (!table || rest.length > 0)
-    throw new DedupeError(`${text} is no name of a table: write table or schema.table`)
+    throw new TableError(`${text} is no name of a table: write table or schema.table`)
   const names = spellingsOf(table)
   const schemas = schema ? spellingsOf(schema) : null
   const { rows } = await query<RelationRow & { is_visible: boolean }>(
@@ -54,7 +54,7 @@ async function lookUp(query: Query, text: string): Promise<RelationRow> {
   const found = rows.find(({ is_visible }) => schemas !== null || is_visible)
   if (found) return found
   const elsewhere = rows.map((row) => `--table ${row.label}`).join(' or ')
-  throw new DedupeError(
+  throw new TableError(
     elsewhere === ''
       ? `there is no table ${text} in this database; name it with --table, or check DATABASE_URL`
       : `there is no table ${text} in the schemas of search_path; did you mean ${elsewhere}?`,
@@ -64,15 +64,15 @@ async function lookUp(query: Query, text: string): Promise<RelationRow> {
 function refuseKind({ kind, label, has_children, partition_key }: RelationRow): void {
   if (kind === 'v' || kind === 'm' || kind === 'f') {
     const what = { v: 'a view', m: 'a materialized view', f: 'a foreign table' }[kind]
-    throw new DedupeError(`${label} is ${what}; name the table behind it with --table`)
+    throw new TableError(`${label} is ${what}; name the table behind it with --table`)
   }
   if (kind === 'p') {
-    throw new DedupeError(
+    throw new TableError(
       `${label} is partitioned by ${partition_key}, and an index over partitions can only be unique together with that key, so PostgreSQL cannot keep an id unique in it; copy it into a plain table: CREATE TABLE messages_plain (LIKE ${label} INCLUDING ALL); INSERT INTO messages_plain SELECT * FROM ${label}; then run dedupe with --table messages_plain`,
     )
   }
   if (has_children) {
-    throw new DedupeError(
+    throw new TableError(
       `${label} has child tables that inherit from it, and no index is unique over all of them; run: ALTER TABLE <child> NO INHERIT ${label}`,
     )
   }

@@ -1,4 +1,4 @@
-/** Something about the table or the database stands against it. The message gives the reason and the next step. */
-export class DedupeError extends Error {
-  override name = 'DedupeError'
+/** The table or the database does not allow what was asked. The message gives the reason and the next step. */
+export class TableError extends Error {
+  override name = 'TableError'
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { MAX_NAME_BYTES, parseName, quoteName, spellingsOf } from './names.ts'
 import type { Query } from './query.ts'
 import { findRelation, type Relation } from './relation.ts'
-import { DedupeError } from './table-error.ts'
+import { TableError } from './table-error.ts'
 
 export type Column = {
   name: string
@@ -62,7 +62,7 @@ export function indexNameFor(table: string, column: string): string {
   return `idx_${createHash('sha256').update(name).digest('hex').slice(0, 24)}_unique`
 }
 
-/** @throws DedupeError when there is no such table or column, or it is none that can be made unique. */
+/** @throws TableError when there is no such table or column, or it is none that can be made unique. */
 export async function describeTarget(query: Query, options: TargetOptions): Promise<Target> {
   const relation = await findRelation(query, options.table)
   const columns = await readColumns(query, relation)
@@ -145,26 +145,26 @@ function pickColumn(relation: Relation, columns: readonly ColumnRow[], text: str
     if (found) return found
   }
   const names = columns.map(({ name }) => name).join(', ')
-  throw new DedupeError(`${relation.label} has no column ${text}; it has: ${names}`)
+  throw new TableError(`${relation.label} has no column ${text}; it has: ${names}`)
 }
 
 function refuseColumn({ label }: Relation, { name, type, base_type, ...column }: ColumnRow): void {
   const what = `${label}.${quoteName(name)}`
   if (base_type === 'citext' || !column.is_deterministic) {
-    throw new DedupeError(
+    throw new TableError(
       `${what} compares text without regard to case (${type}), and message ids differ by case: two messages would be taken for one; run: ALTER TABLE ${label} ALTER COLUMN ${quoteName(name)} TYPE text COLLATE "default"`,
     )
   }
   if (base_type === 'bpchar') {
-    throw new DedupeError(
+    throw new TableError(
       `${what} is ${type}, which pads ids with spaces; run: ALTER TABLE ${label} ALTER COLUMN ${quoteName(name)} TYPE text`,
     )
   }
   if (base_type !== 'text' && base_type !== 'varchar') {
-    throw new DedupeError(`${what} is ${type}; message ids are text or varchar: name another --column`)
+    throw new TableError(`${what} is ${type}; message ids are text or varchar: name another --column`)
   }
   if (column.is_generated) {
-    throw new DedupeError(`${what} is computed from other columns; name the column it comes from (--column)`)
+    throw new TableError(`${what} is computed from other columns; name the column it comes from (--column)`)
   }
 }
 
@@ -194,7 +194,7 @@ async function findKey(
       .filter(({ name }) => names.includes(name))
       .map(describeColumn)
       .sort(byPlace(names))
-  throw new DedupeError(
+  throw new TableError(
     `${relation.label} has no primary key, so its rows cannot be told apart; run: ${addKey(relation, columns)}`,
   )
 }

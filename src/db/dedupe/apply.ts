@@ -10,7 +10,7 @@ import { quoteName } from '../any-table/names.ts'
 import { ensureQuarantine } from '../any-table/quarantine.ts'
 import { type Query, queryWithClient } from '../any-table/query.ts'
 import { findReferences } from '../any-table/references.ts'
-import { DedupeError } from '../any-table/table-error.ts'
+import { TableError } from '../any-table/table-error.ts'
 import { describeTarget, type Target, type TargetOptions } from '../any-table/target.ts'
 import { describeFault, inspectIndex } from '../any-table/unique-index.ts'
 import {
@@ -60,7 +60,7 @@ export const DEFAULT_BATCH_SIZE = 500
 /** Writers in REPEATABLE READ can add a duplicate that the guard does not see; each is an exception, so this is plenty. */
 const MOST_ROUNDS = 10
 
-/** @throws DedupeError when something stands against it; then nothing was changed. */
+/** @throws TableError when something stands against it; then nothing was changed. */
 export async function applyDedupe(pool: Pool, options: DedupeOptions): Promise<DedupeResult> {
   const startedAt = performance.now()
   const target = await prepare(pool, options)
@@ -113,13 +113,13 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
     const target = await describeTarget(query, options)
     await assertNoRunAtWork(query, target)
     const obstacles = await findObstacles(query, target, await findReferences(query, target))
-    if (obstacles.length > 0) throw new DedupeError(obstacles.join('\n'))
+    if (obstacles.length > 0) throw new TableError(obstacles.join('\n'))
     const state = await inspectIndex(query, target)
     const isReplaceable = state.fault === 'other_definition' && options.replaceIndex === true
     if (state.fault === undefined) await refuseDamagedIndex(query, target)
     if (state.fault === undefined || state.fault === 'missing' || state.fault === 'invalid' || isReplaceable)
       return target
-    throw new DedupeError(describeFault(state, target.label, 'npx wa-ingest dedupe --apply'))
+    throw new TableError(describeFault(state, target.label, 'npx wa-ingest dedupe --apply'))
   } finally {
     client.release()
   }
@@ -134,7 +134,7 @@ async function refuseDamagedIndex(query: Query, target: Target): Promise<void> {
   const { groups } = await countDuplicates(query, target)
   if (groups === 0) return
   const index = `${quoteName(target.schema)}.${quoteName(target.indexName)}`
-  throw new DedupeError(
+  throw new TableError(
     `${groups} ids of ${target.label} are there more than once although the index ${target.indexName} is valid, so the index is damaged, as after a change of the system's collations; run: DROP INDEX CONCURRENTLY ${index}, then this command again`,
   )
 }
@@ -172,7 +172,7 @@ async function clean(run: Run, batchSize: number): Promise<void> {
     if (await buildUniqueIndex(session, target, reportBuild(run, 'index'), reportWaiting(run, 'index')))
       return
   }
-  throw new DedupeError(
+  throw new TableError(
     `duplicates of ${target.label} keep coming past the guard, from writers in REPEATABLE READ or with triggers switched off; stop those and run this again`,
   )
 }

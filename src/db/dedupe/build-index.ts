@@ -5,15 +5,16 @@
  * it may wait as long as it likes.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { LOCK_TIMEOUT_MS, untilUnlocked } from '../any-table/locks.ts'
 import { quoteName } from '../any-table/names.ts'
 import type { Reference } from '../any-table/references.ts'
-import { DedupeError } from '../any-table/table-error.ts'
+import { TableError } from '../any-table/table-error.ts'
 import type { Target } from '../any-table/target.ts'
 import { inspectIndex } from '../any-table/unique-index.ts'
 import { sqlStateOf } from '../sql-state.ts'
 import type { OnWait } from './guard.ts'
-import { temporaryNames } from './leftovers.ts'
-import { LOCK_TIMEOUT_MS, type Session, untilUnlocked } from './session.ts'
+import { referenceNames, temporaryNames } from './leftovers.ts'
+import type { Session } from './session.ts'
 
 const UNIQUE_VIOLATION = '23505'
 const PROGRAM_LIMIT_EXCEEDED = '54000'
@@ -41,14 +42,13 @@ export async function buildUniqueIndex(
   const { newIndex } = temporaryNames(target)
   if (!(await create(session, target, newIndex, onBuild))) return false
   await untilUnlocked(
-    session,
     () =>
       session.transaction(async (query) => {
         if (state.constraint === undefined) await query(`DROP INDEX ${inSchema(target, indexName)}`)
         else await query(`ALTER TABLE ${target.sql} DROP CONSTRAINT ${quoteName(state.constraint)}`)
         await query(`ALTER INDEX ${inSchema(target, newIndex)} RENAME TO ${quoteName(indexName)}`)
       }),
-    () => onWait([target.oid]),
+    { signal: session.signal, onWait: () => onWait([target.oid]) },
   )
   return true
 }
@@ -99,10 +99,11 @@ export async function ensureReferenceIndexes(
   onBuild: OnBuild,
 ): Promise<void> {
   // Indexes of partitioned tables cannot be built concurrently.
-  for (const { sql, columns, names } of references.filter((one) => !one.isIndexed && !one.isPartitioned)) {
-    await dropIndexConcurrently(session, names.index)
-    const statement = `CREATE INDEX CONCURRENTLY ${names.indexName} ON ${sql} (${columns.join(', ')})`
-    await build(session, names.index, statement, onBuild)
+  for (const reference of references.filter((one) => !one.isIndexed && !one.isPartitioned)) {
+    const { index, indexName } = referenceNames(reference)
+    await dropIndexConcurrently(session, index)
+    const statement = `CREATE INDEX CONCURRENTLY ${indexName} ON ${reference.sql} (${reference.columns.join(', ')})`
+    await build(session, index, statement, onBuild)
   }
 }
 
@@ -167,9 +168,9 @@ async function watchBuild(session: Session, onBuild: OnBuild, until: AbortSignal
   }
 }
 
-function tooLong(err: unknown): DedupeError {
+function tooLong(err: unknown): TableError {
   const reason = err instanceof Error ? err.message : String(err)
-  return new DedupeError(
+  return new TableError(
     `an id is too long for an index (${reason}); ids of messages have at most 512 bytes, so set what is longer to NULL and run this again`,
     { cause: err },
   )

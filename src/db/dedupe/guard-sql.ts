@@ -8,7 +8,7 @@
 import { quoteName, quoteText, unquoteName } from '../any-table/names.ts'
 import { columnsBesideKey, joinCondition, type Reference } from '../any-table/references.ts'
 import { type Column, keyEquals, keyText, type Target } from '../any-table/target.ts'
-import { temporaryNames } from './leftovers.ts'
+import { referenceNames, temporaryNames } from './leftovers.ts'
 import type { Placeholder } from './placeholder.ts'
 import { runLockSql } from './session.ts'
 
@@ -76,10 +76,10 @@ export function updateTrigger({ column, ...target }: Target): string {
  * own check takes a moment later; taken here it makes the reference wait for a batch under way, and then find its result.
  */
 export function referenceFunction(target: Target, reference: Reference): string {
-  const { columns, types, names } = reference
+  const { columns, types } = reference
   const values = columns.map((_, index) => `v_${index}`)
   const compared = target.columns.filter(({ sql }) => reference.referenced.includes(sql))
-  return `CREATE OR REPLACE FUNCTION ${names.function}() RETURNS trigger ${functionSettings([...target.key, ...compared])} AS $reference$
+  return `CREATE OR REPLACE FUNCTION ${referenceNames(reference).function}() RETURNS trigger ${functionSettings([...target.key, ...compared])} AS $reference$
 #variable_conflict use_column
 DECLARE
   ${values.map((value, index) => `${value} ${types[index]};`).join('\n  ')}
@@ -119,7 +119,9 @@ function isMovedRow(target: Target, reference: Reference): string {
   ].join(' AND ')
 }
 
-export function referenceTrigger({ names, sql, columns }: Reference): string {
+export function referenceTrigger(reference: Reference): string {
+  const { sql, columns } = reference
+  const names = referenceNames(reference)
   return `CREATE TRIGGER ${names.trigger} BEFORE INSERT OR UPDATE OF ${columns.join(', ')} ON ${sql}
     FOR EACH ROW EXECUTE FUNCTION ${names.function}()`
 }

@@ -8,6 +8,7 @@
  * The triggers look at the run's lock first: without a living run they do nothing.
  */
 
+import { untilUnlocked } from '../any-table/locks.ts'
 import type { Query } from '../any-table/query.ts'
 import type { Reference } from '../any-table/references.ts'
 import type { Target } from '../any-table/target.ts'
@@ -18,9 +19,9 @@ import {
   referenceTrigger,
   updateTrigger,
 } from './guard-sql.ts'
-import { findLeftovers, temporaryNames } from './leftovers.ts'
+import { findLeftovers, referenceNames, temporaryNames } from './leftovers.ts'
 import { choosePlaceholder } from './placeholder.ts'
-import { type Session, untilUnlocked } from './session.ts'
+import type { Session } from './session.ts'
 
 /** Hears of every vain try to lock one of the tables (oids). */
 export type OnWait = (tableOids: string[]) => unknown
@@ -44,7 +45,7 @@ export async function installGuard(
   for (const reference of references) {
     await change(session, [reference.tableOid], onWait, async (query) => {
       await query(referenceFunction(target, reference))
-      if (!isThere(reference.names.trigger)) await query(referenceTrigger(reference))
+      if (!isThere(referenceNames(reference).trigger)) await query(referenceTrigger(reference))
     })
   }
   await change(session, [target.oid], onWait, async (query) => {
@@ -69,7 +70,9 @@ export async function removeReferenceGuards(
   references: readonly Reference[],
   onWait: OnWait,
 ): Promise<void> {
-  for (const { names, sql, tableOid } of references) {
+  for (const reference of references) {
+    const { sql, tableOid } = reference
+    const names = referenceNames(reference)
     await change(session, [tableOid], onWait, async (query) => {
       await query(`DROP TRIGGER IF EXISTS ${names.trigger} ON ${sql}`)
       await query(`DROP FUNCTION IF EXISTS ${names.function}()`)
@@ -83,9 +86,8 @@ function change(
   onWait: OnWait,
   work: (query: Query) => Promise<void>,
 ): Promise<void> {
-  return untilUnlocked(
-    session,
-    () => session.transaction(work),
-    () => onWait(tables),
-  )
+  return untilUnlocked(() => session.transaction(work), {
+    signal: session.signal,
+    onWait: () => onWait(tables),
+  })
 }

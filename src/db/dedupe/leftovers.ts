@@ -34,12 +34,12 @@ export function temporaryNames({ oid, schema }: OfTable) {
 }
 
 /** Names of what a run makes for one foreign key, by the oid of its constraint. */
-export function referenceNames(constraintOid: string, schema: string) {
+export function referenceNames({ oid, schema }: OfTable) {
   return {
-    function: `${quoteName(schema)}.${quoteName(`${PREFIX}reference_${constraintOid}`)}`,
-    index: `${quoteName(schema)}.${PREFIX}reference_${constraintOid}`,
-    indexName: `${PREFIX}reference_${constraintOid}`,
-    trigger: `${TRIGGER_PREFIX}reference_${constraintOid}`,
+    function: `${quoteName(schema)}.${quoteName(`${PREFIX}reference_${oid}`)}`,
+    index: `${quoteName(schema)}.${PREFIX}reference_${oid}`,
+    indexName: `${PREFIX}reference_${oid}`,
+    trigger: `${TRIGGER_PREFIX}reference_${oid}`,
   }
 }
 

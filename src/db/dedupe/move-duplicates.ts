@@ -6,6 +6,7 @@
  * and no other.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { isLockFailure } from '../any-table/locks.ts'
 import {
   type Move,
   type MoveContext,
@@ -15,7 +16,7 @@ import {
   readCopies,
 } from '../any-table/move-rows.ts'
 import { sqlStateOf } from '../sql-state.ts'
-import { isLockFailure, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 /** What a writer that wants one of the rows of a batch waits for, roughly. */
 const BATCH_TARGET_MS = 100

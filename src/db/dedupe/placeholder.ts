@@ -1,5 +1,5 @@
 /** What stands in the id's column while a row waits to be moved. */
-import { DedupeError } from '../any-table/table-error.ts'
+import { TableError } from '../any-table/table-error.ts'
 import { keyEquals, keyText, type Target } from '../any-table/target.ts'
 import type { Session } from './session.ts'
 
@@ -15,7 +15,7 @@ const ENDING = `'#' || substr(md5(random()::text || clock_timestamp()::text), 1,
 /**
  * NULL where the column takes it: the index leaves it alone, and so do unique indexes over several columns. Else the id
  * with a random ending, which most conditions accept. Tried on a real row, in a transaction that is rolled back.
- * @throws DedupeError when constraints of the table leave nothing to take.
+ * @throws TableError when constraints of the table leave nothing to take.
  */
 export async function choosePlaceholder(session: Session, target: Target): Promise<Placeholder> {
   const { column, label } = target
@@ -32,7 +32,7 @@ export async function choosePlaceholder(session: Session, target: Target): Promi
     if (refusal === undefined) return placeholder
     reason = refusal
   }
-  throw new DedupeError(
+  throw new TableError(
     `${label}.${column.name} takes no placeholder while duplicates are moved (${reason}), so new ones cannot be held off; take away what stands against it (a constraint, a trigger) until the run has ended`,
   )
 }

@@ -4,26 +4,14 @@
  * The first one holds an advisory lock for as long as the run lives. It keeps a second run away, and it is what the
  * triggers of a run look at: when the run dies, however it dies, PostgreSQL lets go of the lock, and they do nothing more.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool, PoolClient } from 'pg'
-import { type Query, queryWithClient } from '../any-table/query.ts'
+import { LOCK_NOT_AVAILABLE, LOCK_TIMEOUT_MS } from '../any-table/locks.ts'
+import { inTransaction, type Query, queryWithClient } from '../any-table/query.ts'
 import type { Relation } from '../any-table/relation.ts'
-import { DedupeError } from '../any-table/table-error.ts'
+import { TableError } from '../any-table/table-error.ts'
 import { sqlStateOf } from '../sql-state.ts'
 
-/**
- * Longest wait for a lock, in ms. While a statement waits for a lock on the table, everybody who comes after it waits
- * too: this, and the length of a batch, is what a writer can lose. Below deadlock_timeout (1 s), so that where a writer
- * and the run wait for each other it is the run that gives up.
- */
-export const LOCK_TIMEOUT_MS = 250
-/** Writers have the table to themselves for at least this long between two tries. */
-const RETRY_PAUSE_MS = 750
 const RUN_LOCK_TIMEOUT_MS = 10_000
-
-const LOCK_NOT_AVAILABLE = '55P03'
-const DEADLOCK_DETECTED = '40P01'
-const SERIALIZATION_FAILURE = '40001'
 
 export type Session = {
   query: Query
@@ -66,7 +54,7 @@ const NEWER_SETTINGS = {
   client_connection_check_interval: '2s',
 }
 
-/** @throws DedupeError when another run is at work on the table. */
+/** @throws TableError when another run is at work on the table. */
 export async function openSession(pool: Pool, table: Relation, signal: AbortSignal): Promise<Session> {
   const worker = await checkOut(pool)
   const watcher = await checkOut(pool).catch((err) => {
@@ -100,7 +88,7 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
       watch,
       pid,
       signal,
-      transaction: (work) => transaction(query, work),
+      transaction: (work) => inTransaction(query, work),
       isQuiet: async () => {
         await cancelling
       },
@@ -122,33 +110,6 @@ export async function isRunAtWork(query: Query, table: { oid: string }): Promise
     `SELECT pg_try_advisory_xact_lock_shared(${runLockSql(table)}) AS free`,
   )
   return rows[0]?.free === false
-}
-
-/**
- * Repeats what fails only because somebody else holds a lock, with pauses, for as long as it takes or until the run is
- * stopped. `onWait` hears of every vain try.
- */
-export async function untilUnlocked<Result>(
-  session: Session,
-  work: () => Promise<Result>,
-  onWait: () => unknown,
-): Promise<Result> {
-  for (;;) {
-    session.signal.throwIfAborted()
-    try {
-      return await work()
-    } catch (err) {
-      if (!isLockFailure(err)) throw err
-      await onWait()
-      // Not in step with whoever else tries at regular intervals.
-      await delay(RETRY_PAUSE_MS * (1 + Math.random()), undefined, { signal: session.signal })
-    }
-  }
-}
-
-export function isLockFailure(err: unknown): boolean {
-  const code = sqlStateOf(err)
-  return code === LOCK_NOT_AVAILABLE || code === DEADLOCK_DETECTED || code === SERIALIZATION_FAILURE
 }
 
 /** Who holds what the working connection is waiting for, or last waited for on this table: one line, or undefined. */
@@ -203,14 +164,14 @@ async function takeRunLock(query: Query, table: Relation): Promise<number> {
   }
 }
 
-/** @throws DedupeError */
+/** @throws TableError */
 export async function assertNoRunAtWork(query: Query, table: Relation): Promise<void> {
   const holder = await exclusiveHolder(query, table)
   if (holder !== undefined) throw atWork(table, ` (process ${holder})`)
 }
 
-function atWork({ label }: Relation, who: string): DedupeError {
-  return new DedupeError(
+function atWork({ label }: Relation, who: string): TableError {
+  return new TableError(
     `another run is at work on ${label}${who}; wait for it, or stop it and run this again`,
   )
 }
@@ -223,16 +184,4 @@ async function exclusiveHolder(query: Query, table: Relation): Promise<number | 
        AND ((classid::bigint << 32) | objid::bigint) = ${runLockSql(table)}`,
   )
   return rows[0]?.pid
-}
-
-async function transaction<Result>(query: Query, work: (query: Query) => Promise<Result>): Promise<Result> {
-  await query('BEGIN')
-  try {
-    const result = await work(query)
-    await query('COMMIT')
-    return result
-  } catch (err) {
-    await query('ROLLBACK').catch(() => {})
-    throw err
-  }
 }

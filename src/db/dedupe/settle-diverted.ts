@@ -5,6 +5,7 @@
  * A row that its writer has not committed yet is not seen, and one that somebody is changing is left for the next time.
  */
 
+import { isLockFailure } from '../any-table/locks.ts'
 import { type Move, type MoveContext, moveRows } from '../any-table/move-rows.ts'
 import type { Query } from '../any-table/query.ts'
 import { keyEquals, keyText, orderBy } from '../any-table/target.ts'
@@ -12,7 +13,7 @@ import { sqlStateOf } from '../sql-state.ts'
 import { idLockSql } from './guard-sql.ts'
 import { temporaryNames } from './leftovers.ts'
 import { addResult, isRefusal, type MoveTally, reasonOf } from './move-duplicates.ts'
-import { isLockFailure, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 /** Each takes an advisory lock for the length of the transaction, and those are few. */
 const SETTLE_ROWS = 100

@@ -15,7 +15,7 @@ import { announce } from '../announce.ts'
 import { moveRows } from '../any-table/move-rows.ts'
 import { queryWithKysely } from '../any-table/query.ts'
 import { findReferences } from '../any-table/references.ts'
-import { DedupeError } from '../any-table/table-error.ts'
+import { TableError } from '../any-table/table-error.ts'
 import { describeTarget } from '../any-table/target.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
@@ -117,7 +117,7 @@ async function mergeUnlessRefused(
     await merge(trx, identification, other)
     return true
   } catch (err) {
-    const isRefused = err instanceof DedupeError || sqlStateOf(err)?.startsWith('23') === true
+    const isRefused = err instanceof TableError || sqlStateOf(err)?.startsWith('23') === true
     if (!isRefused) throw err
     await sql`ROLLBACK TO SAVEPOINT merge_messages`.execute(trx)
     return false
@@ -149,7 +149,7 @@ async function merge(
     [move],
     REASON,
   )
-  if (moved.length === 0) throw new DedupeError(`message ${other.id} could not be moved`)
+  if (moved.length === 0) throw new TableError(`message ${other.id} could not be moved`)
   await sql`
     WITH merged (id, conversation_id, merged_into) AS (
       VALUES (${other.id}::bigint, ${other.conversation_id}::bigint, ${message_id}::bigint)

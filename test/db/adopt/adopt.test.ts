@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { verifyDatabase } from '../../../src/db/any-table/message-index.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../../src/db/migrate.ts'
-import { verifyDatabase } from '../../../src/db/verify.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
 import { cloneDatabase, createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 import { adopt, connectAnew, createOldChat, readShape, SEED } from './old-chat.ts'

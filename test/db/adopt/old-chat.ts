@@ -1,5 +1,5 @@
 /** Databases of old chat systems, and taking them over. */
-import type { AdoptOptions } from '../../../src/db/adopt/adopt.ts'
+import { type Adoption, type AdoptOptions, adoptOldTables } from '../../../src/db/adopt/adopt.ts'
 import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../../../src/db/migrate.ts'
 import { cleanUp } from '../../support/clean-up.ts'
@@ -26,9 +26,11 @@ export function adopt(
   database: TestDatabase,
   options: AdoptOptions = {},
   signal?: AbortSignal,
-): Promise<MigrateResult> {
+): Promise<MigrateResult<Adoption>> {
   return migrateToLatest(connectAnew(database), {
-    adopt: { numbers: { meta: BUSINESS_NUMBER }, ...options },
+    isDryRun: options.isDryRun === true,
+    adopt: (db, schema, stop) =>
+      adoptOldTables(db, schema, { numbers: { meta: BUSINESS_NUMBER }, ...options }, stop),
     ...(signal ? { signal } : {}),
   })
 }

@@ -1,7 +1,8 @@
 /** What cannot be taken over is refused before anything is changed; the command that the refusal names removes the reason. */
 import { expect, test } from 'vitest'
+import { type Adoption, adoptOldTables } from '../../../src/db/adopt/adopt.ts'
 import { createDatabase, createPool } from '../../../src/db/connect.ts'
-import { migrateToLatest } from '../../../src/db/migrate.ts'
+import { type Adopt, migrateToLatest } from '../../../src/db/migrate.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import type { TestDatabase } from '../../support/postgres.ts'
 import { adopt, createOldChat, readShape, SEED } from './old-chat.ts'
@@ -215,9 +216,13 @@ test('a role that does not own the table, or may not make schemas', async () => 
     await old.pool.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)
   })
 
-  await expect(migrateToLatest(db, { adopt: {} })).rejects.toThrow('GRANT CREATE ON DATABASE')
+  const adoptAsRole: Adopt<Adoption> = (connection, schema) => adoptOldTables(connection, schema, {})
+
+  await expect(migrateToLatest(db, { adopt: adoptAsRole })).rejects.toThrow('GRANT CREATE ON DATABASE')
   await old.pool.query(`GRANT CREATE ON DATABASE ${old.name} TO ${role}`)
-  await expect(migrateToLatest(db, { adopt: {} })).rejects.toThrow(/chat_messages belongs to \w+; connect as/)
+  await expect(migrateToLatest(db, { adopt: adoptAsRole })).rejects.toThrow(
+    /chat_messages belongs to \w+; connect as/,
+  )
 })
 
 test('a trigger that changes what the service writes is found before the service runs on it', async () => {

@@ -1,27 +1,12 @@
-/**
- * Whether a message can be stored twice: the unique index is there, valid, and the right one.
- *
- * The look at the catalogue alone guards the start and the readiness check. The whole audit also reads the table, for
- * people.
- */
-import type { Kysely } from 'kysely'
-import { countQuarantined } from './any-table/quarantine.ts'
-import { type Query, queryWithKysely } from './any-table/query.ts'
-import { describeTarget, indexNameFor, type Target, type TargetOptions } from './any-table/target.ts'
-import { describeFault, type IndexState, inspectIndex } from './any-table/unique-index.ts'
-import { countDuplicates, type Duplicates } from './dedupe/count-duplicates.ts'
-import { areLeftoversEmpty, describeLeftovers, findLeftovers, type Leftovers } from './dedupe/leftovers.ts'
-import { isRunAtWork } from './dedupe/session.ts'
-import type { Database } from './schema.ts'
-
-export const MESSAGES = { table: 'chat_messages', column: 'wa_message_id' } as const
-
-export type Verification = {
-  ok: boolean
-  /** One line each, with the next step. */
-  problems: string[]
-  index: IndexState
-}
+/** The audit of one table: whether an id is stored twice now, and whether the unique index keeps that from happening. */
+import { MESSAGES, type Verification } from '../any-table/message-index.ts'
+import { countQuarantined } from '../any-table/quarantine.ts'
+import type { Query } from '../any-table/query.ts'
+import { describeTarget, type Target, type TargetOptions } from '../any-table/target.ts'
+import { describeFault, inspectIndex } from '../any-table/unique-index.ts'
+import { countDuplicates, type Duplicates } from './count-duplicates.ts'
+import { areLeftoversEmpty, describeLeftovers, findLeftovers, type Leftovers } from './leftovers.ts'
+import { isRunAtWork } from './session.ts'
 
 export type Audit = Verification & {
   table: string
@@ -51,38 +36,7 @@ const LATEST_COLUMNS = [
 ]
 const CONTENT_LENGTH = 60
 
-/**
- * Reads the catalogue only: fast at any size.
- * @throws when the database does not answer, or somebody holds a lock on the whole table for longer than the time-out
- * (SQLSTATE 55P03): PostgreSQL shows the predicate of an index only to those who may look at its table.
- */
-export async function verifyDatabase(
-  db: Kysely<Database>,
-  { lockTimeoutMs = 0 }: { lockTimeoutMs?: number } = {},
-): Promise<Verification> {
-  return db.transaction().execute(async (trx) => {
-    const query = queryWithKysely(trx)
-    await query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`)
-    return verify(query)
-  })
-}
-
-async function verify(query: Query): Promise<Verification> {
-  const { rows } = await query<{ oid: string; schema: string }>(
-    `SELECT c.oid::text AS oid, n.nspname AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass($1)`,
-    [MESSAGES.table],
-  )
-  const indexName = indexNameFor(MESSAGES.table, MESSAGES.column)
-  const { oid, schema } = rows[0] ?? { oid: '0', schema: '' }
-  const index = await inspectIndex(query, { oid, schema, indexName, column: { name: MESSAGES.column } })
-  const problem = rows[0]
-    ? describeFault(index, MESSAGES.table, commandFor(MESSAGES))
-    : `there is no table ${MESSAGES.table}; run: npx wa-ingest migrate`
-  return { ok: problem === undefined, problems: problem === undefined ? [] : [problem], index }
-}
-
-/** Reads the whole table. @throws DedupeError when there is no such table or column, or it is none that can be unique. */
+/** Reads the whole table. @throws TableError when there is no such table or column, or it is none that can be unique. */
 export async function auditTable(query: Query, options: TargetOptions): Promise<Audit> {
   const target = await describeTarget(query, options)
   const index = await inspectIndex(query, target)
