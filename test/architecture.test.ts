@@ -1,22 +1,24 @@
 /**
- * The layers: core ← providers, db, queue, local ← api, worker, dashboard ← cli. Siblings do not know each other; the
+ * The layers: core ← variables ← providers, db, queue, local ← api, worker, dashboard ← cli. Siblings do not know each other; the
  * commands put them together. Imports of types count like any other.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 
-const INNER = ['core', 'config', 'logger', 'lifecycle']
+const INNER = ['core', 'variables', 'config', 'logger', 'lifecycle']
 const STORES = ['providers', 'db', 'queue']
 
 /** What a layer may import beside itself. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   core: [],
   migrations: [],
-  config: ['core'],
+  variables: ['core'],
+  // Each provider brings its own environment variables.
+  config: ['core', 'variables', 'providers'],
   logger: ['core', 'config'],
   lifecycle: ['core', 'logger'],
-  providers: ['core'],
+  providers: ['core', 'variables'],
   db: ['core', 'migrations'],
   queue: ['core', 'lifecycle'],
   local: INNER,
@@ -54,7 +56,7 @@ const PACKAGE_LAYERS: Record<string, readonly string[]> = {
   pg: ['db', 'queue', 'local', 'cli'],
   pino: ['logger'],
   'prom-client': ['api'],
-  zod: ['config', 'api'],
+  zod: ['variables', 'config', 'api'],
 }
 
 const MAX_LINES = 300

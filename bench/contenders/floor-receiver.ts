@@ -4,15 +4,11 @@ import { startHttpServer } from '../../src/api/http-server.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { createLogger } from '../../src/logger/logger.ts'
-import { createProviders } from '../../src/providers/index.ts'
 
 const config = loadConfig(process.env)
 const log = createLogger({ level: 'warn', process: 'floor' })
 const webhooks = createWebhookListener({
-  providers: createProviders({
-    meta: { appSecrets: config.meta.appSecrets },
-    twilio: { authTokens: config.twilio.authTokens, publicUrl: config.http.publicUrl },
-  }),
+  providers: config.providers,
   receiveWebhook: async (provider, webhook) => (provider.isAuthentic(webhook) ? 'queued' : 'forged'),
   log,
   next: createApp({ routers: [], log }),

@@ -5,26 +5,28 @@
 import { type Request, type Response, Router } from 'express'
 import type { Kysely } from 'kysely'
 import type { Upload } from '../core/outbound.ts'
+import { UPLOAD_LINK_PATH } from '../core/upload.ts'
 import { findUpload } from '../db/outbox/uploads.ts'
 import type { Database } from '../db/schema.ts'
 import { isUnavailable } from '../db/unavailable.ts'
-import { isMediaLink, MEDIA_LINK_PATH } from '../providers/twilio/media-link.ts'
+import type { Provider } from '../providers/provider.ts'
 import { ProblemError } from './problem.ts'
 
 export type MediaLinkDeps = {
   db: Kysely<Database>
   uploadFolder: string
-  twilioAuthTokens: readonly string[]
+  /** Each knows its own links. */
+  providers: readonly Pick<Provider, 'isUploadLink'>[]
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-export function createMediaLinks({ db, uploadFolder, twilioAuthTokens }: MediaLinkDeps): Router {
+export function createMediaLinks({ db, uploadFolder, providers }: MediaLinkDeps): Router {
   const router = Router()
-  router.get(`${MEDIA_LINK_PATH}/:uploadId/:ticket`, async (req: Request, res: Response) => {
+  router.get(`${UPLOAD_LINK_PATH}/:uploadId/:ticket`, async (req: Request, res: Response) => {
     const { uploadId, ticket } = req.params
     if (typeof uploadId !== 'string' || typeof ticket !== 'string' || !UUID.test(uploadId)) throw nothing()
-    if (!isMediaLink({ uploadId, ticket }, twilioAuthTokens)) throw nothing()
+    if (!providers.some(({ isUploadLink }) => isUploadLink?.({ uploadId, ticket }))) throw nothing()
     const upload = await find(db, uploadId)
     if (upload === undefined) throw nothing()
     await sendFile(res, upload, uploadFolder)

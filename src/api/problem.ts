@@ -7,7 +7,7 @@
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
-import { MEDIA_LINK_PATH } from '../providers/twilio/media-link.ts'
+import { UPLOAD_LINK_PATH } from '../core/upload.ts'
 
 export type Problem = {
   status: number
@@ -89,7 +89,7 @@ export const notFound: RequestHandler = (_req, _res, next) => {
 
 /** A media link is a credential for a day. Express takes its path in any case. */
 function loggedPath({ path }: Request): string {
-  return path.toLowerCase().startsWith(`${MEDIA_LINK_PATH}/`) ? `${MEDIA_LINK_PATH}/…` : path
+  return path.toLowerCase().startsWith(`${UPLOAD_LINK_PATH}/`) ? `${UPLOAD_LINK_PATH}/…` : path
 }
 
 function titleOf(status: number): string {

@@ -9,7 +9,7 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { ProviderName } from '../core/event.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Acknowledgement, Provider } from '../providers/provider.ts'
 import { type BodyBudget, type BodyRefusal, createBodyBudget, type GrowingBody } from './body-budget.ts'
 import { type Log, type Problem, sendProblem, writeProblem } from './problem.ts'
 import type { ReceiveResult, ReceiveWebhook } from './receive-webhook.ts'
@@ -52,7 +52,7 @@ const LINGER_MS = 2_000
 const DEFECT: Problem = { status: 500, detail: 'Internal error.' }
 
 export type WebhookListenerDeps = {
-  providers: Record<ProviderName, Provider>
+  providers: readonly Provider[]
   receiveWebhook: ReceiveWebhook
   log: Pick<Log, 'error'>
   budget?: BodyBudget
@@ -60,19 +60,9 @@ export type WebhookListenerDeps = {
   next: RequestListener
 }
 
-type Acknowledge = (res: ServerResponse) => void
-
-/** Meta reads the status alone. Twilio wants TwiML, and an empty one sends no reply (Twilio, "TwiML for messaging"). */
-const ACKNOWLEDGE: Record<ProviderName, Acknowledge> = {
-  meta: (res) => res.writeHead(200).end(),
-  twilio: (res) =>
-    res
-      .writeHead(200, {
-        'Content-Type': 'text/xml; charset=utf-8',
-        'Content-Length': '11',
-        'X-Content-Type-Options': 'nosniff',
-      })
-      .end('<Response/>'),
+/** The address that a provider posts to. */
+export function webhookPath(provider: ProviderName): string {
+  return `/webhooks/${provider}`
 }
 
 export function createWebhookListener({
@@ -82,9 +72,7 @@ export function createWebhookListener({
   budget = createBodyBudget(),
   next,
 }: WebhookListenerDeps): RequestListener {
-  const providerAt = new Map(
-    Object.values(providers).map((provider) => [`/webhooks/${provider.name}`, provider]),
-  )
+  const providerAt = new Map(providers.map((provider) => [webhookPath(provider.name), provider]))
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
     const problem = problemOfHead(req)
@@ -96,7 +84,7 @@ export function createWebhookListener({
       if ('status' in rawBody) return refuseUnread(req, res, rawBody)
       const { headers, url = '' } = req
       const webhook = { rawBody, headers, url, received_at: Date.now() }
-      answer(res, await receiveWebhook(provider, webhook), ACKNOWLEDGE[provider.name])
+      answer(res, await receiveWebhook(provider, webhook), provider.acknowledgement)
     } finally {
       body.drop()
     }
@@ -113,10 +101,10 @@ export function createWebhookListener({
   }
 }
 
-function answer(res: ServerResponse, result: ReceiveResult, acknowledge: Acknowledge): void {
+function answer(res: ServerResponse, result: ReceiveResult, { headers, body }: Acknowledgement): void {
   if (result === 'forged') sendProblem(res, FORGED)
   else if (result === 'unavailable') sendProblem(res, UNAVAILABLE)
-  else acknowledge(res)
+  else res.writeHead(200, headers).end(body)
 }
 
 /**

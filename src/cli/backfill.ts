@@ -1,9 +1,9 @@
 /** `wa-ingest backfill`: what Twilio has and the database has not. */
 import { loadConfig } from '../config/config.ts'
+import type { ProviderName } from '../core/event.ts'
 import { createDatabase } from '../db/connect.ts'
 import { createEventStore } from '../db/ingest/event-store.ts'
 import { assertSchemaIsCurrent } from '../db/migrate.ts'
-import { createSenders } from '../providers/index.ts'
 import { HistoryError, type MessageHistory } from '../providers/message-history.ts'
 import type { Sender } from '../providers/sender.ts'
 import { type BackfillReport, runBackfill } from '../worker/backfill.ts'
@@ -70,16 +70,16 @@ async function backfill(ctx: CommandContext): Promise<number> {
   const since = dateOption(values, 'since')
   if (since !== undefined && since.getTime() > Date.now())
     throw new UsageError('--since is in the future: there is nothing to fetch')
-  const { sender, history } = getTwilio(ctx)
+  const { label, provider, sender, history } = findSource(ctx)
   const database = await openCommandDatabase(ctx, { applicationName: 'wa-ingest backfill', max: 4 })
   const db = createDatabase(database.pool)
-  const progress = commandProgress(ctx, 'messages of Twilio')
+  const progress = commandProgress(ctx, `messages of ${label}`)
   try {
     await assertSchemaIsCurrent(db)
     const report = await runBackfill({
       db,
       store: createEventStore({ db }),
-      provider: 'twilio',
+      provider,
       sender,
       history,
       since,
@@ -90,7 +90,7 @@ async function backfill(ctx: CommandContext): Promise<number> {
     }).finally(() => progress.finish())
     const result: Result = { dry_run: isDryRun, ...report }
     if (values.json === true) writeJson(ctx.stdout, result)
-    else writeLine(ctx.stdout, formatResult(result))
+    else writeLine(ctx.stdout, formatResult(label, result))
     return result.stopped ? EXIT_STOPPED : 0
   } catch (err) {
     throw describeFailure(err)
@@ -99,17 +99,21 @@ async function backfill(ctx: CommandContext): Promise<number> {
   }
 }
 
-function getTwilio({ env }: CommandContext): { sender: Sender; history: MessageHistory } {
-  const { meta, twilio } = loadConfig(env, { needsSecrets: false })
-  const sender = createSenders({ meta, twilio }).twilio
-  if (sender?.history !== undefined) return { sender, history: sender.history }
-  const missing = [
-    ...(twilio.accountSid === undefined ? ['TWILIO_ACCOUNT_SID'] : []),
-    ...(twilio.authTokens.length === 0 ? ['TWILIO_AUTH_TOKEN'] : []),
-  ]
-  throw new Error(
-    `not set: ${missing.join(', ')}; both are under Account > API keys & tokens in the Twilio console`,
-  )
+type Source = { label: string; provider: ProviderName; sender: Sender; history: MessageHistory }
+
+/** The first provider that keeps a list of messages and is set up. @throws Error that names what is not set. */
+function findSource({ env }: CommandContext): Source {
+  const { providers } = loadConfig(env, { needsSecrets: false })
+  const listing = providers.filter(({ history }) => history !== undefined)
+  for (const { label, name, createSender } of listing) {
+    const sender = createSender()
+    if (sender?.history !== undefined) return { label, provider: name, sender, history: sender.history }
+  }
+  const missing = listing.map(({ sendingCredentials, values, history }) => {
+    const names = sendingCredentials.filter((name) => values[name] === undefined)
+    return `not set: ${names.join(', ')}; ${history?.credentialsHint}`
+  })
+  throw new Error(missing.join('\n'))
 }
 
 function describeFailure(err: unknown): unknown {
@@ -120,7 +124,7 @@ function describeFailure(err: unknown): unknown {
   )
 }
 
-function formatResult({ dry_run, stopped, ...report }: Result): string {
+function formatResult(label: string, { dry_run, stopped, ...report }: Result): string {
   const { examined, stored, statuses, identified, held_back, parked, other_channels, since, until } = report
   const rows: [string, number][] = [
     ['messages read', examined],
@@ -132,7 +136,7 @@ function formatResult({ dry_run, stopped, ...report }: Result): string {
     ['of other channels, left alone', other_channels],
   ]
   return [
-    `Twilio's list from ${since.toISOString()} to ${until.toISOString()}`,
+    `${label}'s list from ${since.toISOString()} to ${until.toISOString()}`,
     formatTable(rows.map(([label, count]) => [label, formatCount(count)])),
     verdictOf(dry_run, stopped),
   ].join('\n\n')

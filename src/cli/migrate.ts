@@ -1,9 +1,11 @@
 /** `wa-ingest migrate`: brings the database to the schema of this version, and takes over tables of an old system. */
 import { type Config, loadConfig } from '../config/config.ts'
+import type { ProviderName } from '../core/event.ts'
 import { phoneDigits } from '../core/phone.ts'
 import { type Adoption, type AdoptOptions, adoptOldTables } from '../db/adopt/adopt.ts'
 import { createDatabase } from '../db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../db/migrate.ts'
+import { PROVIDER_NAMES } from '../providers/index.ts'
 import {
   type Command,
   type CommandContext,
@@ -85,24 +87,22 @@ async function migrate(ctx: CommandContext): Promise<number> {
 
 function readAdoptOptions({ values }: CommandContext, config: Config): AdoptOptions {
   const provider = textOption(values, 'provider')
-  if (provider !== undefined && provider !== 'meta' && provider !== 'twilio')
-    throw new UsageError(`--provider is meta or twilio, not "${provider}"`)
+  if (provider !== undefined && !PROVIDER_NAMES.includes(provider))
+    throw new UsageError(`--provider is ${PROVIDER_NAMES.join(' or ')}, not "${provider}"`)
   const businessNumber = textOption(values, 'business-number')
   const outboundWhen = textOption(values, 'outbound-when')
   const phoneColumn = textOption(values, 'phone-column')
-  const { from } = config.twilio
-  const numbers = {
-    meta: config.meta.phoneNumberId ?? '',
-    twilio: from === undefined ? '' : (phoneDigits(from) ?? ''),
-  }
+  const numbers: Record<ProviderName, string> = {}
+  for (const { name, defaultNumber = '', choosesNumber } of config.providers)
+    numbers[name] = choosesNumber?.(defaultNumber) ? '' : defaultNumber
   if (businessNumber !== undefined)
-    numbers[provider ?? 'meta'] = phoneDigits(businessNumber) ?? businessNumber
+    numbers[provider ?? String(PROVIDER_NAMES[0])] = phoneDigits(businessNumber) ?? businessNumber
   return {
     isDryRun: flagOption(values, 'dry-run'),
     renameOld: flagOption(values, 'rename-old'),
     canRewrite: flagOption(values, 'rewrite'),
-    numbers,
-    ...(provider === undefined ? {} : { provider }),
+    numbers: numbers as Record<'meta' | 'twilio', string>,
+    ...(provider === undefined ? {} : { provider: provider as 'meta' | 'twilio' }),
     ...(outboundWhen === undefined ? {} : { outboundWhen }),
     ...(phoneColumn === undefined ? {} : { phoneColumn }),
   }

@@ -1,7 +1,8 @@
 /** The configuration as the code uses it: grouped by what it is for. */
 import { join, resolve } from 'node:path'
-import type { HostAndPort } from './value-formats.ts'
-import type { LOG_LEVELS, VariableName, VariableValues } from './variables.ts'
+import type { Provider } from '../providers/provider.ts'
+import type { HostAndPort } from '../variables/value-formats.ts'
+import type { LOG_LEVELS, VariableValues } from './variables.ts'
 
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -31,25 +32,8 @@ export type Config = {
   dataDir: string
   /** Absolute. */
   mediaDir: string
-  meta: {
-    appSecrets: string[]
-    /** '' only without `needsSecrets`. */
-    verifyToken: string
-    accessToken?: string | undefined
-    phoneNumberId?: string | undefined
-    /** With the version, without a final slash. */
-    graphUrl: string
-  }
-  twilio: {
-    accountSid?: string | undefined
-    authTokens: string[]
-    /** `whatsapp:+15550001234` or a messaging service `MG…`. */
-    from?: string | undefined
-    /** Without a final slash. */
-    apiUrl: string
-    /** 0: never. */
-    backfillMinutes: number
-  }
+  /** Every provider with its variables. Without `needsSecrets` secrets that are not set stay undefined. */
+  providers: readonly Provider[]
   admin: {
     user: string
     /** '' only without `needsSecrets`. */
@@ -61,7 +45,7 @@ export type Config = {
   logLevel: LogLevel
   worker: { concurrency: number }
   /** The variables whose secret was generated, and the file it is kept in. */
-  generated: { names: VariableName[]; file?: string | undefined }
+  generated: { names: string[]; file?: string | undefined }
   /** One line each, for the log: nothing that stops the start. */
   warnings: string[]
 }
@@ -79,7 +63,7 @@ export type RedisSettings = {
 }
 
 /** Everything of the configuration that follows from the values of the variables alone. */
-export function groupValues(values: VariableValues): Omit<Config, 'generated' | 'warnings'> {
+export function groupValues(values: VariableValues): Omit<Config, 'providers' | 'generated' | 'warnings'> {
   const dataDir = resolve(values.DATA_DIR)
   return {
     isProduction: values.NODE_ENV === 'production',
@@ -95,20 +79,6 @@ export function groupValues(values: VariableValues): Omit<Config, 'generated' | 
     redis: groupRedis(values),
     dataDir,
     mediaDir: values.MEDIA_DIR === undefined ? join(dataDir, 'media') : resolve(values.MEDIA_DIR),
-    meta: {
-      appSecrets: values.META_APP_SECRET ?? [],
-      verifyToken: values.META_VERIFY_TOKEN ?? '',
-      accessToken: values.META_ACCESS_TOKEN,
-      phoneNumberId: values.META_PHONE_NUMBER_ID,
-      graphUrl: values.META_GRAPH_URL,
-    },
-    twilio: {
-      accountSid: values.TWILIO_ACCOUNT_SID,
-      authTokens: values.TWILIO_AUTH_TOKEN ?? [],
-      from: values.TWILIO_FROM,
-      apiUrl: values.TWILIO_API_URL,
-      backfillMinutes: values.TWILIO_BACKFILL_MINUTES,
-    },
     admin: { user: values.ADMIN_USER, password: values.ADMIN_PASSWORD ?? '' },
     apiTokens: values.API_TOKENS ?? [],
     metricsToken: values.METRICS_TOKEN,

@@ -5,19 +5,23 @@
  * missing ones are generated, kept in DATA_DIR, and found again by every command that runs with the same environment.
  */
 import { resolve } from 'node:path'
+import { configureProviders } from '../providers/definition.ts'
+import { PROVIDERS } from '../providers/index.ts'
+import type { ProviderDefinition } from '../providers/provider.ts'
+import { notesOf, type VariableShape } from '../variables/variable.ts'
 import { ConfigError } from './config-error.ts'
 import { type Config, groupValues } from './config-groups.ts'
-import { findHalfSetGroups, findMissingSecrets, type SetVariables, whySecretsAreNeeded } from './conflicts.ts'
-import { GENERATED_NAMES, type GeneratedSecrets, readOrCreateSecrets } from './generated-secrets.ts'
+import { findHalfSetGroups, findMissingSecrets, whySecretsAreNeeded } from './conflicts.ts'
+import { readOrCreateSecrets, type SecretMakers } from './generated-secrets.ts'
 import { findMisspellings } from './misspellings.ts'
 import { findRisks } from './risks.ts'
-import { describeVariables, type VariableName, type VariableValues, variables } from './variables.ts'
+import { parseVariables, type SetVariables, type VariableValues, variablesWith } from './variables.ts'
 import { findWeakSecrets } from './weak-secrets.ts'
 
+export type { HostAndPort } from '../variables/value-formats.ts'
 export { ConfigError } from './config-error.ts'
 export type { Config, LogLevel, RedisSettings } from './config-groups.ts'
 export { describeConfig } from './describe-config.ts'
-export type { HostAndPort } from './value-formats.ts'
 export { describeVariables, type VariableDescription } from './variables.ts'
 
 export type LoadOptions = {
@@ -26,6 +30,8 @@ export type LoadOptions = {
    * demanded or generated, and secrets that are not set stay empty.
    */
   needsSecrets?: boolean
+  /** Those of the registry, unless a test has one of its own. */
+  providers?: readonly ProviderDefinition[]
 }
 
 /**
@@ -33,45 +39,54 @@ export type LoadOptions = {
  * @throws ConfigError with a line for every variable that is wrong.
  */
 export function loadConfig(env: NodeJS.ProcessEnv, options: LoadOptions = {}): Config {
-  const needsSecrets = options.needsSecrets ?? true
-  const set = readSetVariables(env)
+  const { needsSecrets = true, providers = PROVIDERS } = options
+  const variables = variablesWith(providers)
+  const set = readSetVariables(env, variables)
   const why = whySecretsAreNeeded(set)
-  const weak = needsSecrets ? findWeakSecrets(set) : []
-  const parsed = variables.safeParse(set)
+  const weak = needsSecrets ? findWeakSecrets(set, variables) : []
+  const parsed = parseVariables(variables, set)
   const problems = [
-    ...(parsed.error?.issues.map((issue) => describeIssue(String(issue.path[0]), issue.message, set)) ?? []),
+    ...(parsed.error?.issues.map(({ path, message }) =>
+      describeIssue(String(path[0]), message, set, variables),
+    ) ?? []),
     ...findEnvironmentProblem(set),
-    ...findHalfSetGroups(set),
-    ...(needsSecrets && why !== undefined ? findMissingSecrets(set, why) : []),
+    ...findHalfSetGroups(set, providers),
+    ...(needsSecrets && why !== undefined ? findMissingSecrets(set, why, providers) : []),
     ...(why === undefined ? [] : weak),
   ]
   if (parsed.data === undefined || problems.length > 0) throw new ConfigError(problems)
 
-  const generated = needsSecrets && why === undefined ? completeSecrets(parsed.data) : undefined
-  const values = { ...parsed.data, ...generated?.secrets }
-  return deepFreeze({
-    ...groupValues(values),
-    generated: { names: generated?.names ?? [], file: generated?.file },
+  const completed = needsSecrets && why === undefined ? completeSecrets(parsed.data, variables) : undefined
+  const values = deepFreeze({ ...parsed.data, ...completed?.secrets })
+  const groups = groupValues(values)
+  const config = deepFreeze({
+    ...groups,
+    generated: { names: completed?.names ?? [], file: completed?.file },
     warnings: [
-      ...findMisspellings(setNames(env), Object.keys(variables.shape)),
+      ...findMisspellings(setNames(env), Object.keys(variables)),
       ...(why === undefined ? weak : []),
-      ...findRisks(values, { isReachable: why !== undefined, isServer: needsSecrets }),
+      ...findRisks(values, { variables, isReachable: why !== undefined, isServer: needsSecrets }),
     ],
   })
+  const { publicUrl, trustProxy } = groups.http
+  // Not frozen: a definition is shared by all configurations.
+  const configured = configureProviders(providers, values, { publicUrl, trustProxy: Boolean(trustProxy) })
+  return Object.freeze({ ...config, providers: configured })
 }
 
-function readSetVariables(env: NodeJS.ProcessEnv): SetVariables {
-  const set: SetVariables = {}
-  for (const { name } of describeVariables()) {
+function readSetVariables(env: NodeJS.ProcessEnv, variables: VariableShape): SetVariables {
+  const set: Record<string, string> = {}
+  for (const name of Object.keys(variables)) {
     const value = env[name]?.trim()
-    if (value !== undefined && value !== '' && isVariableName(name)) set[name] = value
+    if (value !== undefined && value !== '') set[name] = value
   }
   return set
 }
 
-function describeIssue(name: string, mustBe: string, set: SetVariables): string {
-  const isSecret = describeVariables().some((variable) => variable.name === name && variable.isSecret)
-  const value = isVariableName(name) ? (set[name] ?? '') : ''
+function describeIssue(name: string, mustBe: string, set: SetVariables, variables: VariableShape): string {
+  const variable = variables[name]
+  const isSecret = variable !== undefined && notesOf(name, variable).isSecret === true
+  const value = set[name] ?? ''
   return `${name} must be ${mustBe}${isSecret || mayHoldSecret(value) ? '' : `, not ${JSON.stringify(value)}`}`
 }
 
@@ -81,10 +96,6 @@ const MAX_SHOWN_LENGTH = 11
 /** The user or the query of an address, or a token that was meant for another variable. */
 function mayHoldSecret(value: string): boolean {
   return value.length > MAX_SHOWN_LENGTH || /[@?#]/.test(value)
-}
-
-function isVariableName(name: string): name is VariableName {
-  return Object.hasOwn(variables.shape, name)
 }
 
 function setNames(env: NodeJS.ProcessEnv): string[] {
@@ -97,25 +108,21 @@ function findEnvironmentProblem({ NODE_ENV }: SetVariables): string[] {
   return isMisspelt ? ['NODE_ENV must be production, in these letters, or something else entirely'] : []
 }
 
-type Completed = { names: VariableName[]; file: string; secrets: Partial<VariableValues> }
+type Completed = { names: string[]; file: string; secrets: Record<string, unknown> }
 
-function completeSecrets(values: VariableValues): Completed | undefined {
-  const names = GENERATED_NAMES.filter((name) => values[name] === undefined)
+/** The secrets that are not set and can be generated, each in the form of its variable. */
+function completeSecrets(values: VariableValues, variables: VariableShape): Completed | undefined {
+  const makers = secretMakers(variables)
+  const names = Object.keys(makers).filter((name) => values[name] === undefined)
   if (names.length === 0) return undefined
-  const { file, ...generated } = readOrCreateSecrets(resolve(values.DATA_DIR))
-  return { names, file, secrets: pickSecrets(generated, names) }
+  const { file, secrets } = readOrCreateSecrets(resolve(values.DATA_DIR), makers)
+  const parsed = names.map((name) => [name, variables[name]?.parse(secrets[name])])
+  return { names, file, secrets: Object.fromEntries(parsed) }
 }
 
-function pickSecrets(
-  generated: GeneratedSecrets,
-  names: readonly (keyof GeneratedSecrets)[],
-): Partial<VariableValues> {
-  const secrets: Partial<VariableValues> = {}
-  for (const name of names) {
-    if (name === 'META_APP_SECRET' || name === 'TWILIO_AUTH_TOKEN') secrets[name] = [generated[name]]
-    else secrets[name] = generated[name]
-  }
-  return secrets
+function secretMakers(variables: VariableShape): SecretMakers {
+  const makers = Object.entries(variables).map(([name, variable]) => [name, notesOf(name, variable).generate])
+  return Object.fromEntries(makers.filter(([, make]) => make !== undefined))
 }
 
 function deepFreeze<T>(value: T): T {

@@ -1,25 +1,20 @@
 /** What is wrong between variables, each of which may be right by itself. */
+import type { ProviderDefinition } from '../providers/provider.ts'
+import { trustProxy } from '../variables/value-formats.ts'
 import { isLoopback } from './loopback.ts'
-import { trustProxy } from './value-formats.ts'
-import type { VariableName } from './variables.ts'
-
-/** Variables that are set, trimmed. */
-export type SetVariables = Partial<Record<VariableName, string>>
+import type { SetVariables } from './variables.ts'
 
 /** Pairs of which the first is of no use without the second. */
-const NEEDS: readonly (readonly [VariableName, VariableName])[] = [
+const PAIRS: readonly (readonly [name: string, needed: string])[] = [
   ['DATABASE_DIRECT_URL', 'DATABASE_URL'],
   ['REDIS_SENTINELS', 'REDIS_SENTINEL_NAME'],
   ['REDIS_SENTINEL_NAME', 'REDIS_SENTINELS'],
-  ['META_PHONE_NUMBER_ID', 'META_ACCESS_TOKEN'],
-  ['TWILIO_FROM', 'TWILIO_ACCOUNT_SID'],
-  ['TWILIO_ACCOUNT_SID', 'TWILIO_AUTH_TOKEN'],
 ]
 
-export function findHalfSetGroups(set: SetVariables): string[] {
-  const problems = NEEDS.filter(([name, needed]) => has(set, name) && !has(set, needed)).map(
-    ([name, needed]) => `${name} is set without ${needed}: set ${needed} too, or remove ${name}`,
-  )
+export function findHalfSetGroups(set: SetVariables, providers: readonly ProviderDefinition[]): string[] {
+  const problems = [...PAIRS, ...providers.flatMap(({ pairs }) => pairs)]
+    .filter(([name, needed]) => has(set, name) && !has(set, needed))
+    .map(([name, needed]) => `${name} is set without ${needed}: set ${needed} too, or remove ${name}`)
   if (has(set, 'REDIS_CLUSTER_NODES') && has(set, 'REDIS_SENTINELS'))
     problems.push('REDIS_CLUSTER_NODES and REDIS_SENTINELS are both set: Redis is one or the other')
   if (has(set, 'REDIS_CLUSTER_NODES') && has(set, 'REDIS_WAIT_REPLICAS'))
@@ -41,26 +36,27 @@ export function whySecretsAreNeeded(set: SetVariables): string | undefined {
   return undefined
 }
 
-/** Secrets that must be there, and are missing, where others can reach the service. */
-export function findMissingSecrets(set: SetVariables, why: string): string[] {
-  const problems: string[] = []
-  const usesMeta = (['META_APP_SECRET', 'META_VERIFY_TOKEN', 'META_ACCESS_TOKEN'] as const).some((name) =>
-    has(set, name),
-  )
-  if (!usesMeta && !has(set, 'TWILIO_AUTH_TOKEN'))
-    problems.push(
-      `META_APP_SECRET is missing (or TWILIO_AUTH_TOKEN, for Twilio): ${why}, so webhooks need a signature`,
-    )
-  if (usesMeta && !has(set, 'META_APP_SECRET'))
-    problems.push(`META_APP_SECRET is missing: ${why}, so Meta's webhooks need a signature`)
-  if (usesMeta && !has(set, 'META_VERIFY_TOKEN'))
-    problems.push(`META_VERIFY_TOKEN is missing: ${why}, and Meta verifies the address with it`)
-  if (has(set, 'TWILIO_AUTH_TOKEN') && !has(set, 'PUBLIC_URL'))
-    problems.push(`PUBLIC_URL is missing: ${why}, and Twilio signs the address that it calls`)
+/** Secrets that must be there, and are missing, where others can reach the service. One provider at least must be set up. */
+export function findMissingSecrets(
+  set: SetVariables,
+  why: string,
+  providers: readonly ProviderDefinition[],
+): string[] {
+  const used = providers.filter(({ usedWith }) => usedWith.some((name) => has(set, name)))
+  const problems = used
+    .flatMap(({ needed }) => needed)
+    .filter(([name]) => !has(set, name))
+    .map(([name, reason]) => `${name} is missing: ${why}, ${reason}`)
+  if (used.length === 0) problems.push(describeNoProvider(providers, why))
   if (!has(set, 'ADMIN_PASSWORD')) problems.push(`ADMIN_PASSWORD is missing: ${why}, so it is not generated`)
   return problems
 }
 
-function has(set: SetVariables, name: VariableName): boolean {
+function describeNoProvider([first, ...others]: readonly ProviderDefinition[], why: string): string {
+  const alternatives = others.map(({ signingSecret, label }) => `or ${signingSecret}, for ${label}`)
+  return `${first?.signingSecret} is missing (${alternatives.join('; ')}): ${why}, so webhooks need a signature`
+}
+
+function has(set: SetVariables, name: string): boolean {
   return set[name] !== undefined
 }

@@ -1,4 +1,6 @@
 /** The configuration for the log: what is set and where it leads, never a secret. */
+import type { Provider } from '../providers/provider.ts'
+import { notesOf } from '../variables/variable.ts'
 import type { Config, RedisSettings } from './config-groups.ts'
 
 /** Secrets appear as `…_configured: true`, addresses without user, password and query. */
@@ -16,16 +18,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
     queue: config.redis === undefined ? 'postgresql' : describeRedis(config.redis),
     data_dir: config.dataDir,
     media_dir: config.mediaDir,
-    meta_graph_url: config.meta.graphUrl,
-    meta_phone_number_id: config.meta.phoneNumberId,
-    meta_app_secret_configured: config.meta.appSecrets.length > 0,
-    meta_verify_token_configured: config.meta.verifyToken !== '',
-    meta_access_token_configured: config.meta.accessToken !== undefined,
-    twilio_api_url: config.twilio.apiUrl,
-    twilio_account_sid: config.twilio.accountSid,
-    twilio_from: config.twilio.from,
-    twilio_backfill_minutes: config.twilio.backfillMinutes,
-    twilio_auth_token_configured: config.twilio.authTokens.length > 0,
+    ...Object.assign({}, ...config.providers.map(describeProvider)),
     admin_user: config.admin.user,
     admin_password_configured: config.admin.password !== '',
     api_tokens_configured: config.apiTokens.length > 0,
@@ -35,6 +28,16 @@ export function describeConfig(config: Config): Record<string, unknown> {
     worker_concurrency: config.worker.concurrency,
     generated: config.generated.names,
   }
+}
+
+/** By the variables' names in lower case. */
+function describeProvider({ variables, values }: Provider): Record<string, unknown> {
+  const entries = Object.entries(variables).map(([name, variable]) => {
+    const { isSecret = false } = notesOf(name, variable)
+    const key = name.toLowerCase()
+    return isSecret ? [`${key}_configured`, values[name] !== undefined] : [key, values[name]]
+  })
+  return Object.fromEntries(entries)
 }
 
 function describeRedis({ url, clusterNodes, sentinels, sentinelName }: RedisSettings): string {

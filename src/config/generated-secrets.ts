@@ -21,15 +21,10 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
 
-const secretsFile = z.object({
-  META_APP_SECRET: z.string().min(1),
-  META_VERIFY_TOKEN: z.string().min(1),
-  TWILIO_AUTH_TOKEN: z.string().min(1),
-  ADMIN_PASSWORD: z.string().min(1),
-})
-
-export type GeneratedSecrets = z.output<typeof secretsFile>
-export const GENERATED_NAMES = Object.keys(secretsFile.shape) as (keyof GeneratedSecrets)[]
+/** By the names of the variables. */
+export type GeneratedSecrets = Readonly<Record<string, string>>
+/** What makes each of them. */
+export type SecretMakers = Readonly<Record<string, () => string>>
 
 /** File systems without hard links (FAT, some shared folders) answer one of these. */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
@@ -38,23 +33,26 @@ const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
  * The generated secrets of this data folder; makes both at the first call.
  * @throws ConfigError when the folder cannot be written, or the file is not what was written.
  */
-export function readOrCreateSecrets(dataDir: string): GeneratedSecrets & { file: string } {
+export function readOrCreateSecrets(
+  dataDir: string,
+  makers: SecretMakers,
+): { file: string; secrets: GeneratedSecrets } {
   const file = join(dataDir, 'secrets.json')
   try {
-    return { ...(read(file) ?? create(file, dataDir)), file }
+    return { secrets: read(file, makers) ?? create(file, dataDir, makers), file }
   } catch (err) {
     if (err instanceof ConfigError) throw err
     const reason = codeOf(err) ?? String(err)
     throw new ConfigError(
       [
-        `DATA_DIR cannot keep the generated secrets in ${file} (${reason}): make it writable, or set ${GENERATED_NAMES.join(', ')}`,
+        `DATA_DIR cannot keep the generated secrets in ${file} (${reason}): make it writable, or set ${Object.keys(makers).join(', ')}`,
       ],
       { cause: err },
     )
   }
 }
 
-function read(file: string): GeneratedSecrets | undefined {
+function read(file: string, makers: SecretMakers): GeneratedSecrets | undefined {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -62,34 +60,40 @@ function read(file: string): GeneratedSecrets | undefined {
     if (codeOf(err) === 'ENOENT') return undefined
     throw err
   }
-  const parsed = secretsFile.safeParse(parseJson(text))
+  const parsed = fileFormat(makers).safeParse(parseJson(text))
   if (parsed.success) return parsed.data
   throw new ConfigError([
     `DATA_DIR has a damaged ${file}: restore it, or delete it and the next start makes new secrets`,
   ])
 }
 
-function create(file: string, dataDir: string): GeneratedSecrets {
+function fileFormat(makers: SecretMakers): z.ZodType<GeneratedSecrets> {
+  return z.object(mapValues(makers, () => z.string().min(1)))
+}
+
+function create(file: string, dataDir: string, makers: SecretMakers): GeneratedSecrets {
   mkdirSync(dataDir, { recursive: true })
   const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`
   try {
-    writeDurably(draft, `${JSON.stringify(generate(), null, 2)}\n`)
+    writeDurably(
+      draft,
+      `${JSON.stringify(
+        mapValues(makers, (make) => make()),
+        null,
+        2,
+      )}\n`,
+    )
     publish(draft, file)
   } finally {
     rmSync(draft, { force: true })
   }
-  const secrets = read(file)
+  const secrets = read(file, makers)
   if (secrets === undefined) throw new Error('the file vanished')
   return secrets
 }
 
-function generate(): GeneratedSecrets {
-  return {
-    META_APP_SECRET: randomBytes(16).toString('hex'),
-    META_VERIFY_TOKEN: randomBytes(18).toString('base64url'),
-    TWILIO_AUTH_TOKEN: randomBytes(16).toString('hex'),
-    ADMIN_PASSWORD: randomBytes(15).toString('base64url'),
-  }
+function mapValues<T, U>(record: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]))
 }
 
 function writeDurably(file: string, text: string): void {

@@ -1,15 +1,23 @@
 /** Settings that are right by themselves and weaken what protects the service: warnings, one line each, with the next step. */
+import { notesOf, type VariableShape } from '../variables/variable.ts'
 import type { VariableValues } from './variables.ts'
 
-export type Surroundings = {
+export type RiskContext = {
+  variables: VariableShape
   /** Others can reach the service. */
   isReachable: boolean
   /** The process answers HTTP requests. */
   isServer: boolean
 }
 
-export function findRisks(values: VariableValues, { isReachable, isServer }: Surroundings): string[] {
-  return [...(isServer ? findProxyRisks(values) : []), ...(isReachable ? findOpenRisks(values) : [])]
+export function findRisks(
+  values: VariableValues,
+  { variables, isReachable, isServer }: RiskContext,
+): string[] {
+  return [
+    ...(isServer ? findProxyRisks(values) : []),
+    ...(isReachable ? findOpenRisks(values, variables) : []),
+  ]
 }
 
 /** The process itself speaks plain HTTP: an https address is a proxy's. */
@@ -23,14 +31,14 @@ function findProxyRisks({ TRUST_PROXY, PUBLIC_URL }: VariableValues): string[] {
   return []
 }
 
-function findOpenRisks(values: VariableValues): string[] {
+function findOpenRisks(values: VariableValues, variables: VariableShape): string[] {
   const risks: string[] = []
   if (values.DATABASE_URL === undefined)
     risks.push('DATABASE_URL is not set: messages are kept in an embedded PostgreSQL in DATA_DIR')
   if (values.PUBLIC_URL?.startsWith('http:'))
     risks.push('PUBLIC_URL is not https: passwords and messages travel in the clear; end TLS in a proxy')
-  for (const name of ['META_GRAPH_URL', 'TWILIO_API_URL'] as const)
-    if (values[name].startsWith('http:'))
+  for (const [name, variable] of Object.entries(variables))
+    if (notesOf(name, variable).receivesCredentials && String(values[name]).startsWith('http:'))
       risks.push(`${name} is not https: access tokens travel in the clear`)
   return risks
 }

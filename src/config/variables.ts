@@ -1,28 +1,27 @@
 /**
- * Every environment variable of the service: its form, default and meaning, in one table. The configuration page and the
- * checks of docker-compose.yml and .env.example are made from it.
+ * Every environment variable: the service's own and those of the providers, with form, default and meaning, in one table.
+ * The configuration page and the checks of docker-compose.yml and .env.example are made from it.
  */
+import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
+import { PROVIDERS } from '../providers/index.ts'
+import type { ProviderDefinition } from '../providers/provider.ts'
 import {
   baseUrl,
   bearerToken,
   bearerTokens,
   boolean,
-  digits,
-  graphUrl,
   host,
   hostsAndPorts,
   oneOf,
   port,
-  secrets,
   text,
   trustProxy,
-  twilioAccountSid,
-  twilioSender,
   url,
   userName,
   wholeNumber,
-} from './value-formats.ts'
+} from '../variables/value-formats.ts'
+import { notesOf, optional, type ValuesOf, type VariableShape, withDefault } from '../variables/variable.ts'
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
@@ -36,28 +35,12 @@ export type VariableDescription = {
   isSecret: boolean
 }
 
-type Notes = {
-  unit?: string
-  meaning: string
-  isSecret?: true /** What happens without a value. */
-  without?: string
-}
-
-const notes = z.registry<Notes & { default?: string }>()
-
-function optional<T>(format: z.ZodType<T, string>, about: Notes) {
-  return format.optional().register(notes, about)
-}
-
-function withDefault<T>(format: z.ZodType<T, string>, value: string, about: Notes) {
-  return format.prefault(value).register(notes, { ...about, default: value })
-}
-
 const POSTGRES_URL = url(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/database')
 const REDIS_URL = url(['redis:', 'rediss:'], 'redis://user:password@host:6379/0')
-const GENERATED = 'generated'
+const RANDOM_SECRET = 'make one with: openssl rand -hex 24'
 
-export const variables = z.object({
+/** In front of those of the providers. */
+const firstVariables = {
   NODE_ENV: optional(text, {
     meaning:
       '`production`: a missing or weak secret stops the start; where `HOST`, `PUBLIC_URL` or `TRUST_PROXY` say that others can reach the service, too. Otherwise missing secrets are generated and kept in `DATA_DIR`.',
@@ -109,59 +92,27 @@ export const variables = z.object({
   DATA_DIR: withDefault(text, '.data', {
     meaning: 'Folder of the embedded PostgreSQL and of generated secrets.',
   }),
-  META_APP_SECRET: optional(secrets, {
-    meaning: 'App secret that signs webhooks; several, comma-separated, while rotating or for several apps.',
-    isSecret: true,
-    without: GENERATED,
-  }),
-  META_VERIFY_TOKEN: optional(text, {
-    meaning: "Token of the verification handshake, as entered in Meta's dashboard.",
-    isSecret: true,
-    without: GENERATED,
-  }),
-  META_ACCESS_TOKEN: optional(text, {
-    meaning: 'Token for sending through Meta, files included.',
-    isSecret: true,
-    without: 'no sending through Meta',
-  }),
-  META_PHONE_NUMBER_ID: optional(digits, {
-    meaning: 'Default sender; a reply goes out from the number of its conversation.',
-  }),
-  META_GRAPH_URL: withDefault(graphUrl, 'https://graph.facebook.com/v25.0', {
-    meaning: 'Graph API, with the version.',
-  }),
-  TWILIO_ACCOUNT_SID: optional(twilioAccountSid, {
-    meaning: 'Account for sending through Twilio and for the back-fill.',
-    without: 'no sending through Twilio',
-  }),
-  TWILIO_AUTH_TOKEN: optional(secrets, {
-    meaning: 'Auth token that signs webhooks; several, comma-separated. Sending uses the first.',
-    isSecret: true,
-    without: GENERATED,
-  }),
-  TWILIO_FROM: optional(twilioSender, {
-    meaning: 'Default sender, such as `whatsapp:+15550001234` or a messaging service (`MG…`).',
-  }),
-  TWILIO_API_URL: withDefault(baseUrl, 'https://api.twilio.com', { meaning: "Twilio's REST API." }),
-  TWILIO_BACKFILL_MINUTES: withDefault(wholeNumber(0, 1_440), '15', {
-    unit: 'minutes',
-    meaning:
-      "How often one of the workers fetches messages whose webhooks never came from Twilio's list; 0: never. Needs `TWILIO_ACCOUNT_SID`.",
-  }),
+}
+
+/** Behind those of the providers. */
+const lastVariables = {
   ADMIN_USER: withDefault(userName, 'admin', { meaning: 'User of the dashboard and of Bull Board.' }),
   ADMIN_PASSWORD: optional(text, {
     meaning: 'Password of the dashboard and of Bull Board: at least 12 characters, none of the common ones.',
     isSecret: true,
-    without: GENERATED,
+    strength: { minLength: 12, nextStep: RANDOM_SECRET },
+    generate: () => randomBytes(15).toString('base64url'),
   }),
   API_TOKENS: optional(bearerTokens, {
     meaning: 'Bearer tokens for `/api`, comma-separated.',
     isSecret: true,
+    strength: { minLength: 16, isList: true, nextStep: RANDOM_SECRET },
     without: 'only the admin',
   }),
   METRICS_TOKEN: optional(bearerToken, {
     meaning: 'Bearer token for `/metrics`.',
     isSecret: true,
+    strength: { minLength: 16, nextStep: RANDOM_SECRET },
     without: 'only the admin',
   }),
   BULL_BOARD_WRITE: withDefault(boolean, 'false', {
@@ -178,24 +129,43 @@ export const variables = z.object({
       'Folder of uploaded files. Every api and worker process has to see the same one, and no other installation.',
     without: 'media in DATA_DIR',
   }),
-})
+}
 
-export type VariableName = keyof typeof variables.shape
-export type VariableValues = z.output<typeof variables>
+type OwnVariables = typeof firstVariables & typeof lastVariables
+
+/** The service's own variables with their types, and those of the providers. */
+export type VariableValues = ValuesOf<OwnVariables> & Readonly<Record<string, unknown>>
+
+/** Variables that are set, trimmed. */
+export type SetVariables = Partial<Record<keyof OwnVariables, string>> &
+  Readonly<Record<string, string | undefined>>
+
+/** Every variable by its name, in the order of the table. */
+export function variablesWith(providers: readonly ProviderDefinition[]): VariableShape {
+  return Object.assign({}, firstVariables, ...providers.map(({ variables }) => variables), lastVariables)
+}
+
+/** Reads the values, or says what is wrong with each variable. */
+export function parseVariables(
+  shape: VariableShape,
+  set: SetVariables,
+): z.ZodSafeParseResult<VariableValues> {
+  return z.object(shape).safeParse(set) as z.ZodSafeParseResult<VariableValues>
+}
 
 /** Every variable, in the order of the table. */
-export function describeVariables(): VariableDescription[] {
-  return Object.entries(variables.shape).map(([name, schema]) => {
-    const about = notes.get(schema)
-    if (about === undefined)
-      throw new Error(`${name} has no description: register it in src/config/variables.ts`)
-    const shownDefault = about.default ?? about.without
+export function describeVariables(
+  providers: readonly ProviderDefinition[] = PROVIDERS,
+): VariableDescription[] {
+  return Object.entries(variablesWith(providers)).map(([name, variable]) => {
+    const { meaning, unit, isSecret = false, default: value, without } = notesOf(name, variable)
+    const shownDefault = value ?? without
     return {
       name,
-      meaning: about.meaning,
-      isSecret: about.isSecret ?? false,
+      meaning,
+      isSecret,
       ...(shownDefault === undefined ? {} : { default: shownDefault }),
-      ...(about.unit === undefined ? {} : { unit: about.unit }),
+      ...(unit === undefined ? {} : { unit }),
     }
   })
 }

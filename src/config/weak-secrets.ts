@@ -4,50 +4,23 @@
  *
  * There is no rule about which characters a password has (OWASP ASVS 5.0, 6.2.5): a long one of any kind is taken.
  */
-import type { SetVariables } from './conflicts.ts'
-
-/**
- * Meta's and Twilio's own are 32 hexadecimal digits, and tokens are not rate limited; the verify token only opens the
- * handshake, which gives nothing away.
- */
-const MIN_LENGTHS = {
-  META_APP_SECRET: 16,
-  META_VERIFY_TOKEN: 8,
-  TWILIO_AUTH_TOKEN: 16,
-  API_TOKENS: 16,
-  METRICS_TOKEN: 16,
-  ADMIN_PASSWORD: 12,
-} as const
-
-type GuardedName = keyof typeof MIN_LENGTHS
-
-const LISTS: readonly GuardedName[] = ['META_APP_SECRET', 'TWILIO_AUTH_TOKEN', 'API_TOKENS']
+import { notesOf, type VariableShape } from '../variables/variable.ts'
+import type { SetVariables } from './variables.ts'
 
 /** A line for each that is weak, with the next step. */
-export function findWeakSecrets(set: SetVariables): string[] {
-  return guardedNames().flatMap((name) => {
-    const values = LISTS.includes(name) ? (set[name] ?? '').split(',') : [set[name] ?? '']
+export function findWeakSecrets(set: SetVariables, variables: VariableShape): string[] {
+  return Object.entries(variables).flatMap(([name, variable]) => {
+    const { strength } = notesOf(name, variable)
+    if (strength === undefined) return []
+    const { minLength, isList = false, nextStep } = strength
+    const values = isList ? (set[name] ?? '').split(',') : [set[name] ?? '']
     const reasons = values
       .map((value) => value.trim())
       .filter((value) => value !== '')
-      .map((value) => whyWeak(value, MIN_LENGTHS[name], set.ADMIN_USER))
+      .map((value) => whyWeak(value, minLength, set.ADMIN_USER))
     const reason = reasons.find((found) => found !== undefined)
-    return reason === undefined ? [] : [`${name} ${reason}; ${NEXT_STEPS[name]}`]
+    return reason === undefined ? [] : [`${name} ${reason}; ${nextStep}`]
   })
-}
-
-const CHOOSE = 'make one with: openssl rand -hex 24'
-const NEXT_STEPS: Record<GuardedName, string> = {
-  META_APP_SECRET: 'copy it from the app dashboard > App settings > Basic > App secret',
-  META_VERIFY_TOKEN: CHOOSE,
-  TWILIO_AUTH_TOKEN: "copy it from Twilio's console > Account > API keys & tokens",
-  API_TOKENS: CHOOSE,
-  METRICS_TOKEN: CHOOSE,
-  ADMIN_PASSWORD: CHOOSE,
-}
-
-function guardedNames(): GuardedName[] {
-  return Object.keys(MIN_LENGTHS).filter((name): name is GuardedName => name in MIN_LENGTHS)
 }
 
 /** Completes "ADMIN_PASSWORD …"; undefined: nothing is wrong with it. */

@@ -18,7 +18,8 @@ export const MAX_STATUS_BYTES = 128
 /** Longest participant of a group taken as one: a phone number or a user id, 135 characters at most. */
 export const MAX_PARTICIPANT_BYTES = 512
 
-export type ProviderName = 'meta' | 'twilio'
+/** One of the names in src/providers/index.ts; rows of the database may have the name of a provider that is gone. */
+export type ProviderName = string
 
 /**
  * - `message`, `status`, `echo` (sent from the phone app), `history` (synchronised from the phone app)

@@ -6,6 +6,9 @@
  */
 import type { OutboundMediaType } from './outbound.ts'
 
+/** Below PUBLIC_URL: where providers fetch uploads, under links that each of them makes for itself. */
+export const UPLOAD_LINK_PATH = '/media'
+
 type UploadRule = { type: OutboundMediaType; maxBytes: number }
 
 const KB = 1024

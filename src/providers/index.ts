@@ -1,90 +1,75 @@
-/** Every provider, by name: a third one is a folder and a line in each of these. */
-import type { ProviderName } from '../core/event.ts'
-import { normalizeMeta } from './meta/normalize.ts'
-import { createMetaProvider } from './meta/provider.ts'
-import { reparseMeta } from './meta/reparse.ts'
-import { createMetaSender } from './meta/send.ts'
-import type { Normalize, Provider, Reparse } from './provider.ts'
+/** The registry: every provider, and what the service needs to know of all of them together. */
+import type { InboundJob, ProviderName, WebhookEvent } from '../core/event.ts'
+import { contentJobId } from '../core/job-id.ts'
+import { meta } from './meta/definition.ts'
+import type { Normalize, Provider, ProviderTraits, Reparse } from './provider.ts'
 import type { Sender } from './sender.ts'
-import { readBusinessNumber } from './twilio/address.ts'
-import { normalizeTwilio } from './twilio/normalize.ts'
-import { reparseTwilio } from './twilio/parse.ts'
-import { createTwilioProvider } from './twilio/provider.ts'
-import { createTwilioSender } from './twilio/send.ts'
-import { refuseTwilioUpload } from './twilio/upload-rules.ts'
+import { twilio } from './twilio/definition.ts'
 
-export type ProviderSettings = {
-  meta: Parameters<typeof createMetaProvider>[0]
-  twilio: Parameters<typeof createTwilioProvider>[0]
+/** One line for each. Where nothing says which one is meant, it is the first that can do it. */
+export const PROVIDERS = [
+  meta, //
+  twilio,
+] as const
+
+export const PROVIDER_NAMES: readonly ProviderName[] = PROVIDERS.map(({ name }) => name)
+
+/** By the event's provider. An event of a provider that is not in the list is parked. */
+export function createNormalize(providers: readonly ProviderTraits[]): Normalize {
+  const byName = new Map(providers.map(({ name, normalize }) => [name, normalize]))
+  return (event) => byName.get(event.provider)?.(event) ?? { kind: 'parked', reason: notKnown(event) }
 }
 
-export function createProviders(settings: ProviderSettings): Record<ProviderName, Provider> {
-  return {
-    meta: createMetaProvider(settings.meta),
-    twilio: createTwilioProvider(settings.twilio),
-  }
+/** By the event's provider. An event of a provider that is not in the list stays parked. */
+export function createReparse(providers: readonly ProviderTraits[]): Reparse {
+  const byName = new Map(providers.map(({ name, reparse }) => [name, reparse]))
+  return (event) => byName.get(event.provider)?.(event) ?? [stillParked(event)]
 }
 
-const NORMALIZERS: Record<ProviderName, Normalize> = {
-  meta: normalizeMeta,
-  twilio: normalizeTwilio,
-}
+export const normalize = createNormalize(PROVIDERS)
+export const reparse = createReparse(PROVIDERS)
 
-/** What is stored of an event; see `Normalize`. */
-export const normalize: Normalize = (event) => NORMALIZERS[event.provider](event)
-
-const REPARSERS: Record<ProviderName, Reparse> = {
-  meta: reparseMeta,
-  twilio: reparseTwilio,
-}
-
-/** The jobs that an event makes today; see `Reparse`. */
-export const reparse: Reparse = (event) => REPARSERS[event.provider](event)
-
-export type Senders = Partial<Record<ProviderName, Sender>>
-
-export type SenderSettings = {
-  meta: { accessToken?: string | undefined; graphUrl: string }
-  twilio: {
-    accountSid?: string | undefined
-    /** Sending uses the first. */
-    authTokens: readonly string[]
-    apiUrl: string
-  }
-  publicUrl?: string | undefined
-}
+/** By the name of the provider. */
+export type Senders = Readonly<Record<ProviderName, Sender>>
 
 /** A sender for each provider whose credentials are there. */
-export function createSenders({ meta, twilio, publicUrl }: SenderSettings): Senders {
-  const { accountSid, apiUrl } = twilio
-  const [authToken] = twilio.authTokens
-  const { accessToken, graphUrl } = meta
-  return {
-    ...(accessToken === undefined ? {} : { meta: createMetaSender({ accessToken, graphUrl }) }),
-    ...(accountSid === undefined || authToken === undefined
-      ? {}
-      : { twilio: createTwilioSender({ accountSid, authToken, apiUrl, publicUrl }) }),
+export function createSenders(providers: readonly Provider[]): Senders {
+  return Object.fromEntries(
+    providers.flatMap(({ name, createSender }) => {
+      const sender = createSender()
+      return sender === undefined ? [] : [[name, sender]]
+    }),
+  )
+}
+
+/**
+ * Our number at each provider where a message begins a conversation, as `conversations.business_number` has it; in the
+ * order of the list, the first one is used where nothing says which.
+ */
+export function defaultNumbers(providers: readonly Provider[]): Readonly<Record<ProviderName, string>> {
+  return Object.fromEntries(
+    providers.flatMap(({ name, defaultNumber }) =>
+      defaultNumber === undefined ? [] : [[name, defaultNumber]],
+    ),
+  )
+}
+
+export type UploadRefusal = 'no_public_url' | 'upload_too_large'
+
+/** Tells why a provider would not take a file that was uploaded here; undefined: it would. */
+export function refuseUpload(providers: readonly ProviderTraits[], publicUrl: string | undefined) {
+  return (provider: ProviderName, { size_bytes }: { size_bytes: number }): UploadRefusal | undefined => {
+    const uploads = providers.find(({ name }) => name === provider)?.uploads
+    if (uploads?.isFetched && publicUrl === undefined) return 'no_public_url'
+    return size_bytes > (uploads?.maxBytes ?? Number.POSITIVE_INFINITY) ? 'upload_too_large' : undefined
   }
 }
 
-/** Why a provider would not take a file of this size that was uploaded here. */
-export function refuseUpload(
-  provider: ProviderName,
-  upload: { size_bytes: number },
-  publicUrl: string | undefined,
-): ReturnType<typeof refuseTwilioUpload> {
-  return provider === 'twilio' ? refuseTwilioUpload(upload, publicUrl) : undefined
+function notKnown({ provider }: WebhookEvent): string {
+  return `the provider ${provider} is not known`
 }
 
-/** Our number at each provider where a message begins a conversation, as `conversations.business_number` has it. */
-export function defaultNumbers(settings: {
-  meta: { phoneNumberId?: string | undefined }
-  twilio: { from?: string | undefined }
-}): Partial<Record<ProviderName, string>> {
-  const { phoneNumberId } = settings.meta
-  const { from } = settings.twilio
-  return {
-    ...(phoneNumberId === undefined ? {} : { meta: phoneNumberId }),
-    ...(from === undefined ? {} : { twilio: readBusinessNumber(from) }),
-  }
+function stillParked(event: WebhookEvent): InboundJob {
+  const { provider, kind, payload } = event
+  return { job_id: contentJobId([provider, kind, payload]), event: { ...event, park: notKnown(event) } }
 }

@@ -1,11 +1,12 @@
 /**
- * What a WhatsApp provider is to the rest of the service. A provider is a folder beside this file, with
- * `create<Name>Provider(settings)` in `<name>/provider.ts` and `normalize<Name>` in `<name>/normalize.ts`, one line in
- * index.ts, and one line in the contract suite (test/contract/provider.contract.ts).
+ * What a WhatsApp provider is to the rest of the service. A provider is a folder beside this file that exports a
+ * definition, and a line in index.ts.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { InboundJob, ProviderName, WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
+import type { ValuesOf, VariableShape } from '../variables/variable.ts'
+import type { Sender } from './sender.ts'
 
 export type IncomingWebhook = {
   rawBody: Buffer
@@ -16,8 +17,46 @@ export type IncomingWebhook = {
   received_at: number
 }
 
-export type Provider = {
+/** What holds for a provider whatever its variables say. */
+export type ProviderTraits = {
+  /** In routes, rows and metrics: a word in lower case. */
   name: ProviderName
+  /** As people write it. */
+  label: string
+  normalize: Normalize
+  reparse: Reparse
+  /** The answer (200) to a webhook that is on disk. */
+  acknowledgement: Acknowledgement
+  messageIds: MessageIds
+  /** Whether senders have `markRead`. */
+  hasReadReceipts: boolean
+  /** Present where senders have `history`. The hint says where a person finds the credentials. */
+  history?: { credentialsHint: string }
+  /** Files that users have uploaded here. */
+  uploads: UploadTraits
+  /** Whether this business number is a service of the provider that chooses the number for each message. Absent: none is. */
+  choosesNumber?: (businessNumber: string) => boolean
+}
+
+export type Acknowledgement = { headers: Readonly<Record<string, string>>; body?: string }
+
+/** Regular expressions that JavaScript and PostgreSQL read alike, for the provider's ids of messages. */
+export type MessageIds = {
+  /** Matches every id of this provider, and no id of another one. */
+  own: string
+  /** Matches an id with harmless characters alone, also in the middle of a job id. */
+  plain: string
+}
+
+export type UploadTraits = {
+  /** The provider fetches files at PUBLIC_URL when it sends; else the worker copies them to the provider before (`Sender.upload`). */
+  isFetched: boolean
+  /** Absent: whatever may be uploaded (core/upload.ts). */
+  maxBytes?: number
+}
+
+/** What depends on the variables. */
+export type ProviderSetup = {
   /** Whether the provider signed this webhook. Constant time in the secrets; never throws. */
   isAuthentic(webhook: IncomingWebhook): boolean
   /**
@@ -26,7 +65,70 @@ export type Provider = {
    * carries `park`. The job ids of one webhook may repeat where the webhook repeats itself.
    */
   parse(webhook: IncomingWebhook): InboundJob[]
+  /** Answers GET on the address of the webhooks. Absent: the provider does not verify addresses. */
+  handshake?: Handshake
+  /** Whether a link to an upload is one that this provider was given. Present where uploads are fetched. */
+  isUploadLink?: (link: UploadLink) => boolean
+  /** `conversations.business_number` of conversations that begin here. Absent: none can. */
+  defaultNumber?: string | undefined
+  /** Undefined where credentials are missing. */
+  createSender(): Sender | undefined
+  /** How often a worker reads `Sender.history`, in minutes; 0 or absent: never. */
+  backfillMinutes?: number
 }
+
+export type Handshake = {
+  /** The body to answer with, or undefined where the request is not the provider's. */
+  answer(query: Readonly<Record<string, unknown>>): string | undefined
+  /** One sentence for who is refused. */
+  refusal: string
+}
+
+/** The two parts of a link's path after UPLOAD_LINK_PATH. */
+export type UploadLink = { uploadId: string; ticket: string }
+
+/** The name of one of its variables. */
+type NameIn<Shape> = Extract<keyof Shape, string>
+
+/**
+ * What a provider's folder exports; everything else follows from it. What a definition promises is in
+ * test/contract/provider.contract.ts.
+ */
+export type ProviderDefinition<Shape extends VariableShape = VariableShape> = ProviderTraits & {
+  /** Environment variables, each with the provider's name in front. */
+  variables: Shape
+  /** Variables that are of no use without another one. */
+  pairs: readonly (readonly [name: NameIn<Shape>, needed: NameIn<Shape>])[]
+  /** The secret that proves that a webhook is the provider's. */
+  signingSecret: NameIn<Shape>
+  /** The provider is in use where one of these is set. */
+  usedWith: readonly NameIn<Shape>[]
+  /**
+   * What must be set where others can reach a service that uses this provider. The reason completes
+   * "META_APP_SECRET is missing: NODE_ENV is production, …".
+   */
+  needed: readonly (readonly [name: NameIn<Shape> | 'PUBLIC_URL', reason: string])[]
+  /** Without all of these nothing can be sent. */
+  sendingCredentials: readonly NameIn<Shape>[]
+  /** The variable with the number that a conversation begins from. */
+  defaultNumberVariable: NameIn<Shape>
+  /** Pure: it opens nothing and asks nobody. */
+  configure(values: ValuesOf<Shape>, service: ServiceAddress): ProviderSetup
+}
+
+export type ServiceAddress = {
+  /** Where the provider reaches this service, without a final slash; undefined where that is not known. */
+  publicUrl?: string | undefined
+  /** Whether `X-Forwarded-*` headers come from a proxy of ours. */
+  trustProxy?: boolean | undefined
+}
+
+/** A definition with the values of its variables: what the rest of the service works with. */
+export type Provider = ProviderDefinition &
+  ProviderSetup & {
+    /** By the names of the variables. */
+    values: Readonly<Record<string, unknown>>
+  }
 
 /**
  * The jobs that `parse` makes today of what it once kept in this event: of a whole body that it could not read, or of one

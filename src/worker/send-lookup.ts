@@ -40,8 +40,7 @@ export function createSendLookup(deps: SendLookupDeps): SendLookup {
       if (askable.length === 0) return 0
       if (!(await holdLease(db, { name: 'send-lookup', holder, durationMs: LEASE_MS }))) return 0
       let found = 0
-      for (const [provider, sender] of askable)
-        found += await lookUpAll(deps, provider as ProviderName, sender, signal)
+      for (const [provider, sender] of askable) found += await lookUpAll(deps, provider, sender, signal)
       return found
     },
   }

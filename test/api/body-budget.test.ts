@@ -2,10 +2,10 @@ import { connect, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import { createBodyBudget } from '../../src/api/body-budget.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import { createProviders } from '../../src/providers/index.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { send, serve } from '../support/http.ts'
+import { providersWith } from '../support/providers.ts'
 import { captureLog } from './captured-log.ts'
 
 const KIB = 1024
@@ -14,9 +14,10 @@ const KIB = 1024
 async function listen() {
   const url = await serve(
     createWebhookListener({
-      providers: createProviders({
-        meta: { appSecrets: ['test-app-secret'] },
-        twilio: { authTokens: ['test-auth-token'], publicUrl: 'https://wa.example.com' },
+      providers: providersWith({
+        META_APP_SECRET: 'test-app-secret',
+        TWILIO_AUTH_TOKEN: 'test-auth-token',
+        PUBLIC_URL: 'https://wa.example.com',
       }),
       receiveWebhook: async () => 'queued',
       log: captureLog().log,

@@ -3,7 +3,8 @@ import { rmSync } from 'node:fs'
 import { beforeAll, expect, test } from 'vitest'
 import { createApp } from '../../src/api/app.ts'
 import { createMediaLinks } from '../../src/api/media-links.ts'
-import { mediaLinkPath } from '../../src/providers/twilio/media-link.ts'
+import type { UploadLink } from '../../src/providers/provider.ts'
+import { isMediaLink, mediaLinkPath } from '../../src/providers/twilio/media-link.ts'
 import { send, serve } from '../support/http.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
@@ -18,7 +19,12 @@ const { log, lines } = captureLog()
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  const links = createMediaLinks({ db: database.db, uploadFolder, twilioAuthTokens: ['', 'next', 'current'] })
+  const isUploadLink = (link: UploadLink) => isMediaLink(link, ['', 'next', 'current'])
+  const links = createMediaLinks({
+    db: database.db,
+    uploadFolder,
+    providers: [{}, { isUploadLink }],
+  })
   url = await serve(createApp({ routers: [links], log }))
 })
 

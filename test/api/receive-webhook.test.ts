@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { createReceiveWebhook, type ReceiveResult } from '../../src/api/receive-webhook.ts'
 import { createCircuit } from '../../src/core/circuit.ts'
-import { createProviders } from '../../src/providers/index.ts'
 import { createInboundProducer } from '../../src/queue/inbound-producer.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { META_APP_SECRET, metaHeaders, metaMessage, metaMessagesWebhook } from '../support/meta-webhooks.ts'
+import { providerWith } from '../support/providers.ts'
 
 const MINUTE = 60_000
 const EVENTS_A_WEBHOOK = 1_000
@@ -54,10 +54,7 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
     observer: { onWebhook: () => {}, onCircuit: () => {} },
     directTimeoutMs: MINUTE,
   })
-  const { meta } = createProviders({
-    meta: { appSecrets: [META_APP_SECRET] },
-    twilio: { authTokens: [], publicUrl: undefined, trustProxy: false },
-  })
+  const meta = providerWith('meta', { META_APP_SECRET })
   return () => {
     const messages = Array.from({ length: EVENTS_A_WEBHOOK }, () => metaMessage())
     const rawBody = Buffer.from(JSON.stringify(metaMessagesWebhook(messages)))

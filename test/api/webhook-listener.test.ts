@@ -2,11 +2,11 @@ import { connect, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import type { ReceiveResult } from '../../src/api/receive-webhook.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import { createProviders } from '../../src/providers/index.ts'
 import type { IncomingWebhook } from '../../src/providers/provider.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { send, serve } from '../support/http.ts'
+import { providersWith } from '../support/providers.ts'
 import { captureLog } from './captured-log.ts'
 
 const MIB = 1024 * 1024
@@ -17,9 +17,10 @@ async function listen(result: () => ReceiveResult | Promise<ReceiveResult> = () 
   const { log, lines } = captureLog()
   const url = await serve(
     createWebhookListener({
-      providers: createProviders({
-        meta: { appSecrets: ['test-app-secret'] },
-        twilio: { authTokens: ['test-auth-token'], publicUrl: 'https://wa.example.com' },
+      providers: providersWith({
+        META_APP_SECRET: 'test-app-secret',
+        TWILIO_AUTH_TOKEN: 'test-auth-token',
+        PUBLIC_URL: 'https://wa.example.com',
       }),
       receiveWebhook: async (_provider, webhook) => {
         received.push(webhook)

@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { describeConfig, describeVariables, loadConfig } from '../../src/config/config.ts'
 import { renderConfigurationPage, renderConfigurationTable } from '../../src/config/configuration-page.ts'
+import { valuesOf } from '../../src/providers/definition.ts'
+import { meta } from '../../src/providers/meta/definition.ts'
+import { twilio } from '../../src/providers/twilio/definition.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 import { errorOf, PRODUCTION, problemsOf, TWILIO } from './environments.ts'
 
@@ -16,8 +19,8 @@ describe('a configuration without any variable', () => {
     expect(config.database.url).toBeUndefined()
     expect(config.redis).toBeUndefined()
     expect(config.mediaDir).toBe(join(DATA_DIR, 'media'))
-    expect(config.meta.appSecrets).toHaveLength(1)
-    expect(config.twilio.authTokens).toHaveLength(1)
+    expect(valuesOf(config.providers, meta).META_APP_SECRET).toHaveLength(1)
+    expect(valuesOf(config.providers, twilio).TWILIO_AUTH_TOKEN).toHaveLength(1)
     expect(config.admin.password.length).toBeGreaterThanOrEqual(16)
     expect(config.generated).toEqual({
       names: ['META_APP_SECRET', 'META_VERIFY_TOKEN', 'TWILIO_AUTH_TOKEN', 'ADMIN_PASSWORD'],
@@ -29,7 +32,10 @@ describe('a configuration without any variable', () => {
   test('has the same secrets at the second start', () => {
     const env = { DATA_DIR: createTempDirectory() }
 
-    const [first, second] = [loadConfig(env), loadConfig(env)]
+    const [first, second] = [loadConfig(env), loadConfig(env)].map((config) => ({
+      ...config,
+      providers: config.providers.map(({ name, values }) => ({ name, values })),
+    }))
 
     expect(second).toEqual(first)
   })
@@ -40,7 +46,7 @@ describe('a configuration without any variable', () => {
     expect(() => {
       config.http.port = 1
     }).toThrow(TypeError)
-    expect(() => config.meta.appSecrets.push('another')).toThrow(TypeError)
+    expect(() => valuesOf(config.providers, meta).META_APP_SECRET?.push('another')).toThrow(TypeError)
   })
 })
 
@@ -54,14 +60,17 @@ describe('values', () => {
       META_ACCESS_TOKEN: '',
     })
 
-    expect(config.meta.appSecrets).toEqual(['old-app-secret-0001', 'new-app-secret-0002'])
+    expect(valuesOf(config.providers, meta).META_APP_SECRET).toEqual([
+      'old-app-secret-0001',
+      'new-app-secret-0002',
+    ])
     expect(config.redis?.clusterNodes).toEqual([
       { host: 'redis-1', port: 7001 },
       { host: 'redis-2', port: 6379 },
       { host: '::1', port: 7003 },
     ])
     expect(config.http.port).toBe(3000)
-    expect(config.meta.accessToken).toBeUndefined()
+    expect(valuesOf(config.providers, meta).META_ACCESS_TOKEN).toBeUndefined()
   })
 
   test('port 0 stands for any free port', () => {
@@ -132,7 +141,8 @@ describe('values', () => {
   test('every spelling of a Twilio sender comes out the same', () => {
     const account = { ...TWILIO, TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}` }
     const senders = ['+1 (555) 000-1234', '15550001234', 'WhatsApp:+15550001234'].map(
-      (TWILIO_FROM) => loadConfig({ ...PRODUCTION, ...account, TWILIO_FROM }).twilio.from,
+      (TWILIO_FROM) =>
+        valuesOf(loadConfig({ ...PRODUCTION, ...account, TWILIO_FROM }).providers, twilio).TWILIO_FROM,
     )
 
     expect(new Set(senders)).toEqual(new Set(['whatsapp:+15550001234']))

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,11 +10,12 @@ import { expect, onTestFinished, test } from 'vitest'
 import { readOrCreateSecrets } from '../../src/config/generated-secrets.ts'
 
 const MODULE = pathToFileURL('src/config/generated-secrets.ts').href
+const MAKERS = { META_APP_SECRET: randomUUID, ADMIN_PASSWORD: randomUUID }
 
 test('the file can be read by its owner alone, and nothing else is left beside it', () => {
   const folder = temporaryFolder()
 
-  const { file } = readOrCreateSecrets(folder)
+  const { file } = readOrCreateSecrets(folder, MAKERS)
 
   expect(statSync(file).mode & 0o777).toBe(0o600)
   expect(readdirSync(folder)).toEqual(['secrets.json'])
@@ -35,7 +37,7 @@ test.each(['', '{"META_APP_SECRET": "half', '{"META_APP_SECRET": "alone"}'])(
     const folder = temporaryFolder()
     writeFileSync(join(folder, 'secrets.json'), content)
 
-    expect(() => readOrCreateSecrets(folder)).toThrow(
+    expect(() => readOrCreateSecrets(folder, MAKERS)).toThrow(
       /^DATA_DIR has a damaged .*secrets\.json: restore it, or delete it/,
     )
   },
@@ -46,15 +48,17 @@ test('a place that cannot be written gives one line with the way out', () => {
   writeFileSync(join(folder, 'file'), '')
   chmodSync(folder, 0o755)
 
-  expect(() => readOrCreateSecrets(join(folder, 'file'))).toThrow(
+  expect(() => readOrCreateSecrets(join(folder, 'file'), MAKERS)).toThrow(
     /^DATA_DIR cannot keep .* \(ENOTDIR\): make it writable, or set .*ADMIN_PASSWORD$/,
   )
 })
 
 async function printSecretsInOwnProcess(folder: string): Promise<string> {
   const program = `
+    const { randomUUID } = await import('node:crypto')
     const { readOrCreateSecrets } = await import(${JSON.stringify(MODULE)})
-    process.stdout.write(JSON.stringify(readOrCreateSecrets(${JSON.stringify(folder)})))`
+    const makers = { META_APP_SECRET: randomUUID, ADMIN_PASSWORD: randomUUID }
+    process.stdout.write(JSON.stringify(readOrCreateSecrets(${JSON.stringify(folder)}, makers)))`
   const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

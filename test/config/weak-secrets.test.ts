@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { variablesWith } from '../../src/config/variables.ts'
 import { findWeakSecrets, whyWeak } from '../../src/config/weak-secrets.ts'
+import { PROVIDERS } from '../../src/providers/index.ts'
+
+const VARIABLES = variablesWith(PROVIDERS)
 
 const GOOD = {
   META_APP_SECRET: '0f3a9c517be24d68a1c05e7f9b2d4836',
@@ -13,7 +17,7 @@ const GOOD = {
 
 describe('secrets as they should be', () => {
   test('are taken', () => {
-    expect(findWeakSecrets(GOOD)).toEqual([])
+    expect(findWeakSecrets(GOOD, VARIABLES)).toEqual([])
   })
 
   test('are taken whatever the machine rolls', () => {
@@ -52,7 +56,7 @@ describe('weak secrets', () => {
     ['TWILIO_AUTH_TOKEN', 'k3j1n2'],
     ['META_VERIFY_TOKEN', 'zebra'],
   ] as const)('%s that is too short is named, with its length and the next step', (name, value) => {
-    expect(findWeakSecrets({ ...GOOD, [name]: value })).toEqual([
+    expect(findWeakSecrets({ ...GOOD, [name]: value }, VARIABLES)).toEqual([
       expect.stringMatching(new RegExp(`^${name} is too short: it needs at least \\d+ characters; \\S`)),
     ])
   })
@@ -111,13 +115,15 @@ describe('weak secrets', () => {
   test("the admin's own name is no password", () => {
     const set = { ...GOOD, ADMIN_USER: 'Frederica', ADMIN_PASSWORD: 'frederica2026' }
 
-    expect(findWeakSecrets(set)).toEqual([expect.stringMatching(/^ADMIN_PASSWORD is made of words/)])
+    expect(findWeakSecrets(set, VARIABLES)).toEqual([
+      expect.stringMatching(/^ADMIN_PASSWORD is made of words/),
+    ])
   })
 
   test('no message repeats the value', () => {
     const weak = Object.fromEntries(Object.keys(GOOD).map((name) => [name, 'changeme-hush']))
 
-    const lines = findWeakSecrets(weak)
+    const lines = findWeakSecrets(weak, VARIABLES)
 
     expect(lines).toHaveLength(Object.keys(GOOD).length)
     expect(lines.join()).not.toContain('hush')

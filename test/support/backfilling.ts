@@ -2,22 +2,24 @@
 
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
-import { createSenders, normalize } from '../../src/providers/index.ts'
+import { normalize } from '../../src/providers/index.ts'
 import type { MessageHistory } from '../../src/providers/message-history.ts'
 import type { Sender } from '../../src/providers/sender.ts'
 import { parseTwilioWebhook } from '../../src/providers/twilio/parse.ts'
 import { type BackfillOptions, runBackfill } from '../../src/worker/backfill.ts'
 import { type FakeTwilio, TWILIO_SENDING_ACCOUNT } from './fake-twilio.ts'
 import type { TestDatabase } from './postgres.ts'
+import { providerWith } from './providers.ts'
 import { TWILIO_AUTH_TOKEN, type TwilioForm, twilioWebhook } from './twilio-webhooks.ts'
 
 export type TwilioClient = { sender: Sender; history: MessageHistory }
 
 export function twilioClient(apiUrl: string): TwilioClient {
-  const sender = createSenders({
-    meta: { graphUrl: 'http://127.0.0.1:1/v25.0' },
-    twilio: { accountSid: TWILIO_SENDING_ACCOUNT, authTokens: [TWILIO_AUTH_TOKEN], apiUrl },
-  }).twilio
+  const sender = providerWith('twilio', {
+    TWILIO_ACCOUNT_SID: TWILIO_SENDING_ACCOUNT,
+    TWILIO_AUTH_TOKEN,
+    TWILIO_API_URL: apiUrl,
+  }).createSender()
   if (sender?.history === undefined) throw new Error('there is no sender')
   return { sender, history: sender.history }
 }

@@ -16,6 +16,7 @@ import { eventually } from './eventually.ts'
 import { type FakeMeta, startFakeMeta } from './fake-meta.ts'
 import { type FakeTwilio, startFakeTwilio, TWILIO_SENDING_ACCOUNT } from './fake-twilio.ts'
 import { createTestDatabase, type TestDatabase } from './postgres.ts'
+import { providersWith } from './providers.ts'
 import { takeRedisUrl } from './redis.ts'
 import { createTempDirectory } from './temp-directory.ts'
 import { TWILIO_AUTH_TOKEN } from './twilio-webhooks.ts'
@@ -80,11 +81,16 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
   const uploadFolder = createTempDirectory()
   const errors: unknown[] = []
   const createAllSenders = (accessToken?: string) =>
-    createSenders({
-      meta: { accessToken, graphUrl: meta.graphUrl },
-      twilio: { accountSid: TWILIO_SENDING_ACCOUNT, authTokens: [TWILIO_AUTH_TOKEN], apiUrl: twilio.url },
-      publicUrl: 'https://hooks.example.com',
-    })
+    createSenders(
+      providersWith({
+        META_ACCESS_TOKEN: accessToken,
+        META_GRAPH_URL: meta.graphUrl,
+        TWILIO_ACCOUNT_SID: TWILIO_SENDING_ACCOUNT,
+        TWILIO_AUTH_TOKEN,
+        TWILIO_API_URL: twilio.url,
+        PUBLIC_URL: 'https://hooks.example.com',
+      }),
+    )
   const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
   await backend.ready()
 

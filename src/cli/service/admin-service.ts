@@ -7,7 +7,6 @@ import { type ApiRouter, createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config/config.ts'
-import { phoneDigits } from '../../core/phone.ts'
 import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { verifyDatabase } from '../../db/any-table/message-index.ts'
@@ -17,7 +16,7 @@ import { describeSendPause, readSendPauses } from '../../db/outbox/circuit-break
 import { readStats } from '../../db/views/stats.ts'
 import type { RunContext } from '../../lifecycle/run-until-signal.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { refuseUpload } from '../../providers/index.ts'
+import { defaultNumbers, refuseUpload } from '../../providers/index.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import { logConnectionErrors } from './observers.ts'
@@ -90,24 +89,14 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRoute
   return createApiRouter({
     db,
     stats: () => readStats(stores.db),
-    defaultNumbers: defaultNumbers(config),
+    defaultNumbers: defaultNumbers(config.providers),
     uploadFolder: uploadFolder(config),
-    refuseUpload: (provider, upload) => refuseUpload(provider, upload, config.http.publicUrl),
+    refuseUpload: refuseUpload(config.providers, config.http.publicUrl),
     notifySend: (messageId) => void producer.notifySends([messageId]).catch(logFailure),
     notifyReceipt: (conversationId) => void producer.notifyReceipts([conversationId]).catch(logFailure),
     signal: context.signal,
     log,
   })
-}
-
-/** A messaging service of Twilio has no number. */
-function defaultNumbers({ meta, twilio }: Config): ApiDeps['defaultNumbers'] {
-  const { phoneNumberId } = meta
-  const { from } = twilio
-  return {
-    ...(phoneNumberId === undefined ? {} : { meta: phoneNumberId }),
-    ...(from === undefined ? {} : { twilio: phoneDigits(from) ?? from }),
-  }
 }
 
 function healthChecks(stores: Stores, configWarnings: readonly string[]): HealthCheck[] {

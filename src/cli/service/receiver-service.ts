@@ -1,22 +1,22 @@
 /** Puts the receiver together: HTTP in, queue or database out. */
 import type { Kysely } from 'kysely'
 import { createApp } from '../../api/app.ts'
+import { createHandshakeRoutes } from '../../api/handshake-routes.ts'
 import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
 import { createMediaLinks } from '../../api/media-links.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import { createReceiveWebhook } from '../../api/receive-webhook.ts'
-import { createSubscriptionRoute } from '../../api/subscription-route.ts'
 import { createWebhookListener } from '../../api/webhook-listener.ts'
 import type { Config } from '../../config/config.ts'
 import { createCircuit } from '../../core/circuit.ts'
-import type { InboundJob, ProviderName } from '../../core/event.ts'
+import type { InboundJob } from '../../core/event.ts'
 import { addCounts } from '../../db/counters.ts'
 import type { EventStore } from '../../db/ingest/event-store.ts'
 import { createEventStore } from '../../db/ingest/event-store.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { createProviders, normalize } from '../../providers/index.ts'
-import type { Provider } from '../../providers/provider.ts'
+import { createNormalize } from '../../providers/index.ts'
+import type { Normalize } from '../../providers/provider.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
@@ -57,7 +57,10 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   const receiveWebhook = createReceiveWebhook({
     queue: producer,
     isQueueFull: () => guard.isFull(),
-    direct: directPath(createEventStore({ db: deps.db, onBatch: observeBatch(metrics) })),
+    direct: directPath(
+      createEventStore({ db: deps.db, onBatch: observeBatch(metrics) }),
+      createNormalize(config.providers),
+    ),
     queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
     directCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),
     observer: observeReceiver(metrics, log),
@@ -65,18 +68,18 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
 
   const { port, host, adminPort, trustProxy } = config.http
   const isSplit = adminPort !== undefined
-  const subscription = createSubscriptionRoute(config.meta.verifyToken)
+  const { providers } = config
   const mediaLinks = createMediaLinks({
     db: deps.db,
     uploadFolder: uploadFolder(config),
-    twilioAuthTokens: config.twilio.authTokens,
+    providers,
   })
-  const routers = [subscription, mediaLinks, isSplit ? admin.publicProbes : admin.admin]
+  const routers = [createHandshakeRoutes(providers), mediaLinks, isSplit ? admin.publicProbes : admin.admin]
   const { renderErrorPage } = admin
   // Error pages need the style sheet, which only the admin routes serve.
   const pages = isSplit ? {} : { renderErrorPage }
   const webhooks = createWebhookListener({
-    providers: createReceivingProviders(config),
+    providers,
     receiveWebhook,
     log,
     next: createApp({ routers, trustProxy, log, ...pages }),
@@ -98,19 +101,8 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   }
 }
 
-function createReceivingProviders({ meta, twilio, http }: Config): Record<ProviderName, Provider> {
-  return createProviders({
-    meta: { appSecrets: meta.appSecrets },
-    twilio: {
-      authTokens: twilio.authTokens,
-      publicUrl: http.publicUrl,
-      trustProxy: Boolean(http.trustProxy),
-    },
-  })
-}
-
 /** All events of a webhook, or none of it is confirmed: what was stored of it is a duplicate when it comes again. */
-function directPath(store: EventStore) {
+function directPath(store: EventStore, normalize: Normalize) {
   return {
     pending: () => store.pending(),
     store: async (jobs: readonly InboundJob[]) => {

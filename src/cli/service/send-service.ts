@@ -43,11 +43,7 @@ const MAX_CALLS = 100
 
 export function startSendService(deps: SendServiceDeps): SendService {
   const { config, db, backend, store, metrics, log, stop } = deps
-  const senders = createSenders({
-    meta: config.meta,
-    twilio: config.twilio,
-    publicUrl: config.http.publicUrl,
-  })
+  const senders = createSenders(config.providers)
   const worker = createSendWorker({
     backend,
     db,
@@ -85,20 +81,14 @@ export function startSendService(deps: SendServiceDeps): SendService {
   }
 }
 
-function createBackfills({ config, db, store }: SendServiceDeps, { twilio }: Senders): ScheduledBackfill[] {
-  const { backfillMinutes } = config.twilio
-  if (twilio?.history === undefined || backfillMinutes === 0) return []
-  const intervalMs = backfillMinutes * 60_000
-  return [
-    createScheduledBackfill({
-      db,
-      store,
-      provider: 'twilio',
-      sender: twilio,
-      history: twilio.history,
-      intervalMs,
-    }),
-  ]
+function createBackfills({ config, db, store }: SendServiceDeps, senders: Senders): ScheduledBackfill[] {
+  return config.providers.flatMap(({ name: provider, backfillMinutes = 0 }) => {
+    const sender = senders[provider]
+    if (sender?.history === undefined || backfillMinutes === 0) return []
+    const { history } = sender
+    const intervalMs = backfillMinutes * 60_000
+    return [createScheduledBackfill({ db, store, provider, sender, history, intervalMs })]
+  })
 }
 
 /** What it found is what webhooks have missed. */
@@ -106,7 +96,7 @@ function levelOf({ stored, statuses, identified, parked }: BackfillReport): 'inf
   return stored + statuses + identified + parked > 0 ? 'info' : 'debug'
 }
 
-function credentialsOf(senders: Senders): Partial<Record<ProviderName, string>> {
+function credentialsOf(senders: Senders): Record<ProviderName, string> {
   return Object.fromEntries(
     Object.entries(senders).map(([provider, { credential }]) => [provider, credential]),
   )

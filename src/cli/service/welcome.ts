@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { webhookPath } from '../../api/webhook-listener.ts'
 import type { Config } from '../../config/config.ts'
 
 const DEFAULT_PORT = 3000
@@ -17,7 +18,7 @@ export function welcome(config: Config, port = config.http.port, adminPort = por
     `  queues      http://${host}:${adminPort}/queues`,
     `  user        ${config.admin.user}`,
     `  password    ${isGenerated ? config.admin.password : 'the one in ADMIN_PASSWORD'}`,
-    `  webhooks    ${url}/webhooks/meta  ${url}/webhooks/twilio`,
+    `  webhooks    ${config.providers.map(({ name }) => url + webhookPath(name)).join('  ')}`,
     '',
     'See it work, in another terminal in this directory:',
     '',

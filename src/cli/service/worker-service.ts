@@ -7,7 +7,7 @@ import { createEventStore } from '../../db/ingest/event-store.ts'
 import { holdLease, releaseLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { normalize } from '../../providers/index.ts'
+import { createNormalize } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { type SweepReport, sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
@@ -37,6 +37,7 @@ const SWEEP_LEASE_MS = 60_000
 
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const { config, db, backend, metrics, log, stop } = deps
+  const normalize = createNormalize(config.providers)
   const store = createEventStore({ db, onBatch: observeBatch(metrics) })
   const worker = createInboundWorker({
     backend,

@@ -1,7 +1,9 @@
 /** The options of `wa-ingest simulate`, checked, with what the configuration of the service adds. */
 import { randomBytes, randomInt } from 'node:crypto'
-import { loadConfig } from '../../config/config.ts'
+import { type Config, loadConfig } from '../../config/config.ts'
 import { findEmbeddedPostgresUrl } from '../../local/embedded-postgres.ts'
+import { valuesOf } from '../../providers/definition.ts'
+import { meta } from '../../providers/meta/definition.ts'
 import { type CommandContext, numberOption, type OptionValues, textOption, UsageError } from '../command.ts'
 import { MAX_PEOPLE } from './people.ts'
 import { MAX_EVENTS } from './plan.ts'
@@ -53,7 +55,7 @@ export function readSettings({ values, env }: Pick<CommandContext, 'values' | 'e
     url: givenUrl ?? urlOfService(config.http),
     databaseUrl: databaseUrl ?? config.database.url ?? embeddedDatabaseUrl(config.dataDir),
     // The database first: where no service runs, no secrets should be made for it.
-    appSecret: secret ?? config.meta.appSecrets[0] ?? secretOfService(env),
+    appSecret: secret ?? appSecretOf(config) ?? secretOfService(env),
     rate,
     concurrency,
     timeoutMs: timeoutSeconds * 1_000,
@@ -123,9 +125,13 @@ function urlOfService({ host, port }: { host: string; port: number }): URL {
 }
 
 function secretOfService(env: NodeJS.ProcessEnv): string {
-  const [secret] = loadConfig(env).meta.appSecrets
+  const secret = appSecretOf(loadConfig(env))
   if (secret === undefined) throw new Error('META_APP_SECRET is not set: give it, or --secret')
   return secret
+}
+
+function appSecretOf({ providers }: Config): string | undefined {
+  return valuesOf(providers, meta).META_APP_SECRET?.[0]
 }
 
 function embeddedDatabaseUrl(dataDir: string): string {

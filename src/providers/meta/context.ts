@@ -1,6 +1,7 @@
 import { parseExact } from '../../core/json-text.ts'
+import { present } from '../present.ts'
 import type { MetaContext, MetaPart } from './envelope.ts'
-import { isObject, object, present, scalar, text } from './json-reader.ts'
+import { isObject, object, scalar, text } from './json-reader.ts'
 
 const PARTS: readonly unknown[] = [
   'entry',

@@ -5,9 +5,11 @@
  * of the history), and what is left of a history chunk, value, change, entry or body after that, be it errors, unknown
  * fields or contacts of nobody, is an item of kind `other`. A value without any such list is one item, whole.
  */
+
+import { present } from '../present.ts'
 import { type ContactIndex, indexContacts } from './contact-index.ts'
 import { addresseeOf, contactOf, type Person, participantOf, recipientOf, senderOf } from './identity.ts'
-import { isObject, type JsonObject, list, object, own, present, scalar, text } from './json-reader.ts'
+import { isObject, type JsonObject, list, object, own, scalar, text } from './json-reader.ts'
 import { isTooDeep } from './nesting.ts'
 
 export type MetaItemKind = 'message' | 'status' | 'echo' | 'history' | 'other'

@@ -8,7 +8,8 @@
  */
 import type { ContactRef } from '../../core/fact.ts'
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
-import { first, idText, type JsonObject, object, present, scalar, text } from './json-reader.ts'
+import { present } from '../present.ts'
+import { first, idText, type JsonObject, object, scalar, text } from './json-reader.ts'
 
 /** What one item says of one person, unread. `address`: a phone number, or a BSUID in its place. */
 export type Person = { address?: unknown; user_id?: unknown; parent_user_id?: unknown }

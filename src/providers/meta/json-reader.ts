@@ -66,19 +66,3 @@ export function unixTime(value: unknown): Date | undefined {
   const milliseconds = Number(digits) < MAX_SECONDS ? Number(digits) * 1000 : Number(digits)
   return milliseconds > 0 && milliseconds <= MAX_MILLISECONDS ? new Date(milliseconds) : undefined
 }
-
-/** The same object without the properties that are undefined. */
-export function present<T extends object>(fields: { [Key in keyof T]: T[Key] | undefined }): T {
-  if (isComplete(fields)) return fields
-  const result: { [Key in keyof T]?: T[Key] } = {}
-  for (const key in fields) {
-    const value = fields[key]
-    if (value !== undefined) result[key] = value
-  }
-  return result as T
-}
-
-function isComplete<T extends object>(fields: { [Key in keyof T]: T[Key] | undefined }): fields is T {
-  for (const key in fields) if (fields[key] === undefined) return false
-  return true
-}

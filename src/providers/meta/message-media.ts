@@ -1,6 +1,7 @@
 /** Media in a message: ids to download by, and what Meta says of the file. */
 import type { MediaFact } from '../../core/fact.ts'
-import { type JsonObject, object, present, scalar, text } from './json-reader.ts'
+import { present } from '../present.ts'
+import { type JsonObject, object, scalar, text } from './json-reader.ts'
 import { editedMessage, messageBody, messageType } from './message-type.ts'
 
 const MEDIA_TYPES = ['image', 'video', 'audio', 'voice', 'document', 'sticker']

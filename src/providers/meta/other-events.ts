@@ -1,9 +1,10 @@
 /** Events that are no message and no status: kept whole, and read for what they tell of people and their identities. */
 import type { WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, IdentityChange, OtherFact } from '../../core/fact.ts'
+import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
 import { contactOf, contactRef, identifiersOf, isIdentified } from './identity.ts'
-import { first, isObject, type JsonObject, list, object, present, text, unixTime } from './json-reader.ts'
+import { first, isObject, type JsonObject, list, object, text, unixTime } from './json-reader.ts'
 
 export function otherFact(event: WebhookEvent, payload: unknown, context: MetaContext): OtherFact {
   const value = object(payload)

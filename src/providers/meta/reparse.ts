@@ -2,9 +2,9 @@
 import type { InboundJob, WebhookEvent } from '../../core/event.ts'
 import { contentJobId } from '../../core/job-id.ts'
 import { parseExact } from '../../core/json-text.ts'
+import { present } from '../present.ts'
 import { readContext } from './context.ts'
 import { type Around, itemsOfPart, type MetaContext } from './envelope.ts'
-import { present } from './json-reader.ts'
 import { parseMetaWebhook, toJob } from './parse.ts'
 
 /** See `Reparse`. */

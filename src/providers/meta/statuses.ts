@@ -5,19 +5,10 @@
 import { MAX_PARTICIPANT_BYTES, MAX_STATUS_BYTES, type WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, Fact, StatusFact } from '../../core/fact.ts'
 import { keyProblem } from '../../core/storable-key.ts'
+import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
 import { contactRef, identifier, isIdentified, participantOf, recipientOf } from './identity.ts'
-import {
-  first,
-  isObject,
-  type JsonObject,
-  jsonText,
-  list,
-  present,
-  scalar,
-  text,
-  unixTime,
-} from './json-reader.ts'
+import { first, isObject, type JsonObject, jsonText, list, scalar, text, unixTime } from './json-reader.ts'
 import { businessNumber, callbackId } from './surroundings.ts'
 
 export function statusFact(event: WebhookEvent, status: JsonObject, context: MetaContext): Fact {

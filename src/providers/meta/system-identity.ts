@@ -6,8 +6,9 @@
  * believed only if what it calls new is what `system` calls new.
  */
 import type { ContactRef, IdentityChange } from '../../core/fact.ts'
+import { present } from '../present.ts'
 import { contactRef, identifiersOf, isIdentified } from './identity.ts'
-import { first, type JsonObject, object, present, text } from './json-reader.ts'
+import { first, type JsonObject, object, text } from './json-reader.ts'
 
 const CHANGED_FROM_TO = /\bfrom (\S+) to (\S+)$/
 

@@ -4,8 +4,7 @@
  * a link is not ours.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
-
-export const MEDIA_LINK_PATH = '/media'
+import { UPLOAD_LINK_PATH } from '../../core/upload.ts'
 
 /** Longer than a message may wait in Twilio's queue. */
 const GOOD_FOR_SECONDS = 24 * 60 * 60
@@ -13,7 +12,7 @@ const GOOD_FOR_SECONDS = 24 * 60 * 60
 /** Below PUBLIC_URL. `now`: milliseconds. */
 export function mediaLinkPath(uploadId: string, authToken: string, now = Date.now()): string {
   const expiresAt = Math.floor(now / 1000) + GOOD_FOR_SECONDS
-  return `${MEDIA_LINK_PATH}/${uploadId}/${expiresAt}.${sign(uploadId, expiresAt, authToken).toString('base64url')}`
+  return `${UPLOAD_LINK_PATH}/${uploadId}/${expiresAt}.${sign(uploadId, expiresAt, authToken).toString('base64url')}`
 }
 
 /** `ticket`: the last part of the path. True also for a link that was signed with an earlier token of a rotation. */

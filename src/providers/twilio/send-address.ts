@@ -1,9 +1,14 @@
 /** Addresses as Twilio's API takes them. */
 import type { Recipient } from '../../core/outbound.ts'
 
+/** A messaging service chooses the number for each message by itself. */
+export function isMessagingService(businessNumber: string): boolean {
+  return /^MG[0-9a-fA-F]{32}$/.test(businessNumber)
+}
+
 /** Digits are a number, `MG…` is a messaging service. */
 export function senderField(businessNumber: string): Record<string, string> {
-  if (/^MG[0-9a-fA-F]{32}$/.test(businessNumber)) return { MessagingServiceSid: businessNumber }
+  if (isMessagingService(businessNumber)) return { MessagingServiceSid: businessNumber }
   return { From: address(businessNumber) }
 }
 

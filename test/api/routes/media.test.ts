@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { refuseUpload } from '../../../src/providers/index.ts'
+import { PROVIDERS, refuseUpload } from '../../../src/providers/index.ts'
 import { basicAuth } from '../../support/http.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { createTempDirectory } from '../../support/temp-directory.ts'
@@ -18,7 +18,7 @@ beforeAll(async () => {
   api = await startApi({
     uploadFolder: folder,
     defaultNumbers: { meta: META_PHONE_NUMBER_ID, twilio: '15550001234' },
-    refuseUpload: (provider, upload) => refuseUpload(provider, upload, publicUrl),
+    refuseUpload: (provider, upload) => refuseUpload(PROVIDERS, publicUrl)(provider, upload),
   })
 })
 

@@ -3,9 +3,9 @@
  */
 import type { IncomingMessage, RequestListener } from 'node:http'
 import type { InboundJob } from '../../../src/core/event.ts'
-import { createMetaProvider } from '../../../src/providers/meta/provider.ts'
 import { serve } from '../../support/http.ts'
 import type { TestDatabase } from '../../support/postgres.ts'
+import { providerWith } from '../../support/providers.ts'
 
 export const APP_SECRET = 'app-secret-of-the-test'
 
@@ -28,7 +28,7 @@ export async function startReceiver(
   database: TestDatabase,
   answer: (webhook: ReceivedWebhook) => Promise<number> = storeAll,
 ): Promise<TestReceiver> {
-  const provider = createMetaProvider({ appSecrets: [APP_SECRET] })
+  const provider = providerWith('meta', { META_APP_SECRET: APP_SECRET })
   const conversationId = await createConversation(database)
   const webhooks: ReceivedWebhook[] = []
   const listener: RequestListener = async (req, res) => {

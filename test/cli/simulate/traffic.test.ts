@@ -8,12 +8,12 @@ import {
 } from '../../../src/cli/simulate/traffic.ts'
 import type { Fact } from '../../../src/core/fact.ts'
 import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
-import { createMetaProvider } from '../../../src/providers/meta/provider.ts'
+import { providerWith } from '../../support/providers.ts'
 
 describe('a simulated webhook', () => {
   test('is authentic and understood by the service, to the last message', () => {
     const traffic = trafficOf({ messages: 500 })
-    const provider = createMetaProvider({ appSecrets: ['secret'] })
+    const provider = providerWith('meta', { META_APP_SECRET: 'secret' })
 
     for (let webhook = 0; webhook < traffic.webhookCount; webhook++) {
       const rawBody = traffic.body(webhook)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
+import { configureProvider } from '../../../src/providers/definition.ts'
+import { meta } from '../../../src/providers/meta/definition.ts'
 import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
-import { createMetaProvider } from '../../../src/providers/meta/provider.ts'
 import {
   metaChange,
   metaContact,
@@ -14,6 +15,12 @@ import type { ProviderUnderTest } from '../provider.contract.ts'
 
 type Json = Record<string, unknown>
 
+const NOT_SET = {
+  META_VERIFY_TOKEN: undefined,
+  META_ACCESS_TOKEN: undefined,
+  META_PHONE_NUMBER_ID: undefined,
+  META_GRAPH_URL: 'https://graph.example.com/v25.0',
+}
 const ID = 'wamid.HBgLMTU1NTEyMzAwMDEVAgASGBQzQUFBQUFBQUFBQUFBQUFBQUFBMQA='
 const OTHER_ID = 'wamid.HBgLMTU1NTEyMzAwMDIVAgARGBI5QkJCQkJCQkJCQkJCQkJCQjIA'
 
@@ -113,7 +120,8 @@ const anyEntry = fc.record({
 
 export const metaUnderTest: ProviderUnderTest = {
   name: 'meta',
-  createProvider: (appSecrets) => createMetaProvider({ appSecrets }),
+  createProvider: (appSecrets) =>
+    configureProvider(meta, { ...NOT_SET, META_APP_SECRET: [...appSecrets] }, {}),
   normalize: normalizeMeta,
   signatureHeader: 'x-hub-signature-256',
   sign: (rawBody, appSecret) => ({

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
+import { configureProvider } from '../../../src/providers/definition.ts'
+import { twilio } from '../../../src/providers/twilio/definition.ts'
 import { normalizeTwilio } from '../../../src/providers/twilio/normalize.ts'
-import { createTwilioProvider } from '../../../src/providers/twilio/provider.ts'
 import {
   encodeTwilioForm,
   TWILIO_PUBLIC_URL,
@@ -11,6 +12,13 @@ import {
   twilioWebhook,
 } from '../../support/twilio-webhooks.ts'
 import type { ProviderUnderTest } from '../provider.contract.ts'
+
+const NOT_SET = {
+  TWILIO_ACCOUNT_SID: undefined,
+  TWILIO_FROM: undefined,
+  TWILIO_API_URL: 'https://api.example.com',
+  TWILIO_BACKFILL_MINUTES: 0,
+}
 
 const FIELDS = [
   ...Object.keys(twilioMessage()),
@@ -61,7 +69,12 @@ const anyForm = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...FIELDS), fc.string
 
 export const twilioUnderTest: ProviderUnderTest = {
   name: 'twilio',
-  createProvider: (authTokens) => createTwilioProvider({ authTokens, publicUrl: TWILIO_PUBLIC_URL }),
+  createProvider: (authTokens) =>
+    configureProvider(
+      twilio,
+      { ...NOT_SET, TWILIO_AUTH_TOKEN: [...authTokens] },
+      { publicUrl: TWILIO_PUBLIC_URL },
+    ),
   normalize: normalizeTwilio,
   signatureHeader: 'x-twilio-signature',
   sign: (rawBody, authToken) => twilioWebhook(rawBody, { authToken }),

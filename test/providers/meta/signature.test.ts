@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { createMetaProvider } from '../../../src/providers/meta/provider.ts'
 import { isSignedByMeta } from '../../../src/providers/meta/signature.ts'
 import { sign } from '../../support/meta-webhooks.ts'
+import { providerWith } from '../../support/providers.ts'
 
 const SECRET = 'app_secret'
 const BODY = Buffer.from('{"object":"whatsapp_business_account","entry":[]}')
@@ -66,8 +66,8 @@ describe('isSignedByMeta', () => {
   })
 })
 
-describe('createMetaProvider', () => {
-  const provider = createMetaProvider({ appSecrets: [SECRET] })
+describe('the provider', () => {
+  const provider = providerWith('meta', { META_APP_SECRET: SECRET })
   const webhook = { rawBody: BODY, url: '/webhooks/meta', received_at: 0 }
 
   test('reads the signature from X-Hub-Signature-256', () => {

@@ -7,8 +7,8 @@ import { z } from 'zod'
 
 export type HostAndPort = { host: string; port: number }
 
-/** A text format: what the value must be, and the function that reads it (undefined: it is not that). */
-function format<T>(mustBe: string, read: (text: string) => T | undefined) {
+/** A format of one's own: `mustBe` completes the sentence, `read` gives the value, or undefined where the text is none. */
+export function format<T>(mustBe: string, read: (text: string) => T | undefined) {
   return z.string().transform((text, ctx): T => {
     const value = read(text)
     if (value !== undefined) return value
@@ -67,13 +67,6 @@ export const baseUrl = format(
   },
 )
 
-/** Graph API without a version means the oldest one that still answers, so the version is part of the address. */
-export const graphUrl = baseUrl.pipe(
-  format('an address that ends in the version, such as https://graph.facebook.com/v25.0', (value) =>
-    /\/v\d+\.\d+$/.test(value) ? value : undefined,
-  ),
-)
-
 /** Comma-separated; spaces around the parts and empty parts do not count. */
 export function list(mustBe: string, isItem: (item: string) => boolean) {
   return format(`${mustBe}, several of them separated by commas`, (value) => {
@@ -113,20 +106,6 @@ export const trustProxy = format(
     const ranges = splitList(value)
     return ranges.length > 0 && ranges.every(isProxyRange) ? ranges.join(',') : undefined
   },
-)
-
-/** `whatsapp:+15550001234` in any of its spellings, or the SID of a messaging service. */
-export const twilioSender = format(
-  'a number such as whatsapp:+15550001234, or a messaging service (MG…)',
-  (value) => {
-    if (/^MG[0-9a-fA-F]{32}$/.test(value)) return value
-    const digits = /^(?:whatsapp:)?\+?(\d{6,15})$/i.exec(value.replace(/[\s().-]/g, ''))?.[1]
-    return digits === undefined ? undefined : `whatsapp:+${digits}`
-  },
-)
-
-export const twilioAccountSid = format('AC and 32 hexadecimal digits', (value) =>
-  /^AC[0-9a-fA-F]{32}$/.test(value) ? value : undefined,
 )
 
 export const digits = format('digits only', (value) => (/^\d{1,32}$/.test(value) ? value : undefined))

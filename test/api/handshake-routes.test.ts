@@ -1,13 +1,14 @@
 import { expect, test } from 'vitest'
 import { createApp } from '../../src/api/app.ts'
-import { createSubscriptionRoute } from '../../src/api/subscription-route.ts'
+import { createHandshakeRoutes } from '../../src/api/handshake-routes.ts'
 import { send, serve } from '../support/http.ts'
+import { providersWith } from '../support/providers.ts'
 import { captureLog } from './captured-log.ts'
 
 const TOKEN = 'verify-token'
 
 async function startApp(verifyToken: string) {
-  const routers = [createSubscriptionRoute(verifyToken)]
+  const routers = [createHandshakeRoutes(providersWith({ META_VERIFY_TOKEN: verifyToken }))]
   const url = await serve(createApp({ routers, log: captureLog().log }))
   return (query: string) => send(`${url}/webhooks/meta?${query}`)
 }
