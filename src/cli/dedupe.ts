@@ -141,7 +141,7 @@ async function apply(
     result = await applyDedupe(pool, {
       ...options,
       signal: ctx.signal,
-      isMerging: flagOption(ctx.values, 'merge'),
+      fillsGaps: flagOption(ctx.values, 'merge'),
       replaceIndex: flagOption(ctx.values, 'replace-index'),
       onProgress: progress.update,
     })

@@ -11,7 +11,6 @@ import type { Database } from '../schema.ts'
 import type { AdoptProgress } from './adopt-progress.ts'
 import { AdoptionError } from './adoption-error.ts'
 import { changeTable, columnStatements, continueIds, setAsideStatements } from './alter-tables.ts'
-import { createMissingTables, readBlueprint } from './blueprint.ts'
 import {
   addConstraints,
   addIndexes,
@@ -24,9 +23,10 @@ import { fillConversations } from './fill-conversations.ts'
 import { fillMessages } from './fill-messages.ts'
 import { assertFillable, findObstacles } from './obstacles.ts'
 import { ADOPTED, type Conflict, findConflicts, findOldTables, type Shapes } from './old-schema.ts'
-import { tryService } from './probe.ts'
 import { readShapes } from './shape.ts'
 import { findSources, type SourceOptions, type Sources } from './sources.ts'
+import { createMissingTables, readTargetSchema } from './target-schema.ts'
+import { tryService } from './try-service.ts'
 
 export type AdoptOptions = SourceOptions & {
   /** Rename what is in the way to old_…. */
@@ -61,19 +61,19 @@ export async function adoptOldTables(
   options: AdoptOptions,
   signal?: AbortSignal,
 ): Promise<Adoption> {
-  const blueprint = await readBlueprint(db)
+  const targetSchema = await readTargetSchema(db)
   const query = queryWithKysely(db)
   const report = options.onProgress ?? (() => {})
   // A limit of the role would cut what takes long.
   await query('SET statement_timeout = 0')
   try {
-    const plan = await planAdoption(query, schema, blueprint, options)
+    const plan = await planAdoption(query, schema, targetSchema, options)
     if (options.isDryRun) return describe(plan, { conversations: 0, with_phone: 0 })
     const { conflicts, sources } = plan
     if (conflicts.length > 0) await changeTable(query, setAsideStatements(conflicts, plan.shapes), signal)
     const present = await readShapes(query, schema)
     for (const name of ADOPTED) {
-      const [there, ours] = [present.get(name), blueprint.get(name)]
+      const [there, ours] = [present.get(name), targetSchema.get(name)]
       if (!there || !ours) continue
       report({ step: `columns of ${name}`, done: 0, total: 0 })
       await changeTable(query, columnStatements(there, ours, sources.defaults[name] ?? {}), signal)
@@ -86,7 +86,7 @@ export async function adoptOldTables(
       signal,
       onStep: (details) => report({ step: 'constraints and indexes', done: 0, total: 0, details }),
     }
-    await constrain(run, schema, blueprint)
+    await constrain(run, schema, targetSchema)
     await tryService(query)
     return describe(plan, filled)
   } finally {
@@ -96,7 +96,7 @@ export async function adoptOldTables(
 
 type Plan = {
   shapes: Shapes
-  blueprint: Shapes
+  targetSchema: Shapes
   conflicts: Conflict[]
   sources: Sources
   old: string[]
@@ -106,17 +106,17 @@ type Plan = {
 async function planAdoption(
   query: Query,
   schema: string,
-  blueprint: Shapes,
+  targetSchema: Shapes,
   options: AdoptOptions,
 ): Promise<Plan> {
   const shapes = await readShapes(query, schema)
-  assertFillable(blueprint)
-  const conflicts = await findConflicts(query, shapes, blueprint)
-  const obstacles = await findObstacles(query, shapes, blueprint, conflicts, {
+  assertFillable(targetSchema)
+  const conflicts = await findConflicts(query, shapes, targetSchema)
+  const obstacles = await findObstacles(query, shapes, targetSchema, conflicts, {
     schema,
     canRewrite: options.canRewrite === true,
   })
-  obstacles.push(...(await findTakenNames(query, shapes, blueprint, schema)))
+  obstacles.push(...(await findTakenNames(query, shapes, targetSchema, schema)))
   const sources = await findSources(query, shapes, conflicts, options)
   obstacles.push(...sources.obstacles)
   if (conflicts.length > 0 && options.renameOld !== true) obstacles.push(...describeConflicts(conflicts))
@@ -126,10 +126,10 @@ async function planAdoption(
     : { rows: [] }
   return {
     shapes,
-    blueprint,
+    targetSchema,
     conflicts,
     sources,
-    old: findOldTables(shapes, blueprint),
+    old: findOldTables(shapes, targetSchema),
     messages: Number(rows[0]?.count ?? 0),
   }
 }
@@ -146,7 +146,7 @@ function describeConflicts(conflicts: readonly Conflict[]): string[] {
   ]
 }
 
-async function fill(db: Kysely<Database>, { sources, blueprint, old }: Plan, signal?: AbortSignal) {
+async function fill(db: Kysely<Database>, { sources, targetSchema, old }: Plan, signal?: AbortSignal) {
   const query = queryWithKysely(db)
   if (!old.includes('chat_messages') && !old.includes('conversations'))
     return { conversations: 0, with_phone: 0 }
@@ -157,7 +157,7 @@ async function fill(db: Kysely<Database>, { sources, blueprint, old }: Plan, sig
     (done, total) => report({ step: 'conversations', done, total }),
     signal,
   )
-  if (blueprint.has('chat_messages'))
+  if (targetSchema.has('chat_messages'))
     await fillMessages(
       query,
       sources.messages,
@@ -168,17 +168,17 @@ async function fill(db: Kysely<Database>, { sources, blueprint, old }: Plan, sig
 }
 
 /** Keys first: foreign keys need them. */
-async function constrain(run: Constraining, schema: string, blueprint: Shapes): Promise<void> {
+async function constrain(run: Constraining, schema: string, targetSchema: Shapes): Promise<void> {
   const filled = await readShapes(run.query, schema)
   for (const name of ADOPTED) {
     const there = filled.get(name)
-    const ours = blueprint.get(name)
+    const ours = targetSchema.get(name)
     if (!there || !ours) continue
     await requireColumns(run, there, ours)
     await requireKey(run, there)
   }
   const keyed = await readShapes(run.query, schema)
-  for (const [name, ours] of blueprint) {
+  for (const [name, ours] of targetSchema) {
     const there = keyed.get(name)
     if (!there) continue
     await addConstraints(run, there, ours)

@@ -128,13 +128,13 @@ async function buildIndex(
 export async function findTakenNames(
   query: Query,
   shapes: Shapes,
-  blueprint: Shapes,
+  targetSchema: Shapes,
   schema: string,
 ): Promise<string[]> {
   const taken: string[] = []
   for (const table of ADOPTED) {
     const there = shapes.get(table)
-    for (const index of there === undefined ? [] : (blueprint.get(table)?.indexes ?? [])) {
+    for (const index of there === undefined ? [] : (targetSchema.get(table)?.indexes ?? [])) {
       if (index.constraint !== null) continue
       const reason = await findTaken(query, there, index, schema)
       if (reason !== undefined) taken.push(reason)

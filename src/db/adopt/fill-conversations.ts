@@ -10,7 +10,7 @@ import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { keyText, profileText } from '../contacts/identifiers.ts'
 import { findSequence } from './alter-tables.ts'
-import { type PeerColumn, TWILIO_ID } from './evidence.ts'
+import { type PeerColumn, TWILIO_ID } from './column-heuristics.ts'
 
 export type ConversationSources = {
   /** The column of chat_messages that tells conversations apart. Absent: all messages are one conversation. */

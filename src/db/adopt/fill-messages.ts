@@ -1,7 +1,7 @@
 /** What old rows have in our columns, in portions by id, so that no transaction is long and a stop loses little. */
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
-import { TWILIO_ID } from './evidence.ts'
+import { TWILIO_ID } from './column-heuristics.ts'
 import { MAPPING } from './fill-conversations.ts'
 
 export type MessageSources = {

@@ -31,13 +31,13 @@ export type ObstacleOptions = { schema: string; canRewrite: boolean }
 export async function findObstacles(
   query: Query,
   shapes: Shapes,
-  blueprint: Shapes,
+  targetSchema: Shapes,
   conflicts: readonly Conflict[],
   options: ObstacleOptions,
 ): Promise<string[]> {
   const obstacles = await findServerObstacles(query)
   for (const name of ADOPTED) {
-    const [there, ours] = [shapes.get(name), blueprint.get(name)]
+    const [there, ours] = [shapes.get(name), targetSchema.get(name)]
     const isSetAside = conflicts.some(({ table, column }) => table === name && column === undefined)
     if (!there || !ours) continue
     if (isSetAside && name !== 'chat_messages') continue
@@ -198,7 +198,7 @@ function describeMissingId(messages: TableShape): string[] {
 }
 
 /** Required columns of ours that nothing says how to fill: a table of a later version than this file. */
-export function assertFillable(blueprint: Shapes): void {
+export function assertFillable(targetSchema: Shapes): void {
   const filledElsewhere = [
     'id',
     'conversation_id',
@@ -209,7 +209,7 @@ export function assertFillable(blueprint: Shapes): void {
     'updated_at',
   ]
   for (const name of ['conversations', 'chat_messages']) {
-    for (const column of blueprint.get(name)?.columns ?? []) {
+    for (const column of targetSchema.get(name)?.columns ?? []) {
       const isKnown =
         !column.isNotNull ||
         column.default !== null ||

@@ -56,10 +56,10 @@ export type Conflict = {
   reason: string
 }
 
-/** Tables of the blueprint that are there, and are not ours already. */
-export function findOldTables(shapes: Shapes, blueprint: Shapes): string[] {
-  return [...blueprint.keys()].filter((name) => {
-    const [there, ours] = [shapes.get(name), blueprint.get(name)]
+/** Tables of the targetSchema that are there, and are not ours already. */
+export function findOldTables(shapes: Shapes, targetSchema: Shapes): string[] {
+  return [...targetSchema.keys()].filter((name) => {
+    const [there, ours] = [shapes.get(name), targetSchema.get(name)]
     return there !== undefined && ours !== undefined && !hasSameColumns(there, ours)
   })
 }
@@ -74,14 +74,14 @@ function hasSameColumns(there: TableShape, ours: TableShape): boolean {
 }
 
 /** What cannot become ours as it is, and could be set aside. */
-export async function findConflicts(query: Query, shapes: Shapes, blueprint: Shapes): Promise<Conflict[]> {
-  const old = findOldTables(shapes, blueprint)
+export async function findConflicts(query: Query, shapes: Shapes, targetSchema: Shapes): Promise<Conflict[]> {
+  const old = findOldTables(shapes, targetSchema)
   const whole = old
     .filter((name) => !isAdoptable(name, shapes))
     .map((table): Conflict => ({ table, reason: describeForeignTable(shapes.get(table)) }))
   const parts: Conflict[] = []
   for (const table of old.filter((name) => isAdoptable(name, shapes))) {
-    for (const column of blueprint.get(table)?.columns ?? []) {
+    for (const column of targetSchema.get(table)?.columns ?? []) {
       const reason = await columnConflict(query, { shapes, table, ours: column })
       if (reason !== undefined) parts.push({ table, column: column.name, reason })
     }

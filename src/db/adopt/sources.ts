@@ -9,7 +9,7 @@ import {
   type PeerColumn,
   sentBy,
   TWILIO_ID,
-} from './evidence.ts'
+} from './column-heuristics.ts'
 import type { ConversationSources } from './fill-conversations.ts'
 import type { MessageSources } from './fill-messages.ts'
 import { type Conflict, isInteger, type Shapes } from './old-schema.ts'

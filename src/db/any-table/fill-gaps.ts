@@ -1,6 +1,6 @@
 /** `--merge`: what the kept row lacks is taken from the first later copy that has it. */
 import type { Column, Target } from './target.ts'
-import { keyEquals, keyText, orderBy } from './target.ts'
+import { keyEquals, orderBy, rowKeyText } from './target.ts'
 
 /** NULL lacks a value, and so does an empty text. `value` is SQL. */
 export function lacks(column: Column, value: string): string {
@@ -40,7 +40,7 @@ export function gapFilling(target: Target): string | undefined {
   )
   return `UPDATE ${target.sql} k SET ${assignments.join(', ')}
     FROM (SELECT DISTINCT kept FROM gone) d CROSS JOIN LATERAL (SELECT ${values.join(', ')}) f
-    WHERE ${keyEquals(target, 'k', 'd.kept')} AND (${isGap.join(' OR ')}) RETURNING ${keyText(target, 'k')}`
+    WHERE ${keyEquals(target, 'k', 'd.kept')} AND (${isGap.join(' OR ')}) RETURNING ${rowKeyText(target, 'k')}`
 }
 
 function isText({ type }: Column): boolean {

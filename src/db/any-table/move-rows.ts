@@ -10,10 +10,10 @@ import { gapFilling } from './fill-gaps.ts'
 import type { Query } from './query.ts'
 import { columnsBesideKey, joinCondition, labelOf, type Reference } from './references.ts'
 import { TableError } from './table-error.ts'
-import { keyEquals, keyText, orderBy, type Target, wholeRow } from './target.ts'
+import { keyEquals, orderBy, rowKeyText, type Target, wholeRow } from './target.ts'
 
 export type Move = {
-  /** Keys as `keyText` makes them. */
+  /** Keys as `rowKeyText` makes them. */
   moved: string
   kept: string
   id: string
@@ -26,7 +26,7 @@ export type MoveContext = {
   references: readonly Reference[]
   runId: string
   /** Fill what the kept row lacks from the rows that go. */
-  isMerging: boolean
+  fillsGaps: boolean
 }
 
 export type MoveResult = {
@@ -65,7 +65,7 @@ export async function moveRows(
  * going. Both in the order of the key, and neither waits.
  */
 async function lockRows(query: Query, context: MoveContext, moves: readonly Move[]): Promise<Move[]> {
-  const { target, isMerging } = context
+  const { target, fillsGaps } = context
   const lock = async (keys: readonly string[], held: readonly (string | null)[], mode: string) => {
     const { rows } = await query<{ key: string }>(
       `SELECT m.key FROM unnest($1::text[], $2::text[]) AS m(key, held)
@@ -76,7 +76,7 @@ async function lockRows(query: Query, context: MoveContext, moves: readonly Move
     return new Set(rows.map(({ key }) => key))
   }
   const ids = new Map(moves.map(({ kept, id }) => [kept, id]))
-  const kept = await lock([...ids.keys()], [...ids.values()], isMerging ? 'NO KEY UPDATE' : 'KEY SHARE')
+  const kept = await lock([...ids.keys()], [...ids.values()], fillsGaps ? 'NO KEY UPDATE' : 'KEY SHARE')
   const candidates = moves.filter((move) => kept.has(move.kept))
   const locked = await lock(
     candidates.map(({ moved }) => moved),
@@ -174,11 +174,11 @@ export class RowRefusedError extends TableError {
 }
 
 async function deleteRows(query: Query, context: MoveContext, moves: readonly Move[]): Promise<void> {
-  const { target, isMerging } = context
+  const { target, fillsGaps } = context
   const [moved, kept] = columnsOf(moves)
   const gone = `DELETE FROM ${target.sql} t USING unnest($1::text[], $2::text[]) AS m(moved, kept)
      WHERE ${keyEquals(target, 't', 'm.moved')}`
-  const filling = isMerging ? gapFilling(target) : undefined
+  const filling = fillsGaps ? gapFilling(target) : undefined
   const statement =
     filling === undefined
       ? `WITH gone AS (${gone} RETURNING 1) SELECT count(*)::int AS count FROM gone`
@@ -202,7 +202,7 @@ function assertAll(count: number, moves: readonly Move[], what: string): void {
 
 /** The row's key, for reading rows in the order in which they are kept. */
 export function readCopies(target: Target): string {
-  return `SELECT t.${target.column.sql}::text AS id, ${keyText(target, 't')} AS key FROM ${target.sql} t
+  return `SELECT t.${target.column.sql}::text AS id, ${rowKeyText(target, 't')} AS key FROM ${target.sql} t
     WHERE t.${target.column.sql} = ANY($1::text[]) AND ${target.predicate}
     ORDER BY t.${target.column.sql}, ${orderBy(target.order, 't')} LIMIT $2`
 }

@@ -87,16 +87,16 @@ export async function describeTarget(query: Query, options: TargetOptions): Prom
 }
 
 /** A row's key as one text: the value itself, or a JSON array of the values. `alias` is that of the row in SQL. */
-export function keyText({ key }: Pick<Target, 'key'>, alias: string): string {
+export function rowKeyText({ key }: Pick<Target, 'key'>, alias: string): string {
   const texts = key.map(({ sql }) => `${alias}.${sql}::text`)
   return key.length === 1 ? String(texts[0]) : `jsonb_build_array(${texts.join(', ')})::text`
 }
 
-/** `a.id = b.id::bigint AND …`: compares a row's key with one given as `keyText`, in a form that uses the key's index. */
-export function keyEquals({ key }: Pick<Target, 'key'>, alias: string, keyTextSql: string): string {
-  if (key.length === 1) return `${alias}.${key[0]?.sql} = (${keyTextSql})::${key[0]?.type}`
+/** `a.id = b.id::bigint AND …`: compares a row's key with one given as `rowKeyText`, in a form that uses the key's index. */
+export function keyEquals({ key }: Pick<Target, 'key'>, alias: string, rowKeySql: string): string {
+  if (key.length === 1) return `${alias}.${key[0]?.sql} = (${rowKeySql})::${key[0]?.type}`
   return key
-    .map(({ sql, type }, index) => `${alias}.${sql} = ((${keyTextSql})::jsonb ->> ${index})::${type}`)
+    .map(({ sql, type }, index) => `${alias}.${sql} = ((${rowKeySql})::jsonb ->> ${index})::${type}`)
     .join(' AND ')
 }
 

@@ -20,12 +20,12 @@ import {
   ensureReferenceIndexes,
 } from './build-index.ts'
 import { countDuplicates } from './count-duplicates.ts'
+import { resolveDeferred } from './deferred-rows.ts'
 import { installGuard } from './guard.ts'
 import { moveDuplicates } from './move-duplicates.ts'
-import { findObstacles } from './privileges.ts'
+import { findMissingPrivileges } from './privileges.ts'
 import { createRun, type Run, type RunOptions, reportBuild, reportWaiting } from './run.ts'
 import { assertNoRunAtWork, openSession, type Session } from './session.ts'
-import { settleDiverted } from './settle-diverted.ts'
 import { tidyUp } from './tidy-up.ts'
 
 export type DedupeOptions = TargetOptions &
@@ -112,7 +112,7 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
     const query = queryWithClient(client)
     const target = await describeTarget(query, options)
     await assertNoRunAtWork(query, target)
-    const obstacles = await findObstacles(query, target, await findReferences(query, target))
+    const obstacles = await findMissingPrivileges(query, target, await findReferences(query, target))
     if (obstacles.length > 0) throw new TableError(obstacles.join('\n'))
     const state = await inspectIndex(query, target)
     const isReplaceable = state.fault === 'other_definition' && options.replaceIndex === true
@@ -183,5 +183,5 @@ async function move({ session, context, tally, report }: Run, batchSize: number)
     onProgress: (done, total, details) => report({ step: 'move', done, total, details }),
   })
   // What cannot move is better known before there is an index that keeps it from getting its id back.
-  await settleDiverted(session, context, tally)
+  await resolveDeferred(session, context, tally)
 }

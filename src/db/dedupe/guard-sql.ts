@@ -7,7 +7,7 @@
  */
 import { quoteName, quoteText, unquoteName } from '../any-table/names.ts'
 import { columnsBesideKey, joinCondition, type Reference } from '../any-table/references.ts'
-import { type Column, keyEquals, keyText, type Target } from '../any-table/target.ts'
+import { type Column, keyEquals, rowKeyText, type Target } from '../any-table/target.ts'
 import { referenceNames, temporaryNames } from './leftovers.ts'
 import type { Placeholder } from './placeholder.ts'
 import { runLockSql } from './session.ts'
@@ -52,7 +52,7 @@ BEGIN
     RETURN NEW;
   END IF;
   v_placeholder := ${placeholder('v_id')};
-  INSERT INTO ${names.diverted} AS d (key, id, placeholder) VALUES (${keyText(target, 'NEW')}, v_id, v_placeholder)
+  INSERT INTO ${names.deferred} AS d (key, id, placeholder) VALUES (${rowKeyText(target, 'NEW')}, v_id, v_placeholder)
   ON CONFLICT (key) DO UPDATE SET id = excluded.id, placeholder = excluded.placeholder, diverted_at = now();
   NEW.${column.sql} := v_placeholder;
   RETURN NEW;

@@ -38,7 +38,7 @@ export async function installGuard(
   const isThere = (name: string) => triggers.some((trigger) => trigger.name === name)
   const names = temporaryNames(target)
   await session.query(
-    `CREATE TABLE IF NOT EXISTS ${names.diverted} (
+    `CREATE TABLE IF NOT EXISTS ${names.deferred} (
        key text PRIMARY KEY, id text NOT NULL, placeholder text, diverted_at timestamptz NOT NULL DEFAULT now())`,
   )
   // References first: no row moves before they are led.

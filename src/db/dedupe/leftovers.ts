@@ -25,7 +25,7 @@ export function temporaryNames({ oid, schema }: OfTable) {
   const inSchema = (name: string) => `${quoteName(schema)}.${quoteName(name)}`
   return {
     guardFunction: inSchema(`${PREFIX}guard_${oid}`),
-    diverted: inSchema(`${PREFIX}diverted_${oid}`),
+    deferred: inSchema(`${PREFIX}diverted_${oid}`),
     lookupIndex: `${PREFIX}lookup_${oid}`,
     newIndex: `${PREFIX}unique_${oid}`,
     insertTrigger: `${TRIGGER_PREFIX}insert`,
@@ -64,15 +64,15 @@ export async function findLeftovers(query: Query, table: OfTable): Promise<Lefto
      ORDER BY 1`,
     [table.oid, [names.lookupIndex, names.newIndex], `${PREFIX}reference_`],
   )
-  const { rows: diverted } = await query<{ exists: boolean }>(
+  const { rows: deferred } = await query<{ exists: boolean }>(
     'SELECT to_regclass($1) IS NOT NULL AS exists',
-    [names.diverted],
+    [names.deferred],
   )
   return {
     triggers: triggers.map((trigger) => ({ name: trigger.name, table: trigger.table })),
     functions: [...new Set(triggers.map((trigger) => trigger.function))],
     indexes: indexes.map(({ name }) => name),
-    hasDiverted: diverted[0]?.exists === true,
+    hasDiverted: deferred[0]?.exists === true,
   }
 }
 

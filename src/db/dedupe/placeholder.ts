@@ -1,6 +1,6 @@
 /** What stands in the id's column while a row waits to be moved. */
 import { TableError } from '../any-table/table-error.ts'
-import { keyEquals, keyText, type Target } from '../any-table/target.ts'
+import { keyEquals, rowKeyText, type Target } from '../any-table/target.ts'
 import type { Session } from './session.ts'
 
 /** SQL of the placeholder for an id, which is given as SQL too. */
@@ -44,7 +44,7 @@ async function tryOnOneRow(
   placeholder: Placeholder,
 ): Promise<string | undefined> {
   const { sql, column, predicate } = target
-  const anyRow = `SELECT ${keyText(target, 's')} FROM ${sql} s WHERE ${predicate} LIMIT 1 FOR UPDATE SKIP LOCKED`
+  const anyRow = `SELECT ${rowKeyText(target, 's')} FROM ${sql} s WHERE ${predicate} LIMIT 1 FOR UPDATE SKIP LOCKED`
   const undo = new Error('undo')
   try {
     return await session.transaction(async (query) => {

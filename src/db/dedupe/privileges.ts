@@ -6,7 +6,7 @@ import type { Target } from '../any-table/target.ts'
 import { temporaryNames } from './leftovers.ts'
 
 /** What is missing, one line each with the next step; empty: nothing. */
-export async function findObstacles(
+export async function findMissingPrivileges(
   query: Query,
   target: Target,
   references: readonly Reference[],
@@ -72,7 +72,7 @@ async function findLeftoverOwnership(query: Query, target: Target): Promise<stri
     `SELECT c.oid::regclass::text AS "table", quote_ident(pg_get_userbyid(c.relowner)) AS owner,
        quote_ident(current_user) AS role
      FROM pg_class c WHERE c.oid IN (to_regclass($1), to_regclass($2)) AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1`,
-    [target.quarantine, temporaryNames(target).diverted],
+    [target.quarantine, temporaryNames(target).deferred],
   )
   return rows.map(
     ({ table, owner, role }) =>

@@ -4,10 +4,10 @@ import { lacks } from '../any-table/fill-gaps.ts'
 import { assertQuarantineIsOurs, countQuarantined } from '../any-table/quarantine.ts'
 import type { Query } from '../any-table/query.ts'
 import { findReferences, joinCondition, labelOf, type Reference } from '../any-table/references.ts'
-import { keyText, orderBy, type Target, wholeRow } from '../any-table/target.ts'
+import { orderBy, rowKeyText, type Target, wholeRow } from '../any-table/target.ts'
 import { type IndexState, inspectIndex } from '../any-table/unique-index.ts'
 import { findLeftovers, type Leftovers } from './leftovers.ts'
-import { findObstacles } from './privileges.ts'
+import { findMissingPrivileges } from './privileges.ts'
 
 export type DuplicateExample = {
   id: string
@@ -107,7 +107,7 @@ export async function reportDuplicates(query: Query, target: Target): Promise<De
     quarantined: await countQuarantined(query, target),
     delete_triggers: await findDeleteTriggers(query, target),
     leftovers: await findLeftovers(query, target),
-    obstacles: await findObstacles(query, target, references),
+    obstacles: await findMissingPrivileges(query, target, references),
   }
 }
 
@@ -140,7 +140,7 @@ async function findDuplicates(
     `WITH doubled AS MATERIALIZED (
        SELECT ${column.sql} AS id FROM ${sql} WHERE ${predicate} GROUP BY ${column.sql} HAVING count(*) > 1
      ), copies AS MATERIALIZED (
-       SELECT ${wholeRow(target, 't')} AS r, t.${column.sql}::text AS id, ${keyText(target, 't')} AS key,
+       SELECT ${wholeRow(target, 't')} AS r, t.${column.sql}::text AS id, ${rowKeyText(target, 't')} AS key,
          row_number() OVER (PARTITION BY t.${column.sql} ORDER BY ${orderBy(target.order, 't')}) AS n
        FROM ${sql} t JOIN doubled d ON d.id = t.${column.sql}
      ), groups AS MATERIALIZED (

@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import type { MoveContext } from '../any-table/move-rows.ts'
 import { findReferences } from '../any-table/references.ts'
 import type { Target } from '../any-table/target.ts'
+import type { RunTally } from './deferred-rows.ts'
 import { emptyTally } from './move-duplicates.ts'
 import { describeLockHolders, type Session } from './session.ts'
-import type { SettleTally } from './settle-diverted.ts'
 
 export type DedupeStep = 'prepare' | 'move' | 'index' | 'finish'
 
@@ -20,11 +20,11 @@ export type DedupeProgress = {
 export type Run = {
   session: Session
   context: MoveContext
-  tally: SettleTally
+  tally: RunTally
   report: (progress: DedupeProgress) => void
 }
 
-export type RunOptions = { isMerging?: boolean; onProgress?: (progress: DedupeProgress) => void }
+export type RunOptions = { fillsGaps?: boolean; onProgress?: (progress: DedupeProgress) => void }
 
 export async function createRun(session: Session, target: Target, options: RunOptions): Promise<Run> {
   return {
@@ -33,7 +33,7 @@ export async function createRun(session: Session, target: Target, options: RunOp
       target,
       references: await findReferences(session.query, target),
       runId: randomUUID(),
-      isMerging: options.isMerging ?? false,
+      fillsGaps: options.fillsGaps ?? false,
     },
     tally: { ...emptyTally(), restored: 0 },
     report: options.onProgress ?? (() => {}),

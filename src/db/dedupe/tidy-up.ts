@@ -2,12 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { inspectIndex } from '../any-table/unique-index.ts'
 import { dropIndexConcurrently } from './build-index.ts'
+import { giveBackIds, resolveDeferred } from './deferred-rows.ts'
 import { removeGuard, removeReferenceGuards } from './guard.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers, temporaryNames } from './leftovers.ts'
 import { type Run, reportWaiting } from './run.ts'
-import { giveBackIds, settleDiverted } from './settle-diverted.ts'
 
-const SETTLE_PAUSE_MS = 300
+const RESOLVE_PAUSE_MS = 300
 const STOPPED_TIMEOUT_MS = 5_000
 
 /**
@@ -35,7 +35,7 @@ async function takeDown(run: Run, removesIndexes: boolean): Promise<void> {
   const onWait = reportWaiting(run, 'finish')
   run.report({ step: 'finish', done: 0, total: 0 })
   await removeGuard(session, context.target, onWait)
-  await settleAll(run)
+  await resolveAll(run)
   // Only now: until here rows have moved.
   await removeReferenceGuards(session, context.references, onWait)
   if (!removesIndexes) return
@@ -44,16 +44,16 @@ async function takeDown(run: Run, removesIndexes: boolean): Promise<void> {
 }
 
 /** With the guard down nothing is added to the list, so this comes to an end. */
-async function settleAll({ session, context, tally }: Run): Promise<void> {
+async function resolveAll({ session, context, tally }: Run): Promise<void> {
   const { query } = session
-  const { diverted } = temporaryNames(context.target)
+  const { deferred } = temporaryNames(context.target)
   if (!(await findLeftovers(query, context.target)).hasDiverted) return
-  while ((await settleDiverted(session, context, tally)) > 0) {
-    await delay(SETTLE_PAUSE_MS, undefined, { signal: session.signal })
+  while ((await resolveDeferred(session, context, tally)) > 0) {
+    await delay(RESOLVE_PAUSE_MS, undefined, { signal: session.signal })
   }
   // Without the index the table has duplicates anyway: rows that cannot move become what their writers made them.
   const { fault } = await inspectIndex(query, context.target)
   if (fault !== undefined) await giveBackIds(session, context)
-  const { rows } = await query<{ isListed: boolean }>(`SELECT EXISTS (SELECT FROM ${diverted}) AS "isListed"`)
-  if (!rows[0]?.isListed) await query(`DROP TABLE ${diverted}`)
+  const { rows } = await query<{ isListed: boolean }>(`SELECT EXISTS (SELECT FROM ${deferred}) AS "isListed"`)
+  if (!rows[0]?.isListed) await query(`DROP TABLE ${deferred}`)
 }

@@ -145,7 +145,7 @@ async function merge(
   const move = { moved: other.id, kept: message_id, id: wa_message_id, held: null }
   const { moved } = await moveRows(
     query,
-    { target, references, runId: randomUUID(), isMerging: true },
+    { target, references, runId: randomUUID(), fillsGaps: true },
     [move],
     REASON,
   )

@@ -307,7 +307,7 @@ describe('--merge', () => {
       UPDATE chat_messages SET content = 'second', tags = '{x,y}' WHERE id = 2;
       UPDATE chat_messages SET content = 'third', media_url = 'u', tags = '{z}' WHERE id = 3`)
 
-    await apply(database, { isMerging: true })
+    await apply(database, { fillsGaps: true })
 
     expect(
       await rows(database, 'SELECT id, content, media_url, tags FROM chat_messages ORDER BY id'),
@@ -321,7 +321,7 @@ describe('--merge', () => {
     const database = await createOldDatabase(['a', 'a'], withMore)
     await database.pool.query('UPDATE chat_messages SET ticket = 7 WHERE id = 2')
 
-    expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done' })
+    expect(await apply(database, { fillsGaps: true })).toMatchObject({ outcome: 'done' })
     expect(await rows(database, 'SELECT id, ticket FROM chat_messages')).toEqual([{ id: 1, ticket: 7 }])
   })
 
@@ -329,7 +329,7 @@ describe('--merge', () => {
     const database = await createOldDatabase(['a', 'a'], withMore)
     const [before] = await rows(database, 'SELECT xmin::text FROM chat_messages WHERE id = 1')
 
-    await apply(database, { isMerging: true })
+    await apply(database, { fillsGaps: true })
 
     expect(await rows(database, 'SELECT xmin::text FROM chat_messages WHERE id = 1')).toEqual([before])
   })

@@ -135,7 +135,7 @@ describe('tables of other systems', () => {
          shout text GENERATED ALWAYS AS (upper(content)) STORED)`,
     )
 
-    expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done', moved: 1 })
+    expect(await apply(database, { fillsGaps: true })).toMatchObject({ outcome: 'done', moved: 1 })
   })
 
   test('a table with more columns than a function takes arguments', async () => {
@@ -146,7 +146,7 @@ describe('tables of other systems', () => {
     )
 
     expect(await report(database)).toMatchObject({ groups: 1 })
-    expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done', moved: 1 })
+    expect(await apply(database, { fillsGaps: true })).toMatchObject({ outcome: 'done', moved: 1 })
   })
 
   test('columns that are called as the rows are in the SQL of a run', async () => {
@@ -177,7 +177,7 @@ describe('tables of other systems', () => {
     )
 
     expect(await report(database)).toMatchObject({ groups: 1, gaps: { t: 1 }, references: [{ rows: 1 }] })
-    expect(await apply(database, { isMerging: true })).toMatchObject({ outcome: 'done', moved: 1 })
+    expect(await apply(database, { fillsGaps: true })).toMatchObject({ outcome: 'done', moved: 1 })
     const [moved] = await rows(database, 'SELECT "row" FROM chat_messages_duplicates')
     expect(moved?.row).toMatchObject({ id: 2, wa_message_id: 'a', content: 'row 2', t: 'later' })
     expect(await rows(database, 'SELECT t FROM chat_messages')).toEqual([{ t: 'later' }])

@@ -8,7 +8,7 @@
 import { isLockFailure } from '../any-table/locks.ts'
 import { type Move, type MoveContext, moveRows } from '../any-table/move-rows.ts'
 import type { Query } from '../any-table/query.ts'
-import { keyEquals, keyText, orderBy } from '../any-table/target.ts'
+import { keyEquals, orderBy, rowKeyText } from '../any-table/target.ts'
 import { sqlStateOf } from '../sql-state.ts'
 import { idLockSql } from './guard-sql.ts'
 import { temporaryNames } from './leftovers.ts'
@@ -16,57 +16,57 @@ import { addResult, isRefusal, type MoveTally, reasonOf } from './move-duplicate
 import type { Session } from './session.ts'
 
 /** Each takes an advisory lock for the length of the transaction, and those are few. */
-const SETTLE_ROWS = 100
+const BATCH_ROWS = 100
 const UNIQUE_VIOLATION = '23505'
 
 type Listed = { key: string; id: string }
-type Diverted = Listed & { placeholder: string | null; holder: string | null }
+type DeferredRow = Listed & { placeholder: string | null; holder: string | null }
 
-export type SettleTally = MoveTally & {
+export type RunTally = MoveTally & {
   /** Rows that got their id back. */
   restored: number
 }
 
 /** @returns how many rows still wait for a decision that can be made; call again until it is 0. */
-export async function settleDiverted(
+export async function resolveDeferred(
   session: Session,
   context: MoveContext,
-  tally: SettleTally,
+  tally: RunTally,
 ): Promise<number> {
-  const { diverted } = temporaryNames(context.target)
+  const { deferred } = temporaryNames(context.target)
   let after = ''
   for (;;) {
     session.signal.throwIfAborted()
     const { rows } = await session.query<Listed>(
-      `SELECT key, id FROM ${diverted} WHERE key > $1 ORDER BY key LIMIT ${SETTLE_ROWS}`,
+      `SELECT key, id FROM ${deferred} WHERE key > $1 ORDER BY key LIMIT ${BATCH_ROWS}`,
       [after],
     )
     const last = rows.at(-1)
     if (!last) break
     after = last.key
-    await settle(session, context, rows, tally)
+    await resolve(session, context, rows, tally)
   }
   const { rows } = await session.query<{ count: number }>(
-    `SELECT count(*)::int AS count FROM ${diverted} WHERE id <> ALL($1::text[])`,
+    `SELECT count(*)::int AS count FROM ${deferred} WHERE id <> ALL($1::text[])`,
     [[...tally.leftOut.keys()]],
   )
   return rows[0]?.count ?? 0
 }
 
 /** One transaction; where the data of one row stands against it, one for each row. */
-async function settle(
+async function resolve(
   session: Session,
   context: MoveContext,
   listed: readonly Listed[],
-  tally: SettleTally,
+  tally: RunTally,
 ): Promise<void> {
   try {
-    await session.transaction((query) => settleBatch(query, context, listed, tally))
+    await session.transaction((query) => resolveBatch(query, context, listed, tally))
   } catch (err) {
     if (isLockFailure(err) || isTaken(err, context)) return
     if (!isRefusal(err)) throw err
     const [first, ...others] = listed
-    if (others.length > 0) for (const one of listed) await settle(session, context, [one], tally)
+    if (others.length > 0) for (const one of listed) await resolve(session, context, [one], tally)
     else if (first) tally.leftOut.set(first.id, reasonOf(err))
   }
 }
@@ -83,25 +83,25 @@ function isTaken(err: unknown, { target }: MoveContext): boolean {
 
 /** The listed rows get their ids back as they are, duplicates or not. */
 export async function giveBackIds({ query }: Session, { target }: MoveContext): Promise<void> {
-  const { diverted } = temporaryNames(target)
+  const { deferred } = temporaryNames(target)
   await query(
     `WITH given AS (
-       UPDATE ${target.sql} t SET ${target.column.sql} = d.id FROM ${diverted} d
+       UPDATE ${target.sql} t SET ${target.column.sql} = d.id FROM ${deferred} d
        WHERE ${keyEquals(target, 't', 'd.key')} AND t.${target.column.sql} IS NOT DISTINCT FROM d.placeholder
        RETURNING d.key
      )
-     DELETE FROM ${diverted} d USING given WHERE d.key = given.key`,
+     DELETE FROM ${deferred} d USING given WHERE d.key = given.key`,
   )
 }
 
-async function settleBatch(
+async function resolveBatch(
   query: Query,
   context: MoveContext,
   listed: readonly Listed[],
-  tally: SettleTally,
+  tally: RunTally,
 ): Promise<void> {
   const { target } = context
-  const { diverted } = temporaryNames(target)
+  const { deferred } = temporaryNames(target)
   // Whoever is inserting one of these ids right now ends first; whoever comes later finds what is decided here.
   await query(
     `SELECT pg_advisory_xact_lock(number) FROM (
@@ -109,7 +109,7 @@ async function settleBatch(
     [listed.map(({ id }) => id)],
   )
   const keys = listed.map(({ key }) => key)
-  const rows = await lockDiverted(query, context, keys)
+  const rows = await lockDeferred(query, context, keys)
   const moves = rows.flatMap(({ key, id, placeholder, holder }): Move[] =>
     holder === null ? [] : [{ moved: key, kept: holder, id, held: placeholder }],
   )
@@ -121,7 +121,7 @@ async function settleBatch(
   )
   // Gone from the list with those: rows that their writer has deleted, or given another id.
   await query(
-    `DELETE FROM ${diverted} d WHERE d.key = ANY($1::text[]) AND NOT EXISTS (
+    `DELETE FROM ${deferred} d WHERE d.key = ANY($1::text[]) AND NOT EXISTS (
        SELECT FROM ${target.sql} t
        WHERE ${keyEquals(target, 't', 'd.key')} AND t.${target.column.sql} IS NOT DISTINCT FROM d.placeholder)`,
     [keys],
@@ -131,18 +131,18 @@ async function settleBatch(
 }
 
 /** The listed rows that are still there as the guard left them, each with the key of the row that holds its id. */
-async function lockDiverted(
+async function lockDeferred(
   query: Query,
   { target }: MoveContext,
   keys: readonly string[],
-): Promise<Diverted[]> {
-  const { diverted } = temporaryNames(target)
+): Promise<DeferredRow[]> {
+  const { deferred } = temporaryNames(target)
   // Not LIMIT 1: for that the rows would be read in their order until one has the id.
-  const holder = `SELECT (array_agg(${keyText(target, 'h')} ORDER BY ${orderBy(target.order, 'h')}))[1] FROM ${target.sql} h
+  const holder = `SELECT (array_agg(${rowKeyText(target, 'h')} ORDER BY ${orderBy(target.order, 'h')}))[1] FROM ${target.sql} h
     WHERE h.${target.column.sql} = d.id AND ${target.predicate}`
-  const { rows } = await query<Diverted>(
+  const { rows } = await query<DeferredRow>(
     `SELECT d.key, d.id, d.placeholder, (${holder}) AS holder
-     FROM ${diverted} d JOIN ${target.sql} t ON ${keyEquals(target, 't', 'd.key')}
+     FROM ${deferred} d JOIN ${target.sql} t ON ${keyEquals(target, 't', 'd.key')}
      WHERE d.key = ANY($1::text[]) AND t.${target.column.sql} IS NOT DISTINCT FROM d.placeholder
      ORDER BY ${orderBy(target.key, 't')} FOR UPDATE OF t SKIP LOCKED`,
     [keys],
@@ -151,7 +151,7 @@ async function lockDiverted(
 }
 
 /** Of several rows that wait for one id, the first one gets it; the others find it there the next time. */
-async function restore(query: Query, { target }: MoveContext, rows: readonly Diverted[]): Promise<number> {
+async function restore(query: Query, { target }: MoveContext, rows: readonly DeferredRow[]): Promise<number> {
   const firsts = [...new Map(rows.toReversed().map((row) => [row.id, row])).values()]
   if (firsts.length === 0) return 0
   const { count } = await query(

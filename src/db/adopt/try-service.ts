@@ -13,28 +13,28 @@ export async function tryService(query: Query): Promise<void> {
     const contact = await idOf(query, `INSERT INTO contacts (name) VALUES ('wa-ingest') RETURNING id`)
     const conversation = await idOf(
       query,
-      `INSERT INTO conversations (provider, business_number, contact_id) VALUES ('meta', 'wa-ingest probe', $1) RETURNING id`,
+      `INSERT INTO conversations (provider, business_number, contact_id) VALUES ('meta', 'wa-ingest trial', $1) RETURNING id`,
       [contact],
     )
     for (const id of ['one', 'two', 'two']) {
       await query(
         `INSERT INTO chat_messages (conversation_id, direction, provider, wa_message_id, source, detail, message_type)
-         VALUES ($1, 'inbound', 'meta', 'wa-ingest probe ' || $2, 'webhook', 14, 'sticker') ${CONFLICT} DO NOTHING`,
+         VALUES ($1, 'inbound', 'meta', 'wa-ingest trial ' || $2, 'webhook', 14, 'sticker') ${CONFLICT} DO NOTHING`,
         [conversation, id],
       )
     }
     const reply = await idOf(
       query,
       `INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail, message_type, status)
-       VALUES ($1, 'outbound', 'meta', 'wa-ingest probe', gen_random_uuid(), 'api', 15, 'text', 'queued') RETURNING id`,
+       VALUES ($1, 'outbound', 'meta', 'wa-ingest trial', gen_random_uuid(), 'api', 15, 'text', 'queued') RETURNING id`,
       [conversation],
     )
     await query(
-      `UPDATE chat_messages SET wa_message_id = 'wa-ingest probe reply', status = 'sent' WHERE id = $1`,
+      `UPDATE chat_messages SET wa_message_id = 'wa-ingest trial reply', status = 'sent' WHERE id = $1`,
       [reply],
     )
     const { rows } = await query<{ count: number }>(
-      `SELECT count(*)::int AS count FROM chat_messages WHERE conversation_id = $1 AND wa_message_id LIKE 'wa-ingest probe %'`,
+      `SELECT count(*)::int AS count FROM chat_messages WHERE conversation_id = $1 AND wa_message_id LIKE 'wa-ingest trial %'`,
       [conversation],
     )
     if (rows[0]?.count !== 3)

@@ -13,11 +13,11 @@ import { sqlStateOf } from '../sql-state.ts'
 import { AdoptionError } from './adoption-error.ts'
 import { readShapes, type TableShape } from './shape.ts'
 
-const SCHEMA = 'wa_ingest_blueprint'
+const SCHEMA = 'wa_ingest_target_schema'
 const INSUFFICIENT_PRIVILEGE = '42501'
 
 /** Every table of the newest schema, by name. Changes nothing. */
-export async function readBlueprint(db: Kysely<Database>): Promise<Map<string, TableShape>> {
+export async function readTargetSchema(db: Kysely<Database>): Promise<Map<string, TableShape>> {
   const undo = new Error('undo')
   let shapes = new Map<string, TableShape>()
   try {
