@@ -15,7 +15,7 @@ import type { MessageHistory } from './message-history.ts'
 
 export type Sender = {
   /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
-  credential: string
+  credentialDigest: string
   /** Never throws. */
   send(message: OutboundMessage, signal: AbortSignal): Promise<SendResult>
   /**

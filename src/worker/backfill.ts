@@ -27,7 +27,7 @@ import {
 } from '../providers/message-history.ts'
 import type { Sender } from '../providers/sender.ts'
 import { listedMessageItem, listedStatusItem } from './backfill-items.ts'
-import { sortOutOpenSends } from './open-sends.ts'
+import { matchInDoubtSends } from './match-in-doubt-sends.ts'
 
 export type BackfillOptions = {
   db: Kysely<Database>
@@ -145,7 +145,7 @@ async function takePage(run: Run, { messages, otherChannels }: HistoryPage): Pro
     due.map(({ wa_message_id }) => wa_message_id),
   )
   const missing = due.filter(({ wa_message_id }) => !stored.has(wa_message_id))
-  const sorted = await sortOutOpenSends({ ...run, isDryRun }, missing, signal)
+  const sorted = await matchInDoubtSends({ ...run, isDryRun }, missing, signal)
   report.identified += sorted.identified
   report.held_back += sorted.heldBack
 

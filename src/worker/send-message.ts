@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { SendResult } from '../core/outbound.ts'
 import type { Claim } from '../db/outbox/claim.ts'
-import { type Settled, settleSend } from '../db/outbox/record-result.ts'
-import { forgetCopy } from '../db/outbox/upload-copies.ts'
+import { discardCopy } from '../db/outbox/provider-copies.ts'
+import { recordSendResult, type SendOutcome } from '../db/outbox/record-result.ts'
 import type { Database } from '../db/schema.ts'
 import type { Senders } from '../providers/index.ts'
 
@@ -15,7 +15,7 @@ export type SendDeps = {
   cutOff: AbortSignal
   callTimeoutMs?: number | undefined
   /** The outcome cannot be stored: tried again until it can, or the process ends. */
-  onUnsettled(err: unknown, messageId: string): void
+  onUnrecorded(err: unknown, messageId: string): void
 }
 
 export type SendReport = {
@@ -23,7 +23,7 @@ export type SendReport = {
   provider: string
   attempt: number
   result: SendResult['kind']
-  settled: Settled
+  outcome: SendOutcome
   code?: number | string
   durationMs: number
 }
@@ -33,22 +33,22 @@ const CALL_TIMEOUT_MS = 15_000
 /** A process that stood still between its claim and the call does not call any more: the sweep may have given it up. */
 const MAX_CLAIM_AGE_MS = 5_000
 /** An outcome that cannot be stored for so long is left to the sweep. */
-const SETTLE_TIMEOUT_MS = 5 * 60_000
-const MAX_SETTLE_DELAY_MS = 2_000
+const RECORD_TIMEOUT_MS = 5 * 60_000
+const MAX_RECORD_DELAY_MS = 2_000
 
 /** `claimedAt`: performance.now() before the claim. @throws when the outcome could not be stored. */
 export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: number): Promise<SendReport> {
   const { message, attempt } = claim
   const startedAt = performance.now()
   const result = await call(deps, claim, claimedAt)
-  const settled = await settle(deps, claim, result)
-  if (result.kind === 'failed') await forgetCopy(deps.db, message)
+  const outcome = await recordResult(deps, claim, result)
+  if (result.kind === 'failed') await discardCopy(deps.db, message)
   return {
     message_id: message.message_id,
     provider: message.provider,
     attempt,
     result: result.kind,
-    settled,
+    outcome,
     ...('error' in result ? { code: result.error.code } : {}),
     durationMs: performance.now() - startedAt,
   }
@@ -66,21 +66,21 @@ async function call(
 }
 
 /** Until it is stored the outcome is known only here, so this does not give up easily. */
-async function settle(
-  { db, senders, onUnsettled }: SendDeps,
+async function recordResult(
+  { db, senders, onUnrecorded }: SendDeps,
   claim: Claim,
   result: SendResult,
-): Promise<Settled> {
+): Promise<SendOutcome> {
   const { message } = claim
-  const credential = senders[message.provider]?.credential ?? ''
-  const giveUpAt = performance.now() + SETTLE_TIMEOUT_MS
+  const credentialDigest = senders[message.provider]?.credentialDigest ?? ''
+  const giveUpAt = performance.now() + RECORD_TIMEOUT_MS
   for (let attempt = 1; ; attempt++) {
     try {
-      return await settleSend(db, claim, result, credential)
+      return await recordSendResult(db, claim, result, credentialDigest)
     } catch (err) {
-      onUnsettled(err, message.message_id)
+      onUnrecorded(err, message.message_id)
       if (performance.now() > giveUpAt) throw err
-      await delay(Math.min(MAX_SETTLE_DELAY_MS, 100 * 2 ** Math.min(attempt, 10)))
+      await delay(Math.min(MAX_RECORD_DELAY_MS, 100 * 2 ** Math.min(attempt, 10)))
     }
   }
 }

@@ -6,9 +6,9 @@ import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
 import { holdLease } from '../db/leases.ts'
-import { releaseOtherCredentials } from '../db/outbox/circuit-breaker.ts'
+import { closeForOtherCredentials } from '../db/outbox/circuit-breaker.ts'
 import { findDueReceipts } from '../db/outbox/read-receipts.ts'
-import { failExpired, findDueMessages, giveUpLostSends } from '../db/outbox/sweep.ts'
+import { failExpiredSends, findDueSends, markLostSendsUnknown } from '../db/outbox/sweep.ts'
 import type { Database } from '../db/schema.ts'
 import type { OutboundProducer } from '../queue/outbound-producer.ts'
 
@@ -34,11 +34,11 @@ export function createSendSweep({ db, producer, credentials }: SendSweepDeps): S
   const holder = randomUUID()
   return {
     runOnce: async () => {
-      await releaseOtherCredentials(db, credentials)
+      await closeForOtherCredentials(db, credentials)
       if (!(await holdLease(db, { name: 'send-sweep', holder, durationMs: LEASE_MS }))) return undefined
-      const lost = await giveUpLostSends(db)
-      const expired = await failExpired(db)
-      const messageIds = await findDueMessages(db)
+      const lost = await markLostSendsUnknown(db)
+      const expired = await failExpiredSends(db)
+      const messageIds = await findDueSends(db)
       await producer.notifySends(messageIds)
       await producer.notifyReceipts(await findDueReceipts(db, MAX_RECEIPTS))
       return { lost, expired, notified: messageIds.length }

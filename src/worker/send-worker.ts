@@ -14,9 +14,9 @@ import { isUnavailable } from '../db/unavailable.ts'
 import type { Senders } from '../providers/index.ts'
 import type { QueueBackend } from '../queue/backend.ts'
 import { OUTBOUND_JOB_VERSION, type OutboundJob } from '../queue/outbound-producer.ts'
-import { type CopyReport, copyUpload } from './copy-upload.ts'
-import { sendReadReceipt } from './read-receipt.ts'
+import { type CopyReport, copyToProvider } from './copy-to-provider.ts'
 import { type SendReport, sendMessage } from './send-message.ts'
+import { sendReadReceipt } from './send-read-receipt.ts'
 
 export type SendWorkerObserver = {
   onSend(report: SendReport): void
@@ -25,7 +25,7 @@ export type SendWorkerObserver = {
   /** A message that cannot be sent as it is, and was not tried. */
   onUnsendable(messageId: string, code: number | string): void
   /** The outcome of a call cannot be stored: tried again until it can, or the process ends. */
-  onUnsettled(err: unknown, messageId: string): void
+  onUnrecorded(err: unknown, messageId: string): void
   /** Once for each pause, with what stands in the way. */
   onPause(err: unknown, pauseMs: number): void
   /** A job that ended with an error; the sweep rings again. */
@@ -123,7 +123,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
 /** Sends what waits in the conversation of a message. @throws when the database does not answer. */
 function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
   const { db, senders, observer, stop, callTimeoutMs } = deps
-  const onUnsettled = (err: unknown, messageId: string) => observer.onUnsettled(err, messageId)
+  const onUnrecorded = (err: unknown, messageId: string) => observer.onUnrecorded(err, messageId)
   const copiesTo = Object.entries(senders).flatMap(([name, { copyFile }]) =>
     copyFile === undefined ? [] : [name],
   )
@@ -133,7 +133,7 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
   async function copy(claim: Claim): Promise<void> {
     copying++
     try {
-      observer.onCopy(await copyUpload(deps, claim))
+      observer.onCopy(await copyToProvider(deps, claim))
     } finally {
       copying--
     }
@@ -153,7 +153,7 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
       switch (outcome.kind) {
         case 'claimed':
           observer.onSend(
-            await sendMessage({ db, senders, cutOff, onUnsettled, callTimeoutMs }, outcome.claim, claimedAt),
+            await sendMessage({ db, senders, cutOff, onUnrecorded, callTimeoutMs }, outcome.claim, claimedAt),
           )
           break
         case 'copy':

@@ -7,7 +7,7 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
 import { holdLease } from '../db/leases.ts'
-import { knownUploads, removeExpiredUploads } from '../db/outbox/uploads.ts'
+import { findExistingUploads, removeExpiredUploads } from '../db/outbox/uploads.ts'
 import type { Database } from '../db/schema.ts'
 
 /** Longer than an upload can take. */
@@ -50,7 +50,7 @@ export function createUploadPruner({
 
 /** Without an upload, and too old to be one that is about to get its row. */
 async function findLeft(db: Kysely<Database>, folder: string, names: string[]): Promise<string[]> {
-  const known = await knownUploads(
+  const known = await findExistingUploads(
     db,
     names.map((name) => OUR_FILE.exec(name)?.[1] ?? ''),
   )

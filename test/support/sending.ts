@@ -7,7 +7,7 @@ import type { QueueBackend } from '../../src/queue/backend.ts'
 import { createOutboundProducer, type OutboundProducer } from '../../src/queue/outbound-producer.ts'
 import { migrateQueueSchema, openPostgresBackend } from '../../src/queue/postgres-backend.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
-import type { CopyReport } from '../../src/worker/copy-upload.ts'
+import type { CopyReport } from '../../src/worker/copy-to-provider.ts'
 import type { SendReport } from '../../src/worker/send-message.ts'
 import { createSendSweep } from '../../src/worker/send-sweep.ts'
 import { createSendWorker } from '../../src/worker/send-worker.ts'
@@ -139,13 +139,13 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
           onSend: (report) => reports.push(report),
           onCopy: (report) => copies.push(report),
           onUnsendable: () => {},
-          onUnsettled: (err) => errors.push(err),
+          onUnrecorded: (err) => errors.push(err),
           onPause: (err) => errors.push(err),
           onFailed: (err) => errors.push(err),
         },
       })
       const credentials = Object.fromEntries(
-        Object.entries(senders).map(([name, it]) => [name, it.credential]),
+        Object.entries(senders).map(([name, it]) => [name, it.credentialDigest]),
       )
       const sweep = createSendSweep({ db, producer, credentials })
       worker.run().catch(() => {})

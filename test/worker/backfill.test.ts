@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
-import { createSendLookup } from '../../src/worker/send-lookup.ts'
+import { createReconciliation } from '../../src/worker/reconciliation.ts'
 import { backFill, deliverTwilio, twilioClient } from '../support/backfilling.ts'
 import { type FakeTwilio, listedMessage, startFakeTwilio, twilioTime } from '../support/fake-twilio.ts'
 import { orderText } from '../support/outbound.ts'
@@ -379,12 +379,12 @@ describe('sends of ours', () => {
     const id = await claimed('Hello', 30, 'unknown', to)
     put('Hello', 30)
     const { sender } = twilioClient(twilio.url)
-    const lookup = createSendLookup({
+    const reconciliation = createReconciliation({
       db: database.db,
       store: createEventStore({ db: database.db }),
       senders: { twilio: sender },
     })
-    expect(await lookup.runOnce(new AbortController().signal)).toBe(1)
+    expect(await reconciliation.runOnce(new AbortController().signal)).toBe(1)
 
     expect(await run()).toMatchObject({ stored: 0, identified: 0, held_back: 0, statuses: 0 })
 

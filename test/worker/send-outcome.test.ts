@@ -5,7 +5,7 @@ import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { normalize } from '../../src/providers/index.ts'
 import { parseMetaWebhook } from '../../src/providers/meta/parse.ts'
-import { createSendLookup } from '../../src/worker/send-lookup.ts'
+import { createReconciliation } from '../../src/worker/reconciliation.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaEchoOf, metaError, metaStatusOf } from '../support/fake-meta.ts'
 import { holding } from '../support/fake-server.ts'
@@ -54,7 +54,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     held.release()
 
     await eventually(() =>
-      expect(sending.reports).toMatchObject([{ result: 'accepted', settled: 'accepted' }]),
+      expect(sending.reports).toMatchObject([{ result: 'accepted', outcome: 'accepted' }]),
     )
     expect(await rows()).toEqual([{ id, wa_message_id: 'wamid.A', status: 'delivered' }])
   })
@@ -155,18 +155,18 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   })
 
   describe('a lost response of Twilio', () => {
-    const lookUp = async () => {
+    const reconcile = async () => {
       await sending.database.pool.query(
         "UPDATE chat_messages SET sending_since = sending_since - interval '3 minutes', looked_up_at = NULL",
       )
       for (const message of sending.twilio.messages)
         message.date_created = new Date(Date.parse(String(message.date_created)) - 3 * MINUTE).toUTCString()
-      const lookup = createSendLookup({
+      const reconciliation = createReconciliation({
         db: sending.db,
         store: createEventStore({ db: sending.db }),
         senders: sending.senders,
       })
-      return lookup.runOnce(new AbortController().signal)
+      return reconciliation.runOnce(new AbortController().signal)
     }
     const loseAnswer = (text: string, { isTaken = true } = {}) => {
       sending.twilio.next((call, exchange) => {
@@ -184,7 +184,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       const [taken] = sending.twilio.messages
       if (taken) taken.status = 'delivered'
 
-      expect(await lookUp()).toBe(1)
+      expect(await reconcile()).toBe(1)
 
       expect(await sending.message(id)).toMatchObject({ wa_message_id: taken?.sid, status: 'delivered' })
       expect(sending.twilio.sent()).toHaveLength(2)
@@ -195,7 +195,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       const id = await loseAnswer('Hello', { isTaken: false })
       await sending.hasStatus(id, 'unknown')
 
-      expect(await lookUp()).toBe(0)
+      expect(await reconcile()).toBe(0)
       expect((await sending.message(id)).status).toBe('unknown')
     })
 
@@ -206,7 +206,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       const [taken] = sending.twilio.messages
       if (taken) sending.twilio.messages.unshift({ ...taken, sid: `SM${'1'.repeat(32)}` })
 
-      expect(await lookUp()).toBe(0)
+      expect(await reconcile()).toBe(0)
       expect((await sending.message(id)).status).toBe('unknown')
     })
 
@@ -217,7 +217,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       const second = await loseAnswer('Hello')
       await sending.hasStatus(second, 'unknown')
 
-      expect(await lookUp()).toBe(0)
+      expect(await reconcile()).toBe(0)
       expect((await sending.messages()).map((row) => row.status)).toEqual(['unknown', 'unknown'])
     })
   })

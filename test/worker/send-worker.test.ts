@@ -1,7 +1,7 @@
 /** Sending on both queue backends: once, in order, within the limits, and with a true state at the end. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sendJobId } from '../../src/core/job-id.ts'
-import { readSendPauses } from '../../src/db/outbox/circuit-breaker.ts'
+import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
 import { createOutboundMessage } from '../../src/db/outbox/create.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
@@ -216,7 +216,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
 
     await sending.hasStatus(id, 'accepted')
     expect(sending.meta.sent()).toHaveLength(1)
-    expect(await readSendPauses(sending.db)).toEqual([])
+    expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
   test.each([130429, 131057])('code %i: the number waits, then everything is sent', async (code) => {
@@ -225,14 +225,14 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const id = await order()
 
     await eventually(async () =>
-      expect(await readSendPauses(sending.db)).toMatchObject([{ error: { code } }]),
+      expect(await readOpenBreakers(sending.db)).toMatchObject([{ error: { code } }]),
     )
     await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
     await ageNotifications()
     await sending.hasStatus(id, 'accepted')
 
     expect(textsSent()).toEqual(['Hello', 'Hello'])
-    expect(await readSendPauses(sending.db)).toEqual([])
+    expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
   test('a refused token: the sender stops, one message tries when the time is over, another token is tried at once', async () => {
@@ -240,7 +240,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const close = sending.startWorker()
     const ids = await Promise.all(Array.from({ length: 10 }, (_, i) => order(`text ${i}`, `1555123000${i}`)))
     await eventually(async () => {
-      expect(await readSendPauses(sending.db)).toMatchObject([{ failures: 1, error: { code: 190 } }])
+      expect(await readOpenBreakers(sending.db)).toMatchObject([{ failures: 1, error: { code: 190 } }])
       expect((await sending.messages()).map((row) => row.status)).toEqual(ids.map(() => 'queued'))
     })
 
@@ -257,7 +257,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.sent()).toHaveLength(before + 1)
     held.release()
     await eventually(async () =>
-      expect(await readSendPauses(sending.db)).toMatchObject([{ failures: 2, error: { code: 190 } }]),
+      expect(await readOpenBreakers(sending.db)).toMatchObject([{ failures: 2, error: { code: 190 } }]),
     )
     expect(sending.meta.sent()).toHaveLength(before + 1)
 
@@ -266,7 +266,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     sending.meta.always((_, exchange) => exchange.succeed())
     sending.startWorker({ accessToken: 'another-token' })
     for (const id of ids) await sending.hasStatus(id, 'accepted')
-    expect(await readSendPauses(sending.db)).toEqual([])
+    expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
   test('a provider without credentials: the message waits, and says what is missing', async () => {

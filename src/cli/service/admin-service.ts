@@ -12,7 +12,7 @@ import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { verifyDatabase } from '../../db/any-table/message-index.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { findSchemaFault } from '../../db/migrate.ts'
-import { describeSendPause, readSendPauses } from '../../db/outbox/circuit-breaker.ts'
+import { describeOpenBreaker, readOpenBreakers } from '../../db/outbox/circuit-breaker.ts'
 import { readStats } from '../../db/views/stats.ts'
 import type { RunContext } from '../../lifecycle/run-until-signal.ts'
 import type { Logger } from '../../logger/logger.ts'
@@ -119,7 +119,7 @@ function healthChecks(stores: Stores, configWarnings: readonly string[]): Health
     {
       name: 'senders',
       // A sender that waits stops no webhook, so it is a finding and no failure.
-      check: async () => ({ ok: true, findings: (await readSendPauses(db)).map(describeSendPause) }),
+      check: async () => ({ ok: true, findings: (await readOpenBreakers(db)).map(describeOpenBreaker) }),
     },
     {
       name: 'index',

@@ -38,16 +38,19 @@ export function observeSends(metrics: Metrics, log: Logger): SendWorkerObserver 
   return {
     onSend: (report) => {
       metrics.countSend(report.provider, report.result)
-      const { durationMs, ...fields } = report
-      log[levelOf(report)]({ ...fields, duration_ms: Math.round(durationMs) }, 'message sent to provider')
+      const { durationMs, outcome: settled, ...fields } = report
+      log[levelOf(report)](
+        { ...fields, settled, duration_ms: Math.round(durationMs) },
+        'message sent to provider',
+      )
     },
-    onCopy: ({ durationMs, ...fields }) =>
+    onCopy: ({ durationMs, outcome: settled, ...fields }) =>
       log[fields.result === 'copied' || fields.result === 'stopped' ? 'info' : 'warn'](
-        { ...fields, duration_ms: Math.round(durationMs) },
+        { ...fields, settled, duration_ms: Math.round(durationMs) },
         'file given to provider',
       ),
     onUnsendable: (message_id, code) => log.warn({ message_id, code }, 'message cannot be sent'),
-    onUnsettled: (err, message_id) =>
+    onUnrecorded: (err, message_id) =>
       log.error({ err, message_id }, 'outcome of a send cannot be stored, trying again'),
     onPause: (err, pauseMs) => log.warn({ err, pause_ms: pauseMs }, 'database is away, sending waits'),
     onFailed: (err, jobId) => log.error({ err, job_id: jobId }, 'send job failed, to be rung again'),

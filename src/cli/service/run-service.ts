@@ -110,7 +110,7 @@ async function startWorker({ config, log, context, stores, metrics }: Part): Pro
   const uploads = createUploadPruner({ db, uploadFolder: uploadFolder(config) })
   repeat(context, log, 'old uploads', UPLOADS_INTERVAL_MS, () => uploads.runOnce(context.signal))
   repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
-  repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.lookUp())
+  repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.reconcile())
   repeat(context, log, 'back-fill', BACKFILL_INTERVAL_MS, () => worker.sends.backFill())
 }
 

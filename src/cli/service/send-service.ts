@@ -10,8 +10,8 @@ import { createSenders, type Senders } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import type { BackfillReport } from '../../worker/backfill.ts'
+import { createReconciliation } from '../../worker/reconciliation.ts'
 import { createScheduledBackfill, type ScheduledBackfill } from '../../worker/scheduled-backfill.ts'
-import { createSendLookup } from '../../worker/send-lookup.ts'
 import { createSendSweep } from '../../worker/send-sweep.ts'
 import { createSendWorker } from '../../worker/send-worker.ts'
 import { observeSends } from './observers.ts'
@@ -32,7 +32,7 @@ export type SendService = {
   /** To be called every second. */
   sweep(): Promise<void>
   /** Asks providers what became of messages; to be called every few seconds. */
-  lookUp(): Promise<void>
+  reconcile(): Promise<void>
   /** Fetches messages that never came as webhooks, when it is time; to be called every few seconds. */
   backFill(): Promise<void>
   close(deadlineMs: number): Promise<void>
@@ -55,7 +55,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
   })
   const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
   const sweep = createSendSweep({ db, producer, credentials: credentialsOf(senders) })
-  const lookup = createSendLookup({ db, store, senders })
+  const reconciliation = createReconciliation({ db, store, senders })
   const backfills = createBackfills(deps, senders)
   worker.run().catch((err) => log.error({ err }, 'send worker ended'))
 
@@ -67,8 +67,8 @@ export function startSendService(deps: SendServiceDeps): SendService {
       if (report.expired > 0)
         log.warn({ messages: report.expired }, 'messages not sent within a day, now failed')
     },
-    lookUp: async () => {
-      const found = await lookup.runOnce(stop)
+    reconcile: async () => {
+      const found = await reconciliation.runOnce(stop)
       if (found > 0) log.info({ messages: found }, 'unknown sends found at the provider')
     },
     backFill: async () => {
@@ -98,6 +98,6 @@ function levelOf({ stored, statuses, identified, parked }: BackfillReport): 'inf
 
 function credentialsOf(senders: Senders): Record<ProviderName, string> {
   return Object.fromEntries(
-    Object.entries(senders).map(([provider, { credential }]) => [provider, credential]),
+    Object.entries(senders).map(([provider, { credentialDigest }]) => [provider, credentialDigest]),
   )
 }

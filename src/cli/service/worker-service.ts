@@ -27,7 +27,7 @@ export type WorkerServiceDeps = {
 export type WorkerService = {
   /** Runs failed jobs again; to be called every few seconds. */
   sweepFailedJobs(): Promise<void>
-  sends: Pick<SendService, 'sweep' | 'lookUp' | 'backFill'>
+  sends: Pick<SendService, 'sweep' | 'reconcile' | 'backFill'>
   /** Fetches no new job, and lets running ones end until the deadline. What is cut off is run again elsewhere. */
   close(deadlines: { inboundMs: number; sendsMs: number }): Promise<void>
 }

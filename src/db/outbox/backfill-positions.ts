@@ -2,7 +2,6 @@
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Database } from '../schema.ts'
-import { IS_ASKABLE, type UnknownSend } from './in-doubt-sends.ts'
 
 export type BackfillKey = { provider: ProviderName; account: string }
 
@@ -69,36 +68,4 @@ export async function findStored(
     db,
   )
   return new Map(rows.map(({ wa_message_id, words }) => [wa_message_id, new Set(words)]))
-}
-
-/** A message of ours that may have gone out, and of which nobody knows under which id. */
-export type OpenSend = UnknownSend & {
-  is_template: boolean
-  has_file: boolean
-  /** Everything by which the recipient is known, as `contact_identifiers` has it. */
-  identifiers: string[]
-  /** Whether the provider's list can tell it from others. */
-  is_askable: boolean
-}
-
-/** Those that were claimed in this time. */
-export async function findOpenSends(
-  db: Kysely<Database>,
-  provider: ProviderName,
-  { after, before }: { after: Date; before: Date },
-): Promise<OpenSend[]> {
-  const { rows } = await sql<OpenSend>`
-    SELECT m.id AS message_id, m.callback_id, c.business_number, m.sending_since, coalesce(m.content, '') AS text,
-      coalesce(m.request -> 'sent_to', '{}') AS recipient,
-      m.request #> '{content,template}' IS NOT NULL AS is_template,
-      m.request #> '{content,media}' IS NOT NULL AS has_file,
-      ARRAY(
-        SELECT i.value FROM contact_identifiers i
-        WHERE i.contact_id = c.contact_id AND i.kind IN ('phone', 'user_id', 'parent_user_id')
-      ) AS identifiers,
-      (${IS_ASKABLE}) AS is_askable
-    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
-    WHERE m.status IN ('sending', 'unknown') AND m.source = 'api' AND m.wa_message_id IS NULL
-      AND c.provider = ${provider} AND m.sending_since BETWEEN ${after} AND ${before}`.execute(db)
-  return rows
 }

@@ -1,6 +1,8 @@
 /**
- * Senders that may not send for a while: a number that is over its limits, a provider that cannot be reached, a token that
- * was refused. When the time is over one message tries; the others follow if it gets through, else all wait twice as long.
+ * Circuit breaker for each of our numbers, and for each provider as a whole (table send_pauses, one row for each open one).
+ *
+ * It opens when a number is over its limits, a provider cannot be reached, or a token was refused. When its time is over it
+ * is half-open: one message tries. Success closes it; a failure opens it again for twice as long.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
@@ -9,52 +11,52 @@ import type { Database } from '../schema.ts'
 
 export type SenderNumber = { provider: string; business_number: string }
 
-export type SendPause = {
+export type OpenBreaker = {
   provider: string
   /** '' for all numbers of the provider. */
   business_number: string
   paused_until: Date
-  /** Tries in a row that failed. */
+  /** Trials in a row that failed, the first failure included. */
   failures: number
-  /** What the provider said last. */
+  /** The last error. */
   error: SendError | null
   since: Date
 }
 
-/** Longer than a call may take: until then nobody else tries. */
-const PROBE_MS = 60_000
+/** How long the trial keeps other messages waiting. Longer than a call may take. */
+const TRIAL_MS = 60_000
 
 /**
- * - `free`: nothing stops this number
- * - `probe`: the time of its pauses is over, and this claim is the one that tries
- * - `paused`: it has to wait
+ * - `closed`: messages may be sent
+ * - `half_open`: the time of every open breaker is over; the claim that sees this makes the trial
+ * - `open`: messages wait
  */
-export type Passage = 'free' | 'probe' | 'paused'
+export type BreakerState = 'closed' | 'half_open' | 'open'
 
-/** Locks the pauses of the number, so that of many that come when the time is over one tries. */
-export async function passPauses(
+/** The state for this number. Locks the rows, so that of many claims at the same moment one makes the trial. */
+export async function checkBreaker(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
-): Promise<Passage> {
+): Promise<BreakerState> {
   const { rows } = await sql<{ is_over: boolean }>`
     SELECT paused_until <= clock_timestamp() AS is_over FROM send_pauses
     WHERE provider = ${provider} AND business_number IN ('', ${business_number})
     ORDER BY business_number FOR UPDATE`.execute(trx)
-  if (rows.length === 0) return 'free'
-  return rows.every((row) => row.is_over) ? 'probe' : 'paused'
+  if (rows.length === 0) return 'closed'
+  return rows.every((row) => row.is_over) ? 'half_open' : 'open'
 }
 
 /**
- * This claim is the one that tries: by its sending_since the pause knows it again. Only after `probe`: a pause that has
- * begun since the look is another one's.
+ * Records this message as the trial: the breaker's `updated_at` becomes the message's `sending_since`. Call it after
+ * `half_open` only: a breaker that opened after the check belongs to another message.
  */
-export async function startProbe(
+export async function startTrial(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
   messageId: string,
 ): Promise<void> {
   await sql`
-    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${PROBE_MS} * interval '1 millisecond',
+    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${TRIAL_MS} * interval '1 millisecond',
       updated_at = m.sending_since
     FROM chat_messages m
     WHERE m.id = ${messageId} AND p.provider = ${provider} AND p.business_number IN ('', ${business_number})`.execute(
@@ -62,25 +64,33 @@ export async function startProbe(
   )
 }
 
-export type PauseOptions = SenderNumber & {
-  /** The message whose send failed. Only the one that tries makes a pause longer, not those that were under way. */
+export type BreakerFailure = SenderNumber & {
+  /** The message whose send failed. Only the trial prolongs an open breaker, not a call that began before it opened. */
   messageId: string
-  /** The first wait; doubles from failure to failure. */
+  /** The first wait; doubles with each failure. */
   delayMs: number
   maxDelayMs: number
   error: SendError
-  /** Digest of the credential that was refused, where it was. */
-  credential?: string | undefined
+  /** Of the credential that the provider refused; absent for other failures. */
+  credentialDigest?: string | undefined
 }
 
-/** Stops the number, or all numbers of the provider where `business_number` is ''. */
-export async function pauseSender(trx: Transaction<Database>, pause: PauseOptions): Promise<void> {
-  const { provider, business_number, messageId, delayMs, maxDelayMs, error, credential = null } = pause
+/** Opens the breaker of a number, or of the whole provider when `business_number` is ''. */
+export async function openBreaker(trx: Transaction<Database>, failure: BreakerFailure): Promise<void> {
+  const {
+    provider,
+    business_number,
+    messageId,
+    delayMs,
+    maxDelayMs,
+    error,
+    credentialDigest = null,
+  } = failure
   const until = (failures: string) => sql`clock_timestamp() + interval '1 millisecond'
     * least(${maxDelayMs}::float8, ${delayMs}::float8 * power(2, least(20, ${sql.raw(failures)}) - 1))`
   await sql`
     INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, since, updated_at)
-    SELECT ${provider}, ${business_number}, ${until('1')}, 1, ${credential}, ${JSON.stringify(error)}::jsonb,
+    SELECT ${provider}, ${business_number}, ${until('1')}, 1, ${credentialDigest}, ${JSON.stringify(error)}::jsonb,
       clock_timestamp(), clock_timestamp()
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
       failures = p.failures + 1, paused_until = ${until('(p.failures + 1)')}, credential = excluded.credential,
@@ -88,8 +98,8 @@ export async function pauseSender(trx: Transaction<Database>, pause: PauseOption
     WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(trx)
 }
 
-/** A message got through: ends the pauses that it was the one to try. A call that was under way before says nothing of now. */
-export async function endPauses(
+/** Closes the breakers whose trial this message was. A call that began before they opened proves nothing. */
+export async function closeBreaker(
   db: Kysely<Database> | Transaction<Database>,
   { provider, business_number }: SenderNumber,
   messageId: string,
@@ -99,8 +109,11 @@ export async function endPauses(
       AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(db)
 }
 
-/** Another token than the one that was refused is tried at once. */
-export async function releaseOtherCredentials(
+/**
+ * Closes the breakers that a refused credential opened, where another one is configured today.
+ * `credentials`: digest by provider.
+ */
+export async function closeForOtherCredentials(
   db: Kysely<Database>,
   credentials: Partial<Record<ProviderName, string>>,
 ): Promise<void> {
@@ -111,16 +124,16 @@ export async function releaseOtherCredentials(
     WHERE p.provider = c.provider AND p.credential IS NOT NULL AND p.credential <> c.credential`.execute(db)
 }
 
-/** Every sender that waits at the moment, longest first. */
-export async function readSendPauses(db: Kysely<Database>): Promise<SendPause[]> {
-  const { rows } = await sql<SendPause>`
+/** Every open or half-open breaker, the longest open first. */
+export async function readOpenBreakers(db: Kysely<Database>): Promise<OpenBreaker[]> {
+  const { rows } = await sql<OpenBreaker>`
     SELECT provider, business_number, paused_until, failures, error, since FROM send_pauses
     ORDER BY since, provider, business_number`.execute(db)
   return rows
 }
 
-/** One sentence for the admin: who waits, until when, and what the provider said. */
-export function describeSendPause({ provider, business_number, paused_until, error }: SendPause): string {
+/** One sentence for the admin: which sender, until when, and the provider's error. */
+export function describeOpenBreaker({ provider, business_number, paused_until, error }: OpenBreaker): string {
   const sender = business_number === '' ? `every number at ${provider}` : `${business_number} at ${provider}`
   const reason = error === null ? 'no reason given' : `${error.message} (${error.code})`
   return `${sender} sends nothing until ${paused_until.toISOString()}, then one message tries: ${reason}`

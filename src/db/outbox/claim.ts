@@ -13,11 +13,11 @@ import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { passPauses, startProbe } from './circuit-breaker.ts'
+import { checkBreaker, startTrial } from './circuit-breaker.ts'
 import type { StoredRequest } from './create.ts'
+import { attachProviderCopy, type CopyOptions } from './provider-copies.ts'
 import { takeToken } from './rate-limiter.ts'
 import { findRecipient } from './recipient.ts'
-import { attachUpload, type CopyOptions } from './upload-copies.ts'
 
 /** A message to be sent now. `attempt` is what tells this claim from another of the same message. */
 export type Claim = { message: OutboundMessage; attempt: number }
@@ -56,12 +56,12 @@ async function claimInTransaction(
   const conversation = await lockConversation(trx, messageId)
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
   if (conversation === undefined || head === undefined) return { kind: 'idle' }
-  if (head.is_held) return { kind: 'waiting' }
-  const passage = await passPauses(trx, conversation)
-  if (passage === 'paused') return { kind: 'waiting' }
+  if (head.is_blocked) return { kind: 'waiting' }
+  const breaker = await checkBreaker(trx, conversation)
+  if (breaker === 'open') return { kind: 'waiting' }
   const described = await describe(trx, conversation, head)
   if ('error' in described) return failUnsendable(trx, head.id, described.error)
-  const upload = await attachUpload(trx, described, copies)
+  const upload = await attachProviderCopy(trx, described, copies)
   if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
   if (upload.kind === 'busy') return { kind: 'waiting' }
   const { message } = upload
@@ -69,7 +69,7 @@ async function claimInTransaction(
   const waitMs = await takeToken(trx, conversation)
   if (waitMs !== undefined) return { kind: 'limited', waitMs }
   const attempt = await markSending(trx, message)
-  if (passage === 'probe') await startProbe(trx, conversation, head.id)
+  if (breaker === 'half_open') await startTrial(trx, conversation, head.id)
   return { kind: 'claimed', claim: { message, attempt } }
 }
 
@@ -89,7 +89,7 @@ async function lockConversation(
 type Head = {
   id: string
   /** One is being sent, or the oldest backs off. */
-  is_held: boolean
+  is_blocked: boolean
   send_attempts: number
   callback_id: string
   request: StoredRequest
@@ -101,7 +101,7 @@ type Head = {
 async function findHead(trx: Transaction<Database>, conversationId: string): Promise<Head | undefined> {
   const { rows } = await sql<Head>`
     SELECT id, send_attempts, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
-      status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_held
+      status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_blocked
     FROM chat_messages
     WHERE conversation_id = ${conversationId} AND source = 'api' AND wa_message_id IS NULL
       AND status IN ('queued', 'sending')

@@ -15,7 +15,7 @@ import { announce } from '../announce.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { placeOutbound, type Refusal } from './place.ts'
-import { useUpload } from './uploads.ts'
+import { renewUpload } from './uploads.ts'
 
 export type OutboundOptions = {
   /** Becomes client_message_id. */
@@ -33,8 +33,6 @@ export type CreateOutcome =
   /** The key was used for another request. */
   | { kind: 'conflict'; message_id: string }
   | { kind: 'refused'; reason: Refusal }
-
-export { requestReadReceipt } from './read-receipts.ts'
 
 /** What `chat_messages.request` holds. */
 export type StoredRequest = {
@@ -56,7 +54,7 @@ export async function createOutboundMessage(
       const place = await placeOutbound(trx, request, options.defaultNumbers)
       if (place.kind === 'refused') return place
       const { provider: _, to, conversation_id: __, reply_to_message_id, ...content } = request
-      const upload = await useUpload(trx, content)
+      const upload = await renewUpload(trx, content)
       const refusal = upload === undefined ? undefined : refuse(content, place.provider, upload, options)
       if (refusal !== undefined) return { kind: 'refused', reason: refusal }
       const stored: StoredRequest = { content: withUpload(content, upload), to, reply_to_message_id }
@@ -83,46 +81,9 @@ function withUpload(content: OutboundContent, upload: Upload | null | undefined)
   return { ...content, media: { filename: filename ?? undefined, ...content.media, mime_type } }
 }
 
-/** Statuses of which a person may say: send it again. */
-const RESENDABLE = ['unknown', 'failed', 'undelivered']
+export type KeyOptions = Pick<OutboundOptions, 'idempotencyKey' | 'requestHash'>
 
-/**
- * Sends a message again that may not have arrived, as a row of its own that points at it. A message is resent once, by
- * whoever comes first; the others get that row as `existing`. Only a person may decide this.
- */
-export async function createResend(
-  db: Kysely<Database>,
-  messageId: string,
-  options: Omit<OutboundOptions, 'defaultNumbers'>,
-): Promise<CreateOutcome> {
-  return retryConflicts(() =>
-    db.transaction().execute(async (trx) => {
-      const known = await findByKey(trx, options)
-      if (known !== undefined) return known
-      const original = await lockOriginal(trx, messageId)
-      if (original === undefined) return { kind: 'refused', reason: 'message_not_found' }
-      if (original.resent_as !== null) return { kind: 'existing', message_id: original.resent_as }
-      return resendOriginal(trx, original, options)
-    }),
-  )
-}
-
-async function resendOriginal(
-  trx: Transaction<Database>,
-  original: Original,
-  options: KeyOptions,
-): Promise<CreateOutcome> {
-  const { id, request, status } = original
-  if (request === null || !RESENDABLE.includes(status ?? ''))
-    return { kind: 'refused', reason: 'not_resendable' }
-  const upload = await useUpload(trx, request.content)
-  if (upload === null) return { kind: 'refused', reason: 'upload_not_found' }
-  return insertOnce(trx, { ...original, stored: request, resend_of: id }, options)
-}
-
-type KeyOptions = Pick<OutboundOptions, 'idempotencyKey' | 'requestHash'>
-
-async function findByKey(
+export async function findByKey(
   trx: Transaction<Database>,
   { idempotencyKey, requestHash }: KeyOptions,
 ): Promise<CreateOutcome | undefined> {
@@ -135,28 +96,6 @@ async function findByKey(
   return { kind: row.request_hash === requestHash ? 'existing' : 'conflict', message_id: row.id }
 }
 
-type Original = {
-  id: string
-  status: string | null
-  request: StoredRequest | null
-  conversation_id: string
-  provider: string
-  reply_to_wa_message_id: string | null
-  target_wa_message_id: string | null
-  resent_as: string | null
-}
-
-/** Locked, so that no status resolves it between the look and the new row. */
-async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
-  if (!isId(messageId)) return undefined
-  const { rows } = await sql<Original>`
-    SELECT m.id, m.status, m.request, m.conversation_id, m.provider, m.reply_to_wa_message_id,
-      m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
-    FROM chat_messages m WHERE m.id = ${messageId} AND m.direction = 'outbound'
-    FOR NO KEY UPDATE OF m`.execute(trx)
-  return rows[0]
-}
-
 type NewRow = {
   conversation_id: string
   provider: string
@@ -167,7 +106,7 @@ type NewRow = {
 }
 
 /** Waits for whoever inserts the same key at this moment, and then finds that row. */
-async function insertOnce(
+export async function insertOnce(
   trx: Transaction<Database>,
   row: NewRow,
   options: KeyOptions,
@@ -223,8 +162,4 @@ function shownText(content: OutboundContent): string | null {
     return content.reaction.emoji === '' ? null : scrubText(content.reaction.emoji)
   if (content.type === 'template') return content.template.name ?? content.template.content_sid ?? null
   return content.media.caption === undefined ? null : scrubText(content.media.caption)
-}
-
-function isId(text: string): boolean {
-  return /^\d{1,18}$/.test(text)
 }

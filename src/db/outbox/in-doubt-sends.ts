@@ -4,7 +4,7 @@ import type { ProviderName } from '../../core/event.ts'
 import type { Recipient } from '../../core/outbound.ts'
 import type { Database } from '../schema.ts'
 
-export type UnknownSend = {
+export type InDoubtSend = {
   message_id: string
   callback_id: string
   business_number: string
@@ -26,7 +26,7 @@ const MAX_AGE_MS = 24 * 60 * 60_000
  * SQL: whether the list can tell row `m` from others, by its text. Of two texts alike to one person around the same time,
  * one message in the provider's list could be either, so neither is asked for.
  */
-export const IS_ASKABLE = sql`m.request -> 'sent_to' IS NOT NULL
+export const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM chat_messages o
@@ -36,16 +36,16 @@ export const IS_ASKABLE = sql`m.request -> 'sent_to' IS NOT NULL
   )`
 
 /** Takes the texts whose turn it is to be looked up: after two minutes, then each time when twice as old. */
-export async function takeUnknownSends(
+export async function claimForReconciliation(
   db: Kysely<Database>,
   provider: ProviderName,
   limit: number,
-): Promise<UnknownSend[]> {
-  const { rows } = await sql<UnknownSend>`
+): Promise<InDoubtSend[]> {
+  const { rows } = await sql<InDoubtSend>`
     WITH due AS (
       SELECT m.id FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
       WHERE m.status = 'unknown' AND m.source = 'api' AND m.wa_message_id IS NULL AND c.provider = ${provider}
-        AND ${IS_ASKABLE}
+        AND ${CAN_BE_RECONCILED}
         AND m.sending_since < clock_timestamp() - ${FIRST_LOOK_MS} * interval '1 millisecond'
         AND m.sending_since > clock_timestamp() - ${MAX_AGE_MS} * interval '1 millisecond'
         AND (m.looked_up_at IS NULL
@@ -61,7 +61,7 @@ export async function takeUnknownSends(
 }
 
 /** Of these ids of the provider, those that no other message of ours has. */
-export async function withoutOwnMessages(
+export async function excludeOwnMessages(
   db: Kysely<Database>,
   waMessageIds: readonly string[],
 ): Promise<Set<string>> {
@@ -70,4 +70,36 @@ export async function withoutOwnMessages(
     WHERE wa_message_id = ANY(${waMessageIds}::text[]) AND wa_message_id <> '' AND source = 'api'`.execute(db)
   const own = new Set(rows.map((row) => row.wa_message_id))
   return new Set(waMessageIds.filter((id) => !own.has(id)))
+}
+
+/** A message of ours that may have gone out, and of which nobody knows under which id. */
+export type MatchableSend = InDoubtSend & {
+  is_template: boolean
+  has_file: boolean
+  /** Everything by which the recipient is known, as `contact_identifiers` has it. */
+  identifiers: string[]
+  /** Whether the provider's list can tell it from others. */
+  can_be_reconciled: boolean
+}
+
+/** Those that were claimed in this time. */
+export async function findMatchableSends(
+  db: Kysely<Database>,
+  provider: ProviderName,
+  { after, before }: { after: Date; before: Date },
+): Promise<MatchableSend[]> {
+  const { rows } = await sql<MatchableSend>`
+    SELECT m.id AS message_id, m.callback_id, c.business_number, m.sending_since, coalesce(m.content, '') AS text,
+      coalesce(m.request -> 'sent_to', '{}') AS recipient,
+      m.request #> '{content,template}' IS NOT NULL AS is_template,
+      m.request #> '{content,media}' IS NOT NULL AS has_file,
+      ARRAY(
+        SELECT i.value FROM contact_identifiers i
+        WHERE i.contact_id = c.contact_id AND i.kind IN ('phone', 'user_id', 'parent_user_id')
+      ) AS identifiers,
+      (${CAN_BE_RECONCILED}) AS can_be_reconciled
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.status IN ('sending', 'unknown') AND m.source = 'api' AND m.wa_message_id IS NULL
+      AND c.provider = ${provider} AND m.sending_since BETWEEN ${after} AND ${before}`.execute(db)
+  return rows
 }

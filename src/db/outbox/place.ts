@@ -88,7 +88,7 @@ async function findConversation(
 
 /** A conversation that was merged counts as what it became. */
 async function findById(trx: Transaction<Database>, id: string): Promise<Conversation | undefined> {
-  if (!/^\d{1,18}$/.test(id)) return undefined
+  if (!isRowId(id)) return undefined
   const { rows } = await sql<Conversation>`
     SELECT v.id, v.provider, v.business_number FROM conversations o
     JOIN conversations v ON v.id = coalesce(o.merged_into, o.id) WHERE o.id = ${id}`.execute(trx)
@@ -143,7 +143,7 @@ async function findLinked(
   conversation: Conversation,
   messageId: string,
 ): Promise<{ wa_message_id: string | null } | undefined> {
-  if (!/^\d{1,18}$/.test(messageId)) return undefined
+  if (!isRowId(messageId)) return undefined
   const { rows } = await sql<{ wa_message_id: string | null; status: string | null }>`
     SELECT nullif(m.wa_message_id, '') AS wa_message_id, m.status FROM chat_messages m
     WHERE m.conversation_id = ${conversation.id} AND m.id = coalesce(
@@ -156,4 +156,9 @@ async function findLinked(
   if (row === undefined) return undefined
   const isOnItsWay = ['queued', 'sending', 'unknown'].includes(row.status ?? '')
   return row.wa_message_id === null && !isOnItsWay ? undefined : row
+}
+
+/** Whether a request's id has the form of a bigint, so that a query may cast it. */
+export function isRowId(text: string): boolean {
+  return /^\d{1,18}$/.test(text)
 }

@@ -60,7 +60,7 @@ export async function findDueReceipts(db: Kysely<Database>, limit: number): Prom
 }
 
 /** Told, or not to be told any more (`error`). Nothing happens where a newer message has taken its place. */
-export async function settleReceipt(
+export async function recordReceiptResult(
   db: Kysely<Database>,
   { conversation_id, message_id }: DueReceipt,
   error?: SendError,

@@ -9,7 +9,7 @@ import { identifyMessage } from '../ingest/merge-messages.ts'
 import { applyStatuses } from '../ingest/statuses.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { endPauses, pauseSender } from './circuit-breaker.ts'
+import { closeBreaker, openBreaker } from './circuit-breaker.ts'
 import type { Claim } from './claim.ts'
 
 const SECOND = 1_000
@@ -26,36 +26,40 @@ const MAX_PROVIDER_DELAY_MS = 5 * MINUTE
 const STOPPED_DELAY_MS = MINUTE
 
 /** `superseded`: somebody else has already said what became of the message. */
-export type Settled = 'accepted' | 'queued' | 'failed' | 'unknown' | 'superseded'
+export type SendOutcome = 'accepted' | 'queued' | 'failed' | 'unknown' | 'superseded'
 
-/** `credential`: digest of what the call was made with. Safe to repeat. */
-export async function settleSend(
+/** `credentialDigest`: digest of what the call was made with. Safe to repeat. */
+export async function recordSendResult(
   db: Kysely<Database>,
   claim: Claim,
   result: SendResult,
-  credential: string,
-): Promise<Settled> {
+  credentialDigest: string,
+): Promise<SendOutcome> {
   switch (result.kind) {
     case 'accepted':
-      return settleAccepted(db, claim, result.wa_message_id)
+      return recordAccepted(db, claim, result.wa_message_id)
     case 'unknown':
       return (
-        (await moveMessage(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ??
+        (await changeStatus(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ??
         'superseded'
       )
     case 'failed':
-      return settleFailed(db, claim, result.error)
+      return recordFailed(db, claim, result.error)
     case 'not_sent':
     case 'stop_sender':
       return retryConflicts(() =>
-        db.transaction().execute((trx) => settleNotSent(trx, claim, result, credential)),
+        db.transaction().execute((trx) => recordNotSent(trx, claim, result, credentialDigest)),
       )
   }
 }
 
-async function settleAccepted(db: Kysely<Database>, claim: Claim, wa_message_id: string): Promise<Settled> {
+async function recordAccepted(
+  db: Kysely<Database>,
+  claim: Claim,
+  wa_message_id: string,
+): Promise<SendOutcome> {
   const { message } = claim
-  await endPauses(db, message, message.message_id)
+  await closeBreaker(db, message, message.message_id)
   const outcome = await identifyMessage(db, {
     message_id: message.message_id,
     wa_message_id,
@@ -64,7 +68,7 @@ async function settleAccepted(db: Kysely<Database>, claim: Claim, wa_message_id:
   })
   if (outcome === 'taken') {
     const error = { code: 'wa_message_id_taken', message: 'the provider named another message as this one' }
-    return (await moveMessage(db, claim, { from: ['sending'], to: 'unknown', error })) ?? 'superseded'
+    return (await changeStatus(db, claim, { from: ['sending'], to: 'unknown', error })) ?? 'superseded'
   }
   if (outcome === 'other' || outcome === 'gone') return 'superseded'
   await applyStatuses(db, [wa_message_id])
@@ -72,56 +76,58 @@ async function settleAccepted(db: Kysely<Database>, claim: Claim, wa_message_id:
 }
 
 /** It was the message that was refused, not the sender: whoever tried for all has got through. */
-async function settleFailed(db: Kysely<Database>, claim: Claim, error: SendError): Promise<Settled> {
-  await endPauses(db, claim.message, claim.message.message_id)
-  return (await moveMessage(db, claim, { from: ['sending', 'unknown'], to: 'failed', error })) ?? 'superseded'
+async function recordFailed(db: Kysely<Database>, claim: Claim, error: SendError): Promise<SendOutcome> {
+  await closeBreaker(db, claim.message, claim.message.message_id)
+  return (
+    (await changeStatus(db, claim, { from: ['sending', 'unknown'], to: 'failed', error })) ?? 'superseded'
+  )
 }
 
 /**
  * Back to the queue, explicitly. What the sweep gave up meanwhile has failed instead: somebody may have seen "may have
  * been sent" and have sent it again.
  */
-export async function settleNotSent(
+export async function recordNotSent(
   trx: Transaction<Database>,
   claim: Claim,
   result: SendResult & { kind: 'not_sent' | 'stop_sender' },
-  credential: string,
+  credentialDigest: string,
   from: readonly string[] = ['sending'],
-): Promise<Settled> {
+): Promise<SendOutcome> {
   const { error } = result
   const isOwn = result.kind === 'not_sent' && result.scope === 'conversation'
-  if (!isOwn) await pauseFor(trx, claim, result, credential)
+  if (!isOwn) await openBreakerFor(trx, claim, result, credentialDigest)
   const to = 'queued'
-  const moved = await moveMessage(trx, claim, {
+  const moved = await changeStatus(trx, claim, {
     from,
     to,
     error,
     ...(isOwn ? { backOffMs: result.delayMs } : {}),
   })
-  return moved ?? (await moveMessage(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
+  return moved ?? (await changeStatus(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
 }
 
-async function pauseFor(
+async function openBreakerFor(
   trx: Transaction<Database>,
   { message }: Claim,
   result: SendResult & { kind: 'not_sent' | 'stop_sender' },
-  credential: string,
+  credentialDigest: string,
 ): Promise<void> {
   const { provider, message_id: messageId } = message
   const { error } = result
   if (result.kind === 'stop_sender') {
     const limits = { delayMs: STOPPED_DELAY_MS, maxDelayMs: MAX_SENDER_DELAY_MS }
-    await pauseSender(trx, { ...message, messageId, ...limits, error, credential })
+    await openBreaker(trx, { ...message, messageId, ...limits, error, credentialDigest })
   } else if (result.scope === 'provider') {
     const limits = { delayMs: result.delayMs, maxDelayMs: Math.max(MAX_PROVIDER_DELAY_MS, result.delayMs) }
-    await pauseSender(trx, { provider, business_number: '', messageId, ...limits, error })
+    await openBreaker(trx, { provider, business_number: '', messageId, ...limits, error })
   } else {
     const limits = { delayMs: result.delayMs, maxDelayMs: MAX_SENDER_DELAY_MS }
-    await pauseSender(trx, { ...message, messageId, ...limits, error })
+    await openBreaker(trx, { ...message, messageId, ...limits, error })
   }
 }
 
-type Move = {
+type StatusChange = {
   from: readonly string[]
   to: 'queued' | 'failed' | 'unknown'
   error: SendError
@@ -130,11 +136,11 @@ type Move = {
 }
 
 /** Undefined: the row is no longer what was claimed. */
-export async function moveMessage(
+export async function changeStatus(
   db: Kysely<Database> | Transaction<Database>,
   { message, attempt }: Claim,
-  { from, to, error, backOffMs }: Move,
-): Promise<Settled | undefined> {
+  { from, to, error, backOffMs }: StatusChange,
+): Promise<SendOutcome | undefined> {
   const { rows } = await sql`
     WITH moved AS (
       UPDATE chat_messages SET status = ${to}, error = ${JSON.stringify([error])}::jsonb, updated_at = now(),

@@ -9,9 +9,9 @@ const MAX_SENDING_MS = 60_000
 /** Nobody wants an answer from yesterday to arrive without warning. */
 const MAX_QUEUED_MS = 24 * 60 * 60_000
 /** A message that has just been written has its own ring. */
-const OWN_RING_MS = 2_000
+const OWN_NOTIFICATION_MS = 2_000
 /** More than a number may send until the next sweep, at Meta's usual rate; the next sweep rings for the next ones. */
-const MAX_RINGS_FOR_A_NUMBER = 160
+const MAX_NOTIFICATIONS_A_NUMBER = 160
 
 const LOST: SendError = {
   code: 'lost',
@@ -20,7 +20,7 @@ const LOST: SendError = {
 const EXPIRED: SendError = { code: 'expired', message: 'not sent within 24 hours' }
 
 /** A message that has been `sending` for too long may have been sent: `unknown`. Returns how many there were. */
-export async function giveUpLostSends(db: Kysely<Database>): Promise<number> {
+export async function markLostSendsUnknown(db: Kysely<Database>): Promise<number> {
   const { rows } = await sql`
     WITH lost AS (
       SELECT id FROM chat_messages
@@ -36,7 +36,7 @@ export async function giveUpLostSends(db: Kysely<Database>): Promise<number> {
 }
 
 /** A message that could not be sent for a day has failed, and says why: the last refusal comes second. */
-export async function failExpired(db: Kysely<Database>): Promise<number> {
+export async function failExpiredSends(db: Kysely<Database>): Promise<number> {
   const { rows } = await sql`
     WITH expired AS (
       SELECT id FROM chat_messages
@@ -53,7 +53,7 @@ export async function failExpired(db: Kysely<Database>): Promise<number> {
 }
 
 /** The oldest waiting message of every conversation whose turn it is, and for which there may be no job. */
-export async function findDueMessages(db: Kysely<Database>): Promise<string[]> {
+export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     WITH heads AS (
       SELECT DISTINCT ON (conversation_id) conversation_id, id, status, not_before, created_at FROM chat_messages
@@ -63,12 +63,12 @@ export async function findDueMessages(db: Kysely<Database>): Promise<string[]> {
       SELECT h.id, row_number() OVER (PARTITION BY c.provider, c.business_number ORDER BY h.id) AS place
       FROM heads h JOIN conversations c ON c.id = h.conversation_id
       WHERE h.status = 'queued'
-        AND coalesce(h.not_before, h.created_at + ${OWN_RING_MS} * interval '1 millisecond') <= clock_timestamp()
+        AND coalesce(h.not_before, h.created_at + ${OWN_NOTIFICATION_MS} * interval '1 millisecond') <= clock_timestamp()
         AND NOT EXISTS (
           SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
             AND p.paused_until > clock_timestamp()
         )
     )
-    SELECT id FROM due WHERE place <= ${MAX_RINGS_FOR_A_NUMBER} ORDER BY id`.execute(db)
+    SELECT id FROM due WHERE place <= ${MAX_NOTIFICATIONS_A_NUMBER} ORDER BY id`.execute(db)
   return rows.map((row) => row.id)
 }

@@ -30,7 +30,7 @@ export async function storeUpload(db: Kysely<Database>, upload: Upload): Promise
  * The upload that this content needs, kept from being removed while a message may want it. Undefined: it needs none;
  * null: it is not there, or not any more.
  */
-export async function useUpload(
+export async function renewUpload(
   trx: Transaction<Database>,
   content: OutboundContent,
 ): Promise<Upload | null | undefined> {
@@ -62,7 +62,10 @@ export async function removeExpiredUploads(db: Kysely<Database>): Promise<string
 }
 
 /** Of these ids, those of which there is an upload. */
-export async function knownUploads(db: Kysely<Database>, ids: readonly string[]): Promise<Set<string>> {
+export async function findExistingUploads(
+  db: Kysely<Database>,
+  ids: readonly string[],
+): Promise<Set<string>> {
   const { rows } = await sql<{ id: string }>`
     SELECT id FROM uploads WHERE id = ANY(${ids}::uuid[])`.execute(db)
   return new Set(rows.map((row) => row.id))

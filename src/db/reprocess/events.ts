@@ -124,7 +124,7 @@ async function retryAll(
   for (const [index, retry] of retries.entries()) {
     const results = stored[index] ?? []
     if (!(await areAllInPlace(db, results, retry.row))) continue
-    await db.transaction().execute((trx) => settle(trx, retry.row, results))
+    await db.transaction().execute((trx) => markReprocessed(trx, retry.row, results))
     recovered.push(retry)
   }
   return recovered
@@ -171,7 +171,7 @@ async function isInPlace(
 }
 
 /** What was counted as parked when it came is counted as what it has become. */
-async function settle(
+async function markReprocessed(
   trx: Transaction<Database>,
   { id }: ParkedRow,
   stored: readonly StoredItem[],

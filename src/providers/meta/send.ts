@@ -18,7 +18,7 @@ export type MetaSenderSettings = {
 
 export function createMetaSender(settings: MetaSenderSettings): Sender {
   return {
-    credential: credentialDigest(settings.accessToken),
+    credentialDigest: credentialDigest(settings.accessToken),
     send: async (message, signal) =>
       isForTwilio(message.content)
         ? { kind: 'failed', error: TEMPLATE_FOR_TWILIO }

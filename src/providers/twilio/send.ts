@@ -45,7 +45,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
   const call = createCall(settings)
   const messages = `/2010-04-01/Accounts/${settings.accountSid}/Messages.json`
   return {
-    credential: credentialDigest(settings.accountSid, settings.authToken),
+    credentialDigest: credentialDigest(settings.accountSid, settings.authToken),
     send: async (message, signal) => {
       const body = messageForm(message, settings)
       return 'error' in body

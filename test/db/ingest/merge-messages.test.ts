@@ -4,7 +4,7 @@ import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { identifyMessage } from '../../../src/db/ingest/merge-messages.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { type Claim, claimNext } from '../../../src/db/outbox/claim.ts'
-import { settleSend } from '../../../src/db/outbox/record-result.ts'
+import { recordSendResult } from '../../../src/db/outbox/record-result.ts'
 import { eventually } from '../../support/eventually.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
 import { META_CUSTOMER_PHONE, META_PHONE_NUMBER_ID, wamid } from '../../support/meta-webhooks.ts'
@@ -168,8 +168,8 @@ describe('two rows that turn out to be one message', () => {
     const [a, b] = [await claim(first), await claim(second)]
 
     const accepted = { kind: 'accepted', wa_message_id: 'wamid.A' } as const
-    expect(await settleSend(database.db, a, accepted, '')).toBe('accepted')
-    expect(await settleSend(database.db, b, accepted, '')).toBe('unknown')
+    expect(await recordSendResult(database.db, a, accepted, '')).toBe('accepted')
+    expect(await recordSendResult(database.db, b, accepted, '')).toBe('unknown')
 
     expect(await message(first)).toMatchObject({ wa_message_id: 'wamid.A', status: 'accepted' })
     expect(await message(second)).toMatchObject({
@@ -256,7 +256,7 @@ describe('response, echo and statuses at the same time', () => {
         const wa_message_id = wamid()
         const { callback_id } = claimed.message
         const told: (() => Promise<unknown>)[] = [
-          () => settleSend(database.db, claimed, { kind: 'accepted', wa_message_id }, ''),
+          () => recordSendResult(database.db, claimed, { kind: 'accepted', wa_message_id }, ''),
           () => write(echo(wa_message_id, { contact: { phone: `1555123${1000 + round}` } })),
           () => write(echo(wa_message_id, { contact: { phone: `1555123${1000 + round}` }, callback_id })),
           () => write(status(wa_message_id, 'sent', callback_id)),

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import {
-  describeSendPause,
-  readSendPauses,
-  releaseOtherCredentials,
+  closeForOtherCredentials,
+  describeOpenBreaker,
+  readOpenBreakers,
 } from '../../../src/db/outbox/circuit-breaker.ts'
 import { claimNext } from '../../../src/db/outbox/claim.ts'
-import { settleSend } from '../../../src/db/outbox/record-result.ts'
+import { recordSendResult } from '../../../src/db/outbox/record-result.ts'
 import { eventually } from '../../support/eventually.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
@@ -35,7 +35,7 @@ const pauseNow = (credential = 'one') =>
 describe('a pause', () => {
   test('that begins while a message is being claimed is not prolonged or ended by that message', async () => {
     const first = await claimed(await order('15551230001'))
-    await settleSend(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
+    await recordSendResult(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
     const id = await order('15551230002')
     const holder = await database.pool.connect()
     await holder.query('BEGIN')
@@ -49,12 +49,12 @@ describe('a pause', () => {
       expect(rows).toHaveLength(1)
     })
     await pauseNow()
-    const [before] = await readSendPauses(database.db)
+    const [before] = await readOpenBreakers(database.db)
     await holder.query('COMMIT')
     holder.release()
 
-    await settleSend(database.db, await claim, { kind: 'accepted', wa_message_id: 'wamid.B' }, 'one')
-    expect(await readSendPauses(database.db)).toEqual([before])
+    await recordSendResult(database.db, await claim, { kind: 'accepted', wa_message_id: 'wamid.B' }, 'one')
+    expect(await readOpenBreakers(database.db)).toEqual([before])
   })
 
   test('is not made longer by calls that were under way when it began', async () => {
@@ -62,16 +62,16 @@ describe('a pause', () => {
     for (const phone of ['15551230001', '15551230002', '15551230003'])
       claims.push(await claimed(await order(phone)))
 
-    await Promise.all(claims.map((claim) => settleSend(database.db, claim, refuse, 'one')))
+    await Promise.all(claims.map((claim) => recordSendResult(database.db, claim, refuse, 'one')))
 
-    expect(await readSendPauses(database.db)).toMatchObject([{ failures: 1 }])
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
   })
 
   test('doubles with each try that fails, up to an hour', async () => {
     const id = await order('15551230001')
     const waits: number[] = []
     for (let i = 0; i < 9; i++) {
-      await settleSend(database.db, await claimed(id), refuse, 'one')
+      await recordSendResult(database.db, await claimed(id), refuse, 'one')
       const [row] = (
         await database.pool.query(
           'SELECT extract(epoch FROM paused_until - clock_timestamp())::float8 AS wait FROM send_pauses',
@@ -87,20 +87,20 @@ describe('a pause', () => {
   test('ends for another credential, and for no other provider', async () => {
     await pauseNow('one')
 
-    await releaseOtherCredentials(database.db, { meta: 'one', twilio: 'two' })
-    expect(await readSendPauses(database.db)).toHaveLength(1)
-    await releaseOtherCredentials(database.db, { twilio: 'two' })
-    expect(await readSendPauses(database.db)).toHaveLength(1)
+    await closeForOtherCredentials(database.db, { meta: 'one', twilio: 'two' })
+    expect(await readOpenBreakers(database.db)).toHaveLength(1)
+    await closeForOtherCredentials(database.db, { twilio: 'two' })
+    expect(await readOpenBreakers(database.db)).toHaveLength(1)
 
-    await releaseOtherCredentials(database.db, { meta: 'two' })
-    expect(await readSendPauses(database.db)).toEqual([])
+    await closeForOtherCredentials(database.db, { meta: 'two' })
+    expect(await readOpenBreakers(database.db)).toEqual([])
   })
 
   test('tells the admin who waits, until when, and why', async () => {
-    await settleSend(database.db, await claimed(await order('15551230001')), refuse, 'one')
-    const [pause] = await readSendPauses(database.db)
+    await recordSendResult(database.db, await claimed(await order('15551230001')), refuse, 'one')
+    const [pause] = await readOpenBreakers(database.db)
 
-    expect(pause && describeSendPause(pause)).toMatch(
+    expect(pause && describeOpenBreaker(pause)).toMatch(
       new RegExp(
         `^${META_PHONE_NUMBER_ID} at meta sends nothing until 20.+Z, then one message tries: expired \\(190\\)$`,
       ),

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { OutboundRequest } from '../../../src/core/outbound.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
-import { createOutboundMessage, createResend, type OutboundOptions } from '../../../src/db/outbox/create.ts'
+import { createOutboundMessage, type OutboundOptions } from '../../../src/db/outbox/create.ts'
 import { BUSINESS_NUMBER, messageItem } from '../../support/facts.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText, outboundOptions, TWILIO_BUSINESS_PHONE, textRequest } from '../../support/outbound.ts'
@@ -17,8 +17,6 @@ const create = (request: OutboundRequest, options: Partial<OutboundOptions> = {}
   createOutboundMessage(database.db, request, outboundOptions(options))
 const messages = () => database.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
 const conversations = () => database.db.selectFrom('conversations').selectAll().orderBy('id').execute()
-const setStatus = (id: string, status: string) =>
-  database.db.updateTable('chat_messages').set({ status }).where('id', '=', id).execute()
 
 describe('a message of ours', () => {
   test('is a queued row before it is sent, and the list and `changes` have it at once', async () => {
@@ -128,37 +126,4 @@ describe('a message of ours', () => {
     expect(await create(textRequest('Hello', request), options)).toEqual({ kind: 'refused', reason })
     expect(await messages()).toEqual([])
   })
-})
-
-describe('a resend', () => {
-  test('is a row of its own that points at the first, once, however many ask for it', async () => {
-    const id = await orderText(database.db, 'maybe')
-    await setStatus(id, 'unknown')
-
-    const outcomes = await Promise.all(
-      Array.from({ length: 20 }, () => createResend(database.db, id, outboundOptions())),
-    )
-
-    const rows = await messages()
-    expect(rows.map(({ status, resend_of, content }) => ({ status, resend_of, content }))).toEqual([
-      { status: 'unknown', resend_of: null, content: 'maybe' },
-      { status: 'queued', resend_of: id, content: 'maybe' },
-    ])
-    expect(rows[1]?.callback_id).not.toBe(rows[0]?.callback_id)
-    expect(outcomes.filter(({ kind }) => kind === 'created')).toHaveLength(1)
-    expect(outcomes.filter(({ kind }) => kind === 'existing')).toHaveLength(19)
-  })
-
-  test.each(['queued', 'sending', 'accepted', 'delivered'])(
-    'of a message that is %s is refused',
-    async (status) => {
-      const id = await orderText(database.db)
-      await setStatus(id, status)
-
-      expect(await createResend(database.db, id, outboundOptions())).toEqual({
-        kind: 'refused',
-        reason: 'not_resendable',
-      })
-    },
-  )
 })

@@ -219,9 +219,9 @@ describe('a read receipt', () => {
   })
 })
 
-test('another token is another credential, and neither is shown', () => {
-  const one = createMetaSender({ accessToken: 'one', graphUrl: meta.graphUrl }).credential
-  const two = createMetaSender({ accessToken: 'two', graphUrl: meta.graphUrl }).credential
+test('another token is another credentialDigest, and neither is shown', () => {
+  const one = createMetaSender({ accessToken: 'one', graphUrl: meta.graphUrl }).credentialDigest
+  const two = createMetaSender({ accessToken: 'two', graphUrl: meta.graphUrl }).credentialDigest
 
   expect(one).not.toBe(two)
   expect(one).not.toContain('one')

@@ -10,14 +10,19 @@ import { statusJobId } from '../core/job-id.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StatusItem } from '../db/ingest/store-item.ts'
 import { holdLease } from '../db/leases.ts'
-import { takeUnknownSends, type UnknownSend, withoutOwnMessages } from '../db/outbox/in-doubt-sends.ts'
+import { claimForReconciliation, excludeOwnMessages, type InDoubtSend } from '../db/outbox/in-doubt-sends.ts'
 import type { Database } from '../db/schema.ts'
 import type { Senders } from '../providers/index.ts'
 import type { Sender, SentMessage } from '../providers/sender.ts'
 
-export type SendLookupDeps = { db: Kysely<Database>; store: EventStore; senders: Senders; now?: () => number }
+export type ReconciliationDeps = {
+  db: Kysely<Database>
+  store: EventStore
+  senders: Senders
+  now?: () => number
+}
 
-export type SendLookup = {
+export type Reconciliation = {
   /** One process does it at a time. To be called every few seconds. Returns how many messages were found. */
   runOnce(signal: AbortSignal): Promise<number>
 }
@@ -31,33 +36,34 @@ const CLOCK_TOLERANCE_MS = 30_000
 /** From the claim to the end of the longest call. */
 const LONGEST_SEND_MS = 20_000
 
-export function createSendLookup(deps: SendLookupDeps): SendLookup {
+export function createReconciliation(deps: ReconciliationDeps): Reconciliation {
   const holder = randomUUID()
   return {
     runOnce: async (signal) => {
       const { db, senders } = deps
-      const askable = Object.entries(senders).filter(([, sender]) => sender.findSent !== undefined)
-      if (askable.length === 0) return 0
+      const reconcilable = Object.entries(senders).filter(([, sender]) => sender.findSent !== undefined)
+      if (reconcilable.length === 0) return 0
       if (!(await holdLease(db, { name: 'send-lookup', holder, durationMs: LEASE_MS }))) return 0
       let found = 0
-      for (const [provider, sender] of askable) found += await lookUpAll(deps, provider, sender, signal)
+      for (const [provider, sender] of reconcilable)
+        found += await reconcileProvider(deps, provider, sender, signal)
       return found
     },
   }
 }
 
-async function lookUpAll(
-  deps: SendLookupDeps,
+async function reconcileProvider(
+  deps: ReconciliationDeps,
   provider: ProviderName,
   sender: Sender,
   signal: AbortSignal,
 ): Promise<number> {
   let found = 0
-  for (const message of await takeUnknownSends(deps.db, provider, MAX_MESSAGES_A_RUN)) {
+  for (const message of await claimForReconciliation(deps.db, provider, MAX_MESSAGES_A_RUN)) {
     if (signal.aborted) break
     const sent = await findSentMessage(deps.db, sender, message, signal)
     if (sent === undefined) continue
-    await deps.store.store(foundStatus(provider, message, sent, deps.now?.() ?? Date.now()))
+    await deps.store.store(reconciledStatus(provider, message, sent, deps.now?.() ?? Date.now()))
     found++
   }
   return found
@@ -67,7 +73,7 @@ async function lookUpAll(
 export async function findSentMessage(
   db: Kysely<Database>,
   sender: Sender,
-  { business_number, recipient, text, sending_since }: UnknownSend,
+  { business_number, recipient, text, sending_since }: InDoubtSend,
   signal: AbortSignal,
 ): Promise<SentMessage | undefined> {
   const since = sending_since.getTime()
@@ -82,7 +88,7 @@ export async function findSentMessage(
     AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
   )
   if (candidates === undefined) return undefined
-  const free = await withoutOwnMessages(
+  const free = await excludeOwnMessages(
     db,
     candidates.map((candidate) => candidate.wa_message_id),
   )
@@ -91,9 +97,9 @@ export async function findSentMessage(
 }
 
 /** What was found, as a status with our callback_id: stored, it gives the send its id. */
-export function foundStatus(
+export function reconciledStatus(
   provider: ProviderName,
-  { business_number, callback_id }: UnknownSend,
+  { business_number, callback_id }: InDoubtSend,
   sent: SentMessage,
   received_at: number,
 ): StatusItem {

@@ -1,6 +1,6 @@
 /** Tells the provider what has been read here: best effort, with growing waits, and given up in the end. */
 import type { Kysely } from 'kysely'
-import { findDueReceipt, postponeReceipt, settleReceipt } from '../db/outbox/read-receipts.ts'
+import { findDueReceipt, postponeReceipt, recordReceiptResult } from '../db/outbox/read-receipts.ts'
 import type { Database } from '../db/schema.ts'
 import type { Senders } from '../providers/index.ts'
 
@@ -20,11 +20,11 @@ export async function sendReadReceipt(
   const markRead = senders[receipt.provider]?.markRead
   if (markRead === undefined) {
     const error = { code: 'not_configured', message: 'no sender with read receipts for this provider' }
-    return settleReceipt(db, receipt, error)
+    return recordReceiptResult(db, receipt, error)
   }
   const result = await markRead(receipt, AbortSignal.any([stop, AbortSignal.timeout(CALL_TIMEOUT_MS)]))
-  if (result.kind === 'done') return settleReceipt(db, receipt)
+  if (result.kind === 'done') return recordReceiptResult(db, receipt)
   if (result.kind === 'failed' || receipt.attempts + 1 >= MAX_ATTEMPTS)
-    return settleReceipt(db, receipt, result.error)
+    return recordReceiptResult(db, receipt, result.error)
   return postponeReceipt(db, receipt, FIRST_DELAY_MS * 2 ** receipt.attempts)
 }

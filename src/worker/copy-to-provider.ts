@@ -7,14 +7,14 @@ import path from 'node:path'
 import type { Kysely } from 'kysely'
 import type { CopyResult, OutboundMessage } from '../core/outbound.ts'
 import type { Claim } from '../db/outbox/claim.ts'
-import type { Settled } from '../db/outbox/record-result.ts'
-import { settleUpload } from '../db/outbox/record-upload.ts'
-import { keepCopying, leaveCopying } from '../db/outbox/upload-copies.ts'
+import { extendCopyClaim, releaseCopyClaim } from '../db/outbox/provider-copies.ts'
+import { recordCopyResult } from '../db/outbox/record-copy-result.ts'
+import type { SendOutcome } from '../db/outbox/record-result.ts'
 import type { Database } from '../db/schema.ts'
 import { runEvery } from '../lifecycle/run-until-signal.ts'
 import type { Senders } from '../providers/index.ts'
 
-export type CopyUploadDeps = {
+export type CopyDeps = {
   db: Kysely<Database>
   senders: Senders
   uploadFolder: string
@@ -27,7 +27,7 @@ export type CopyReport = {
   message_id: string
   provider: string
   result: CopyResult['kind'] | 'stopped'
-  settled?: Settled | 'copied'
+  outcome?: SendOutcome | 'copied'
   code?: number | string
   durationMs: number
 }
@@ -40,11 +40,11 @@ const ALIVE_INTERVAL_MS = 4_000
 const NOT_HERE_DELAY_MS = 5_000
 
 /** @throws when the database is away; then another worker begins anew. */
-export async function copyUpload(deps: CopyUploadDeps, claim: Claim): Promise<CopyReport> {
+export async function copyToProvider(deps: CopyDeps, claim: Claim): Promise<CopyReport> {
   const { db, senders, stop } = deps
   const { message } = claim
   const startedAt = performance.now()
-  const describe = (outcome: Pick<CopyReport, 'result' | 'settled' | 'code'>) => ({
+  const describe = (outcome: Pick<CopyReport, 'result' | 'outcome' | 'code'>) => ({
     message_id: message.message_id,
     provider: message.provider,
     ...outcome,
@@ -52,19 +52,19 @@ export async function copyUpload(deps: CopyUploadDeps, claim: Claim): Promise<Co
   })
   const result = await whileAlive(db, message, () => copy(deps, message))
   if (result.kind !== 'copied' && stop.aborted) {
-    await leaveCopying(db, message)
+    await releaseCopyClaim(db, message)
     return describe({ result: 'stopped' })
   }
-  const settled = await settleUpload(db, claim, result, senders[message.provider]?.credential ?? '')
+  const outcome = await recordCopyResult(db, claim, result, senders[message.provider]?.credentialDigest ?? '')
   return describe({
     result: result.kind,
-    settled,
+    outcome,
     ...('error' in result ? { code: result.error.code } : {}),
   })
 }
 
 async function copy(
-  { senders, uploadFolder, stop, copyTimeoutMs = COPY_TIMEOUT_MS }: CopyUploadDeps,
+  { senders, uploadFolder, stop, copyTimeoutMs = COPY_TIMEOUT_MS }: CopyDeps,
   { provider, business_number, upload }: OutboundMessage,
 ): Promise<CopyResult> {
   const copyFile = senders[provider]?.copyFile
@@ -103,7 +103,7 @@ async function whileAlive<T>(
   // The database may be away for a moment: then somebody else begins too, which does no harm.
   const alive = runEvery(
     ALIVE_INTERVAL_MS,
-    () => keepCopying(db, message),
+    () => extendCopyClaim(db, message),
     done.signal,
     () => {},
   )

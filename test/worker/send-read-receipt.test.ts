@@ -1,6 +1,6 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
-import { requestReadReceipt } from '../../src/db/outbox/create.ts'
+import { requestReadReceipt } from '../../src/db/outbox/read-receipts.ts'
 import { eventually } from '../support/eventually.ts'
 import { messageItem } from '../support/facts.ts'
 import { hasRedis } from '../support/redis.ts'

@@ -7,13 +7,13 @@ import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
 import { identifiersOf } from '../db/contacts/identifiers.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
-import { findOpenSends, type OpenSend } from '../db/outbox/backfill-positions.ts'
+import { findMatchableSends, type MatchableSend } from '../db/outbox/in-doubt-sends.ts'
 import type { Database } from '../db/schema.ts'
 import type { ListedMessage } from '../providers/message-history.ts'
 import type { Sender } from '../providers/sender.ts'
-import { findSentMessage, foundStatus } from './send-lookup.ts'
+import { findSentMessage, reconciledStatus } from './reconciliation.ts'
 
-export type OpenSendDeps = {
+export type MatchDeps = {
   db: Kysely<Database>
   store: EventStore
   provider: ProviderName
@@ -22,7 +22,7 @@ export type OpenSendDeps = {
   isDryRun: boolean
 }
 
-export type SortedEntries = {
+export type MatchedEntries = {
   /** Not ours: to be stored. */
   others: ListedMessage[]
   /** Entries that have become sends of ours. */
@@ -37,15 +37,15 @@ export type SortedEntries = {
 const TOLERANCE_MS = 15 * 60_000
 
 /** `entries`: messages that no row has. */
-export async function sortOutOpenSends(
-  deps: OpenSendDeps,
+export async function matchInDoubtSends(
+  deps: MatchDeps,
   entries: readonly ListedMessage[],
   signal: AbortSignal,
-): Promise<SortedEntries> {
+): Promise<MatchedEntries> {
   const sent = entries.filter(({ direction }) => direction === 'outbound')
-  const sorted: SortedEntries = { others: [], identified: 0, heldBack: 0 }
+  const sorted: MatchedEntries = { others: [], identified: 0, heldBack: 0 }
   const open = await findSendsAround(deps, sent)
-  const found = new Map<OpenSend, Promise<string | undefined>>()
+  const found = new Map<MatchableSend, Promise<string | undefined>>()
   for (const entry of entries) {
     const candidates = open.filter((send) => isPossibly(entry, send))
     if (candidates.length === 0) {
@@ -61,19 +61,19 @@ export async function sortOutOpenSends(
 }
 
 async function findSendsAround(
-  { db, provider }: OpenSendDeps,
+  { db, provider }: MatchDeps,
   entries: readonly ListedMessage[],
-): Promise<OpenSend[]> {
+): Promise<MatchableSend[]> {
   if (entries.length === 0) return []
   const times = entries.map(({ created_at }) => created_at.getTime())
-  return findOpenSends(db, provider, {
+  return findMatchableSends(db, provider, {
     after: new Date(Math.min(...times) - TOLERANCE_MS),
     before: new Date(Math.max(...times) + TOLERANCE_MS),
   })
 }
 
 /** What the list cannot contradict is possible: the text of a template is the provider's own. */
-function isPossibly(entry: ListedMessage, send: OpenSend): boolean {
+function isPossibly(entry: ListedMessage, send: MatchableSend): boolean {
   if (entry.direction !== 'outbound') return false
   const isFromSame = [entry.business_number, entry.service].includes(send.business_number)
   const isToSame = identifiersOf(entry.contact).some(({ value }) => isRecipient(send, value))
@@ -83,11 +83,11 @@ function isPossibly(entry: ListedMessage, send: OpenSend): boolean {
   return send.has_file === entry.files > 0 && isSameText(send.text, entry.text ?? '')
 }
 
-function isRecipient({ identifiers, recipient }: OpenSend, value: string): boolean {
+function isRecipient({ identifiers, recipient }: MatchableSend, value: string): boolean {
   return identifiers.includes(value) || identifiersOf(sentTo(recipient)).some((own) => own.value === value)
 }
 
-function sentTo({ phone, user_id }: OpenSend['recipient']) {
+function sentTo({ phone, user_id }: MatchableSend['recipient']) {
   return { ...(phone === undefined ? {} : { phone }), ...(user_id === undefined ? {} : { user_id }) }
 }
 
@@ -99,14 +99,14 @@ function isSameText(one: string, other: string): boolean {
 
 /** Asks the list for this send alone, and gives it the id of the one entry that can be it. Undefined where it is not told. */
 async function identify(
-  { db, store, provider, sender, isDryRun }: OpenSendDeps,
-  send: OpenSend,
+  { db, store, provider, sender, isDryRun }: MatchDeps,
+  send: MatchableSend,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  if (isDryRun || !send.is_askable) return undefined
+  if (isDryRun || !send.can_be_reconciled) return undefined
   const sent = await findSentMessage(db, sender, send, signal)
   if (sent === undefined) return undefined
-  const result = await store.store(foundStatus(provider, send, sent, Date.now()))
+  const result = await store.store(reconciledStatus(provider, send, sent, Date.now()))
   if (result.outcome === 'retry') throw result.cause
   return sent.wa_message_id
 }

@@ -4,26 +4,26 @@ import type { CopyResult } from '../../core/outbound.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import type { Claim } from './claim.ts'
-import { moveMessage, type Settled, settleNotSent } from './record-result.ts'
-import { keepCopy, leaveCopying } from './upload-copies.ts'
+import { releaseCopyClaim, storeCopy } from './provider-copies.ts'
+import { changeStatus, recordNotSent, type SendOutcome } from './record-result.ts'
 
 /** The message can be claimed now, or waits, or has failed. `superseded`: it is no longer what it was. */
-export async function settleUpload(
+export async function recordCopyResult(
   db: Kysely<Database>,
   claim: Claim,
   result: CopyResult,
-  credential: string,
-): Promise<Settled | 'copied'> {
+  credentialDigest: string,
+): Promise<SendOutcome | 'copied'> {
   return retryConflicts(() =>
     db.transaction().execute(async (trx) => {
       if (result.kind === 'copied') {
-        await keepCopy(trx, claim.message, result.media_id)
+        await storeCopy(trx, claim.message, result.media_id)
         return 'copied'
       }
-      await leaveCopying(trx, claim.message)
-      if (result.kind !== 'failed') return settleNotSent(trx, claim, result, credential, ['queued'])
+      await releaseCopyClaim(trx, claim.message)
+      if (result.kind !== 'failed') return recordNotSent(trx, claim, result, credentialDigest, ['queued'])
       const failed = { from: ['queued'], to: 'failed', error: result.error } as const
-      return (await moveMessage(trx, claim, failed)) ?? 'superseded'
+      return (await changeStatus(trx, claim, failed)) ?? 'superseded'
     }),
   )
 }

@@ -24,16 +24,16 @@ export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
  * - `busy`: somebody else is at it
  * - `gone`: there is no such upload any more
  */
-export type UploadState =
+export type CopyState =
   | { kind: 'ready' | 'copy'; message: OutboundMessage }
   | { kind: 'busy' }
   | { kind: 'gone' }
 
-export async function attachUpload(
+export async function attachProviderCopy(
   trx: Transaction<Database>,
   message: OutboundMessage,
   { copiesTo, mayCopy }: CopyOptions,
-): Promise<UploadState> {
+): Promise<CopyState> {
   const { content } = message
   if (!('media' in content) || content.media.upload_id === undefined) return { kind: 'ready', message }
   const upload = await findUpload(trx, content.media.upload_id)
@@ -46,7 +46,7 @@ export async function attachUpload(
       kind: 'ready',
       message: { ...withUpload, content: { ...content, media: { ...content.media, id } } },
     }
-  return mayCopy && (await takeCopying(trx, withUpload))
+  return mayCopy && (await claimCopy(trx, withUpload))
     ? { kind: 'copy', message: withUpload }
     : { kind: 'busy' }
 }
@@ -62,7 +62,7 @@ async function findCopy(
   return rows[0]?.media_id
 }
 
-async function takeCopying(
+async function claimCopy(
   trx: Transaction<Database>,
   { provider, business_number, upload }: OutboundMessage,
 ): Promise<boolean> {
@@ -77,7 +77,7 @@ async function takeCopying(
 }
 
 /** Tells that the worker is alive; to be called every few seconds while it copies. */
-export async function keepCopying(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
+export async function extendCopyClaim(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   await setCopy(
     db,
     message,
@@ -86,7 +86,7 @@ export async function keepCopying(db: Kysely<Database>, message: OutboundMessage
 }
 
 /** From now on the provider has it under this id. */
-export async function keepCopy(
+export async function storeCopy(
   db: Kysely<Database> | Transaction<Database>,
   message: OutboundMessage,
   mediaId: string,
@@ -95,7 +95,7 @@ export async function keepCopy(
 }
 
 /** Leaves it to another worker, at once. */
-export async function leaveCopying(
+export async function releaseCopyClaim(
   db: Kysely<Database> | Transaction<Database>,
   message: OutboundMessage,
 ): Promise<void> {
@@ -103,7 +103,7 @@ export async function leaveCopying(
 }
 
 /** The provider refused the message: the reason may be its copy, so the next message brings the file anew. */
-export async function forgetCopy(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
+export async function discardCopy(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   if (message.upload !== undefined) await setCopy(db, message, sql`media_id = NULL, copied_at = NULL`)
 }
 

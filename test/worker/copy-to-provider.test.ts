@@ -1,7 +1,7 @@
 /** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
 import { renameSync, writeFileSync } from 'node:fs'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { readSendPauses } from '../../src/db/outbox/circuit-breaker.ts'
+import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
 import { claimNext } from '../../src/db/outbox/claim.ts'
 import { createOutboundMessage } from '../../src/db/outbox/create.ts'
 import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
@@ -159,7 +159,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const close = sending.startWorker()
     const messageId = await orderFile(id)
     await eventually(async () =>
-      expect(await readSendPauses(sending.db)).toMatchObject([{ error: { code: 190 } }]),
+      expect(await readOpenBreakers(sending.db)).toMatchObject([{ error: { code: 190 } }]),
     )
     expect((await sending.message(messageId)).status).toBe('queued')
     await close()

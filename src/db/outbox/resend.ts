@@ -1,0 +1,66 @@
+/** Sending a message again that may not have arrived. Only a person may decide this: the first one may have arrived. */
+import { type Kysely, sql, type Transaction } from 'kysely'
+import { retryConflicts } from '../retry-conflicts.ts'
+import type { Database } from '../schema.ts'
+import { type CreateOutcome, findByKey, insertOnce, type KeyOptions, type StoredRequest } from './create.ts'
+import { isRowId } from './place.ts'
+import { renewUpload } from './uploads.ts'
+
+/** Statuses of which a person may say: send it again. */
+const RESENDABLE = ['unknown', 'failed', 'undelivered']
+
+/**
+ * Sends a message again that may not have arrived, as a row of its own that points at it. A message is resent once, by
+ * whoever comes first; the others get that row as `existing`. Only a person may decide this.
+ */
+export async function createResend(
+  db: Kysely<Database>,
+  messageId: string,
+  options: KeyOptions,
+): Promise<CreateOutcome> {
+  return retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      const known = await findByKey(trx, options)
+      if (known !== undefined) return known
+      const original = await lockOriginal(trx, messageId)
+      if (original === undefined) return { kind: 'refused', reason: 'message_not_found' }
+      if (original.resent_as !== null) return { kind: 'existing', message_id: original.resent_as }
+      return resendOriginal(trx, original, options)
+    }),
+  )
+}
+
+async function resendOriginal(
+  trx: Transaction<Database>,
+  original: Original,
+  options: KeyOptions,
+): Promise<CreateOutcome> {
+  const { id, request, status } = original
+  if (request === null || !RESENDABLE.includes(status ?? ''))
+    return { kind: 'refused', reason: 'not_resendable' }
+  const upload = await renewUpload(trx, request.content)
+  if (upload === null) return { kind: 'refused', reason: 'upload_not_found' }
+  return insertOnce(trx, { ...original, stored: request, resend_of: id }, options)
+}
+
+type Original = {
+  id: string
+  status: string | null
+  request: StoredRequest | null
+  conversation_id: string
+  provider: string
+  reply_to_wa_message_id: string | null
+  target_wa_message_id: string | null
+  resent_as: string | null
+}
+
+/** Locked, so that no status resolves it between the look and the new row. */
+async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
+  if (!isRowId(messageId)) return undefined
+  const { rows } = await sql<Original>`
+    SELECT m.id, m.status, m.request, m.conversation_id, m.provider, m.reply_to_wa_message_id,
+      m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
+    FROM chat_messages m WHERE m.id = ${messageId} AND m.direction = 'outbound'
+    FOR NO KEY UPDATE OF m`.execute(trx)
+  return rows[0]
+}
