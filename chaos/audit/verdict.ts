@@ -1,7 +1,7 @@
 /** The judgement over a run: the ledger on one side, the rows on the other. Pure. */
 
 import { personAt } from '../../src/cli/simulate/people.ts'
-import { EMPTIED_REASON } from '../../src/worker/emptied-job.ts'
+import { EVICTED_REASON } from '../../src/worker/evicted-payload.ts'
 import { type Ledger, messageKey, statusKey } from '../load/ledger.ts'
 import { textOf } from '../load/stream.ts'
 import { findUnfinished, type StoredMessage, type StoredRows } from './stored-rows.ts'
@@ -31,7 +31,7 @@ export type Verdict = {
 const EXAMPLES = 5
 
 export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
-  const rows = { ...allRows, events: allRows.events.filter(({ reason }) => reason !== EMPTIED_REASON) }
+  const rows = { ...allRows, events: allRows.events.filter(({ reason }) => reason !== EVICTED_REASON) }
   const counts = countByKey(rows)
   const lost: string[] = []
   const unexcused: string[] = []

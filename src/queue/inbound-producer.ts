@@ -1,10 +1,10 @@
 /**
- * Puts events on the queue `inbound`: many requests, one round trip.
+ * Adds events to the queue `inbound`: many requests share one round trip.
  *
- * What arrives while a round trip is under way goes into the next one. Each round trip has a deadline. When one is missed
- * the queue stands still, and what waits behind it is given up at once: it would otherwise wait for one deadline after the
- * other. A round trip given up may still reach the queue; the job then runs, and the database drops what the direct path
- * has stored meanwhile.
+ * Events that arrive during a round trip go into the next one. Each round trip has a deadline. When one misses it, the queue
+ * does not answer, and the events that wait behind it are rejected at once: otherwise they would wait for one deadline after
+ * another. A round trip that missed its deadline may still reach the queue; its jobs then run, and the database drops those
+ * whose event the direct path has stored meanwhile.
  */
 import { createBatcher } from '../core/batcher.ts'
 import { DeadlineError, withDeadline } from '../core/deadline.ts'
@@ -12,11 +12,11 @@ import type { InboundJob } from '../core/event.ts'
 import type { AddInbound } from './backend.ts'
 
 export type InboundProducer = {
-  /** Resolves when every event is durable in the queue, or was there already. */
+  /** Resolves when every event is durable in the queue; a duplicate counts as such. */
   add(jobs: readonly InboundJob[]): Promise<void>
-  /** Events that wait for the queue. */
+  /** The number of events that wait for the queue. */
   pending(): number
-  /** Duplicates that the queue dropped since the last call. Approximate. */
+  /** About the number of duplicates that the queue dropped since the last call. */
   takeDropped(): number
 }
 
@@ -25,10 +25,10 @@ export type InboundProducerOptions = {
   timeoutMs?: number
 }
 
-export const PRODUCER_TIMEOUT_MS = 1_000
+const PRODUCER_TIMEOUT_MS = 1_000
 const MAX_JOBS_PER_ROUND_TRIP = 256
 const MAX_BYTES_PER_ROUND_TRIP = 1024 * 1024
-/** Two, so that one is written while the other waits for the disk. More only make the round trips smaller. */
+/** Two: one is written while the other waits for the disk. More would only make each round trip smaller. */
 const MAX_ROUND_TRIPS_IN_FLIGHT = 2
 
 export function createInboundProducer({
@@ -40,7 +40,7 @@ export function createInboundProducer({
   const batcher = createBatcher<InboundJob, void>({
     run: async (jobs) => {
       const { dropped } = await withDeadline(addInbound(jobs), timeoutMs, 'adding to the queue').catch(
-        giveUpWaiting,
+        rejectWaiting,
       )
       dropped.then(
         (count) => {
@@ -56,7 +56,7 @@ export function createInboundProducer({
     sizeOf: ({ event }) => event.payload.length + (event.context?.length ?? 0),
   })
 
-  function giveUpWaiting(err: unknown): never {
+  function rejectWaiting(err: unknown): never {
     if (err instanceof DeadlineError) batcher.rejectWaiting(err)
     throw err
   }

@@ -1,4 +1,4 @@
-/** The BullMQ objects that a backend has made: their errors are heard, and all of them are closed with it. */
+/** The BullMQ objects that a backend has created: their errors are reported, and they are closed with the backend. */
 type Instance = {
   waitUntilReady(): Promise<unknown>
   close(): Promise<unknown>
@@ -6,7 +6,7 @@ type Instance = {
 }
 
 export type Instances = {
-  /** Without a listener, an error on any of them would end the process. */
+  /** Adds an instance and listens for its errors, which would otherwise end the process. */
   track<T extends Instance>(instance: T): T
   ready(): Promise<void>
   closeAll(): Promise<void>

@@ -1,9 +1,9 @@
 /**
- * Watches how full the queue's memory is.
+ * Watches how full the memory of the queue is.
  *
- * BullMQ's own worker (`outbound`) can take no job from a full Redis, and neither can ours on Redis 6: nothing that would
- * make room could run. So the receiver stops adding at 80 %, and the workers empty the queue in peace. It starts again a
- * little lower, so that it does not flap at the limit.
+ * From a full Redis, BullMQ's own worker (`outbound`) can fetch no job, and on Redis 6 neither can the inbound consumer:
+ * Redis refuses the scripts that would free memory. So the receiver stops adding at 80 %, and the workers empty the queue.
+ * It adds again below 75 %, so that it does not flip back and forth at the limit.
  */
 import type { QueueBackend } from './backend.ts'
 
@@ -12,7 +12,7 @@ const ROOM_SHARE = 0.75
 
 export type MemoryGuard = {
   isFull(): boolean
-  /** Looks once. A backend that does not answer changes nothing: the add itself will fail. */
+  /** Checks once. When the backend does not answer, nothing changes: the next add fails by itself. */
   runOnce(): Promise<void>
 }
 

@@ -1,7 +1,6 @@
 /**
- * A pause for BullMQ's worker before it asks its store again that has just said no. After an error that is not a refused
- * connection it fetches again at once: thousands a second on a full Redis, and with a new connection each time on a
- * PostgreSQL that has enough to do.
+ * A pause for BullMQ's worker after a fetch that failed. After any error but a refused connection, BullMQ fetches again at
+ * once: thousands of times a second on a full Redis, and on a new connection each time on PostgreSQL.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from 'bullmq'
@@ -13,7 +12,7 @@ type Fetching = Pick<
 
 const PAUSE_MS = 500
 
-/** Of a worker's backend. What interrupts the wait for a job when a worker is closed interrupts the pause as well. */
+/** Changes a worker's backend in place. Closing the worker interrupts the pause, as it interrupts the wait for a job. */
 export function pauseAfterFailures(backend: Fetching): void {
   const { moveToActive, waitForJob, disconnectBlocking, reconnectBlocking } = backend
   let interruption = new AbortController()

@@ -1,8 +1,7 @@
 /**
- * BullMQ on PostgreSQL: one store for everything, where there is no Redis. Slower than Redis (measured here: a seventh of
- * its rate), with the same promises.
+ * BullMQ on PostgreSQL: one store for everything, for installations without Redis. It keeps the same promises as Redis at a
+ * seventh of its rate (measured here).
  */
-
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Queue, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
@@ -13,40 +12,42 @@ import {
   type QueueBackend,
   workerSettings,
 } from './backend.ts'
+import { CONNECT_TIMEOUT_MS, ConnectTimeoutClient } from './connect-timeout-client.ts'
 import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
-import { CONNECT_TIMEOUT_MS, PromptClient } from './prompt-client.ts'
+import { createRepairedBackends } from './postgres-connection-repairs.ts'
 import { pruneCompleted } from './prune-completed.ts'
-import { startSlowly } from './slow-start.ts'
-import { watchBackend } from './watched-backend.ts'
 
 export type PostgresBackendOptions = {
-  /** A direct connection, not through a pooler: workers LISTEN. */
+  /** Must not lead through a pooler: workers LISTEN. */
   databaseUrl: string
-  /** Connection errors, which the connection survives. */
+  /** Called with errors of connections, after which the backend connects again. */
   onError: (err: Error) => void
-  /** The server has not answered on a connection: others to it may be dead as well. */
+  /** Called when the server does not answer on a connection: others to it may be dead as well. */
   onSilence?: () => void
 }
 
 const PRODUCER_QUERY_TIMEOUT_MS = 1_200
-/** A connection whose other side is gone without a word is given up after this, and the query is tried on another one. */
+/** After so long without an answer a connection counts as dead, and the query is tried on another one. */
 const QUERY_TIMEOUT_MS = 3_000
 const PRODUCER_CONNECTIONS = 4
 const WORKER_CONNECTIONS = 10
-/** Each running job takes a connection to end: more jobs than this only wait for one, and their locks with them. */
+/** Each job needs a connection to be completed. More jobs than this would wait for one while their locks run out. */
 const MAX_CONCURRENCY = 50
-/** A busy worker waits for a free connection rather than lose the job that it has just done. */
+/** A busy worker waits for a free connection, because otherwise it could not complete the job that it has just done. */
 const WORKER_CONNECT_TIMEOUT_MS = 30_000
 const DEFAULT_CONNECTIONS = 2
-/** A job whose answer was lost has the lock of a worker that does not know it, and is found at the second look after that. */
+/**
+ * When the answer to a fetch is lost, its job is locked for a worker that does not know of it. Workers find it at the second
+ * check after its lock has expired, so they check more often than on Redis.
+ */
 const STALLED_INTERVAL_MS = 1_000
-/** On a connection that has died it would take until the query is given up, and every job of the moment waits for it. */
-const LONGEST_RATE_LIMIT_MS = 500
+/** On a dead connection the query would take until its time-out, and all running jobs would wait for it. */
+const MAX_RATE_LIMIT_WAIT_MS = 500
 
 export function openPostgresBackend(options: PostgresBackendOptions): QueueBackend {
   const { databaseUrl, onError, onSilence = () => {} } = options
-  const createWatchedBackend = watchBackend(onSilence)
+  const createBackend = createRepairedBackends(onSilence)
   const { track, ready, closeAll } = trackInstances(onError)
   const control = new Pool({
     connectionString: databaseUrl,
@@ -62,7 +63,7 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
     schema: QUEUE_SCHEMA,
     max,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    Client: PromptClient,
+    Client: ConnectTimeoutClient,
     keepAlive: true,
     application_name: 'wa-ingest queue',
     ...extra,
@@ -72,36 +73,28 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
   const working = connection(WORKER_CONNECTIONS, {
     connectionTimeoutMillis: WORKER_CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
-    // What a worker takes and ends need not survive a crash of the server: the job is then run again, and the database
-    // of messages knows it. What a producer adds must, and its connections wait for the disk.
+    // What a worker reserves and completes need not survive a crash of the server: the job then runs again, and the unique
+    // index drops the duplicate. What a producer adds must survive, so its connections wait for the disk.
     options: '-c synchronous_commit=off',
   })
 
   const createProducerQueue = (name: QueueName) =>
-    anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createWatchedBackend)))
+    anyBackend<Queue>(track(new Queue(name, { connection: failFast }, createBackend)))
   const createQueue = (name: QueueName) =>
-    anyBackend<Queue>(track(new Queue(name, { connection: patient }, createWatchedBackend)))
-  let stopPruning: (() => void) | undefined
+    anyBackend<Queue>(track(new Queue(name, { connection: patient }, createBackend)))
+  const closing = new AbortController()
+  let isPruning = false
   const createWorker: QueueBackend['createWorker'] = (name, processor, options) => {
-    stopPruning ??= pruneCompleted({ pool: control, onError })
-    const worker = startSlowly(
-      processor,
-      Math.min(options.concurrency, MAX_CONCURRENCY),
-      (run, concurrency) => {
-        // No `removeOnComplete`: see prune-completed.ts.
-        const settings = {
-          ...workerSettings({ concurrency }),
-          stalledInterval: STALLED_INTERVAL_MS,
-        }
-        return anyBackend<Worker>(
-          new Worker(name, run, { ...settings, connection: working }, createWatchedBackend),
-        )
-      },
-    )
-    return track(worker)
+    if (!isPruning) void pruneCompleted({ pool: control, signal: closing.signal, onError })
+    isPruning = true
+    const concurrency = Math.min(options.concurrency, MAX_CONCURRENCY)
+    // No `removeOnComplete`: see prune-completed.ts.
+    const settings = { ...workerSettings({ concurrency }), stalledInterval: STALLED_INTERVAL_MS }
+    const worker = new Worker(name, processor, { ...settings, connection: working }, createBackend)
+    return anyBackend<Worker>(track(worker))
   }
 
-  /** This backend announces no duplicates among jobs added in bulk; those added before are counted. */
+  /** Counts the jobs that were there before: BullMQ announces no duplicates among jobs added in bulk. */
   async function countDropped(name: string, ids: readonly string[], addedAt: number): Promise<number> {
     const distinct = [...new Set(ids)]
     const { rows } = await control.query<{ known: string }>(
@@ -123,7 +116,7 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
         await queue.addBulk(jobs.toSorted(byId).map((job) => bulkEntry(job, addedAt)))
         const ids = jobs.map(({ job_id }) => job_id)
         const dropped = countDropped(queue.name, ids, addedAt)
-        // Whoever has given up waiting for the jobs does not take it, and without a handler its failure ends the process.
+        // A caller that missed its deadline never awaits it, and an unhandled rejection would end the process.
         dropped.catch(() => {})
         return { dropped }
       }
@@ -134,17 +127,17 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
     },
     ready,
     memoryUsed: async () => undefined,
-    // The database's own settings are checked with the database.
+    // checkPostgresSafety checks the database.
     checkSafety: async () => [],
     close: async () => {
-      stopPruning?.()
+      closing.abort()
       await closeAll()
       await control.end()
     },
   }
 }
 
-/** Two receivers that add the same jobs wait for each other's rows; in different orders, for each other in a circle (40P01). */
+/** Two receivers that add the same jobs in different orders would wait for each other's rows in a circle (40P01). */
 function byId({ job_id: a }: InboundJob, { job_id: b }: InboundJob): number {
   if (a === b) return 0
   return a < b ? -1 : 1
@@ -154,7 +147,7 @@ function bulkEntry({ job_id, event }: InboundJob, timestamp: number) {
   return { name: event.kind, data: event, opts: { jobId: job_id, timestamp } }
 }
 
-/** One job at a time as far as BullMQ knows; those that run at the same time are written as one batch all the same. */
+/** BullMQ's worker processes each job by itself; the event store writes the jobs that run at the same time as one batch. */
 function consumeJobs(
   { concurrency, process, onFailed }: InboundConsumerOptions,
   queue: Queue,
@@ -163,12 +156,12 @@ function consumeJobs(
   let pausedUntil = 0
 
   async function pause(pauseMs: number): Promise<never> {
-    // Every job of the moment comes here; the first one pauses the queue for all.
+    // Every running job gets here; the first one pauses the queue for all.
     if (performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + pauseMs
-      // It is in the same PostgreSQL, and so may be away as well. The job goes back all the same: failed, it would be left to
-      // the sweep, which takes longer.
-      await Promise.race([queue.rateLimit(pauseMs).catch(() => {}), delay(LONGEST_RATE_LIMIT_MS)])
+      // The queue may be in the PostgreSQL that is away. The job is requeued even if this call fails: a failed job would wait
+      // for the sweep, which takes longer.
+      await Promise.race([queue.rateLimit(pauseMs).catch(() => {}), delay(MAX_RATE_LIMIT_WAIT_MS)])
     }
     throw Worker.RateLimitError()
   }
@@ -190,12 +183,12 @@ function consumeJobs(
   }
 }
 
-/** BullMQ's types carry the backend along; what is used of a Queue, Worker or QueueEvents is the same on both. */
+/** BullMQ's types name the backend, but a Queue or Worker is used in the same way on both. */
 function anyBackend<T>(instance: unknown): T {
   return instance as T
 }
 
-/** Brings the schema of BullMQ's backend up to date. Two at once wait for each other. */
+/** Brings the schema of BullMQ's backend up to date. Two calls at once wait for each other. */
 export async function migrateQueueSchema(databaseUrl: string): Promise<void> {
   const client = new Client({ connectionString: databaseUrl, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
   await client.connect()

@@ -1,39 +1,35 @@
 /**
- * Removing old completed jobs from BullMQ's PostgreSQL backend.
+ * Removes old completed jobs from BullMQ's PostgreSQL backend.
  *
- * With `removeOnComplete: { age }` BullMQ removes them whenever a job ends, in the same transaction. From the moment at which
- * there are any, all jobs that end at the same time delete the same rows: they wait for each other, and some of them for
- * each other in a circle (40P01), which fails a job that was done. So nothing is removed when a job ends; each worker does it
- * every few seconds, and passes over what another one is removing.
+ * With `removeOnComplete: { age }` BullMQ removes old jobs in the transaction that completes a job. Then all jobs that are
+ * completed at the same time delete the same rows: they wait for each other, and some in a circle (40P01), which fails a
+ * job that was done. So completing a job removes nothing; each worker prunes every few seconds, and skips the rows that
+ * another worker is removing.
  */
 import type { Pool } from 'pg'
+import { runEvery } from '../lifecycle/run-every.ts'
 import { QUEUE_SCHEMA } from './names.ts'
 
-/** How long a completed job is kept: the first net still recognises it. */
+/** How long a completed job is kept, so that the queue drops its duplicates. */
 export const KEEP_COMPLETED_MS = 600_000
 const INTERVAL_MS = 2_000
-/** A statement that takes long holds up whoever else needs the connection. */
+/** Limits one statement, because other queries wait for the connection meanwhile. */
 const MAX_ROWS = 1_000
 
-export type PruneOptions = {
+export type PruneCompletedOptions = {
   pool: Pick<Pool, 'query'>
-  /** It is tried again at the next interval. */
+  signal: AbortSignal
+  /** Called with each error; the next interval tries again. */
   onError: (err: Error) => void
 }
 
-/** @returns what ends it. */
-export function pruneCompleted({ pool, onError }: PruneOptions): () => void {
-  let isRunning = false
-  const timer = setInterval(async () => {
-    if (isRunning) return
-    isRunning = true
-    await removeOld(pool).catch(onError)
-    isRunning = false
-  }, INTERVAL_MS)
-  return () => clearInterval(timer)
+/** Prunes on an interval until the signal aborts. */
+export function pruneCompleted({ pool, signal, onError }: PruneCompletedOptions): Promise<void> {
+  const report = (err: unknown) => onError(err instanceof Error ? err : new Error(String(err)))
+  return runEvery(INTERVAL_MS, () => removeOld(pool), signal, report)
 }
 
-async function removeOld(pool: PruneOptions['pool']): Promise<void> {
+async function removeOld(pool: PruneCompletedOptions['pool']): Promise<void> {
   for (let removed = MAX_ROWS; removed === MAX_ROWS; ) {
     const { rowCount } = await pool.query(
       `DELETE FROM ${QUEUE_SCHEMA}.job WHERE (queue, id) IN (

@@ -1,12 +1,11 @@
 /**
  * BullMQ on Redis.
  *
- * Two kinds of connections. A producer's fails fast: no offline queue, one try, a time-out on every command, so that the
- * receiver can take its direct path within its deadline. A worker's waits for ever and reconnects by itself.
- * `skipWaitingForReady` together with `skipVersionCheck` is what lets a producer start while Redis is away and recover
+ * There are two kinds of connections. A producer's connection fails fast (no offline queue, one try, a time-out on every
+ * command), so that the receiver can take its direct path within its deadline. A worker's connection waits for Redis as long
+ * as it takes. `skipWaitingForReady` together with `skipVersionCheck` lets a producer start while Redis is away and recover
  * when it comes (measured; with the first alone the Queue stays dead).
  */
-
 import { setTimeout as delay } from 'node:timers/promises'
 import { Queue, Worker } from 'bullmq'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
@@ -25,57 +24,56 @@ import { trackInstances } from './instances.ts'
 import { QUEUE_PREFIX, type QueueName } from './names.ts'
 import { pauseAfterFailures } from './pause-after-failures.ts'
 import { checkRedisSafety } from './redis-safety.ts'
-import { startSlowly } from './slow-start.ts'
 
 export type RedisSettings = {
   url?: string | undefined
   clusterNodes: readonly { host: string; port: number }[]
   sentinels: readonly { host: string; port: number }[]
   sentinelName?: string | undefined
-  /** What is added counts as durable when so many replicas have it; absent: none. Not of a cluster. */
+  /** How many replicas must have an event before it counts as durable; absent: none. Not for a cluster. */
   waitReplicas?: number | undefined
 }
 
 export type RedisBackendOptions = {
   redis: RedisSettings
-  /** Connection errors, which the connection survives. */
+  /** Called with errors of connections, after which the client connects again. */
   onError: (err: Error) => void
 }
 
 const CONNECT_TIMEOUT_MS = 2_000
 const HANDSHAKE_MS = 500
-/** A little more than the producer's own deadline, so that the deadline is what is seen and the command is freed soon after. */
+/** A little more than the producer's own deadline: callers see the deadline, and the command is freed soon after. */
 const COMMAND_TIMEOUT_MS = 1_200
 /**
- * A connection that says nothing for so long while a command waits is closed and made anew: a time-out of the command alone
- * leaves a connection whose other side is gone without a word in use, and a worker's commands have none.
+ * How long a connection may be silent while a command waits, before the client closes it and opens a new one. A time-out of
+ * the command alone would leave a dead connection in use, and a worker's commands have none.
  */
 const PRODUCER_SILENCE_MS = 1_500
 const WORKER_SILENCE_MS = 4_000
-/** Longer than BullMQ waits for a job or an event to come: 10 s. */
+/** Longer than BullMQ waits for a job or an event: 10 s. */
 const WAITING_SILENCE_MS = 15_000
 /** Longer than an inbound consumer waits: 3 s. */
 const INBOUND_WAITING_SILENCE_MS = 5_000
 const MAX_RECONNECT_DELAY_MS = 1_000
 
-/** Completed jobs are what the first net still recognises; Redis pays 1.8 kB of memory for each. */
+/** Completed jobs are kept so that the queue drops their duplicates; each costs Redis 1.8 kB of memory. */
 const KEEP_COMPLETED = { age: 3600, count: 10_000 }
 
-/** Without the one option whose type rules out `undefined` and so does not fit the constructors. */
+/** Without the one option whose type excludes `undefined`, which the constructors' types pass. */
 type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>
 
 const COMMON: ConnectionOptions = {
   connectTimeout: CONNECT_TIMEOUT_MS,
   retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
-  // A primary that has become a replica keeps its connections; a new one may reach the primary of now. What it refused is
-  // not sent again: whoever asked is told. Redis 6 puts words of its own around it.
+  // A primary that becomes a replica keeps its connections; a new connection may reach the new primary. The refused command
+  // is not repeated, its caller gets the error. Redis 6 puts more words around READONLY.
   reconnectOnError: ({ message }) => message.includes('READONLY'),
 }
 const FAIL_FAST: ConnectionOptions = {
   ...COMMON,
   enableOfflineQueue: false,
-  // Otherwise ioredis sends again what a broken connection has left unanswered, and a server that has taken over meanwhile
-  // confirms (WAIT) what it never had.
+  // Otherwise ioredis repeats the commands that a broken connection left unanswered, and a server that has taken over
+  // meanwhile confirms (WAIT) an add that it never got.
   maxRetriesPerRequest: 0,
   commandTimeout: COMMAND_TIMEOUT_MS,
   socketTimeout: PRODUCER_SILENCE_MS,
@@ -85,7 +83,7 @@ const PATIENT: ConnectionOptions = {
   maxRetriesPerRequest: null,
   socketTimeout: WORKER_SILENCE_MS,
 }
-/** Waits for Redis, and then tells when an answer was lost: what took jobs must not run twice (inbound-jobs.ts). */
+/** Waits for Redis, but rejects a command whose answer was lost: a call to reserve must not be repeated (inbound-jobs.ts). */
 const PATIENT_ONCE: ConnectionOptions = { ...PATIENT, maxRetriesPerRequest: 0 }
 
 export function openRedisBackend({ redis, onError }: RedisBackendOptions): QueueBackend {
@@ -106,14 +104,10 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
     createProducerQueue: (name: QueueName) =>
       track(new Queue(name, { ...shared, skipWaitingForReady: true, connection: connect(FAIL_FAST) })),
     createQueue: (name: QueueName) => track(new Queue(name, { ...shared, connection: connect(PATIENT) })),
-    createWorker: (name, processor, { concurrency: maxJobs }) => {
-      const connection = withWaitingCopies(connect(PATIENT))
-      const options = { ...shared, removeOnComplete: KEEP_COMPLETED, connection }
-      const worker = startSlowly(
-        processor,
-        maxJobs,
-        (run, concurrency) => new Worker(name, run, { ...options, ...workerSettings({ concurrency }) }),
-      )
+    createWorker: (name, processor, options) => {
+      const connection = withPatientDuplicates(connect(PATIENT))
+      const settings = { ...shared, ...workerSettings(options), removeOnComplete: KEEP_COMPLETED }
+      const worker = new Worker(name, processor, { ...settings, connection })
       pauseAfterFailures(worker.backend)
       return track(worker)
     },
@@ -134,11 +128,11 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
           client: connect(PATIENT_ONCE),
           waitingClient: connect({ ...PATIENT, socketTimeout: INBOUND_WAITING_SILENCE_MS }),
           lockMs: LOCK_MS,
-          recovery: { intervalMs: STALLED_INTERVAL_MS, maxLosses: MAX_STALLED_COUNT },
+          stalled: { intervalMs: STALLED_INTERVAL_MS, maxCount: MAX_STALLED_COUNT },
           keepCompleted: KEEP_COMPLETED,
         }),
-        holdIntervalMs: LOCK_MS / 2,
-        recoverIntervalMs: STALLED_INTERVAL_MS,
+        extendLocksIntervalMs: LOCK_MS / 2,
+        requeueStalledIntervalMs: STALLED_INTERVAL_MS,
         onError,
       }),
     ping: async () => {
@@ -156,7 +150,7 @@ export function openRedisBackend({ redis, onError }: RedisBackendOptions): Queue
   }
 }
 
-/** ioredis takes a reply that comes while it closes in the middle of its handshake for a defect, and throws where nobody catches. */
+/** Waits for the handshake: ioredis throws an uncatchable error for a reply that comes when it closes in the middle of it. */
 async function disconnect(client: Redis | Cluster): Promise<void> {
   if (client.status === 'connect') {
     await Promise.race([whenReady(client), delay(HANDSHAKE_MS, undefined, { ref: false })])
@@ -164,8 +158,8 @@ async function disconnect(client: Redis | Cluster): Promise<void> {
   client.disconnect()
 }
 
-/** BullMQ makes the connection on which a worker waits for jobs as a copy of the one that it is given. */
-function withWaitingCopies(client: Redis | Cluster): Redis | Cluster {
+/** BullMQ duplicates a worker's connection to wait for jobs on it. The duplicate may be silent for longer. */
+function withPatientDuplicates(client: Redis | Cluster): Redis | Cluster {
   const waiting = { socketTimeout: WAITING_SILENCE_MS }
   if (client instanceof Cluster) {
     const duplicate = client.duplicate.bind(client)
@@ -178,7 +172,7 @@ function withWaitingCopies(client: Redis | Cluster): Redis | Cluster {
   return client
 }
 
-/** A single server, a cluster, or the primary that sentinels name; beside the last two the URL gives the credentials. */
+/** A single server, a cluster, or the primary that sentinels name. For the last two the URL gives only the credentials. */
 function createRedisClient(settings: RedisSettings, options: ConnectionOptions): Redis | Cluster {
   const { url, clusterNodes, sentinels, sentinelName } = settings
   if (clusterNodes.length > 0) {

@@ -1,27 +1,28 @@
 /**
- * Runs failed inbound jobs again, so that a failed job never swallows a redelivery for good.
+ * Runs failed inbound jobs again. A job that stayed failed would make the queue drop each redelivery of its event.
  *
- * A job fails when its worker died under it too often (it stalled), or when no worker knew its version. The second kind
- * is simply retried. The first may be what kills workers: it runs once more by itself, marked for as long as it runs; if it
- * is found failed with that mark, it is parked without being looked into. Callers see to it that one process sweeps at a
- * time: another one would take a job that is just running alone for one that has killed its worker.
+ * A job fails when its workers have died too often while they ran it (it stalled), or when the worker did not know its
+ * version. The sweep retries a job of the second kind. A job of the first kind may be the one that kills workers: the sweep
+ * runs it alone, and marks it for as long as it runs. A job that is found failed with this mark has killed the sweep, and is
+ * parked unread. Only one process may sweep at a time (the caller holds a lease): a second one would find a mark of a job
+ * that is still running, and park it.
  */
 import type { Job, Queue } from 'bullmq'
 import type { WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
-import { emptiedItem, isEmptied } from './emptied-job.ts'
+import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
 import { readEvent } from './inbound-worker.ts'
 
 export type FailedJobSweepDeps = {
   queue: Queue
   store: EventStore
   normalize: (event: WebhookEvent) => Fact
-  /** A failed job rests this long before it is run again. */
+  /** How long after its failure a job is run again. */
   restMs?: number
   now?: () => number
-  /** Aborts when no other job is to be begun with. */
+  /** When it aborts, the sweep starts no further job. */
   signal?: AbortSignal
 }
 
@@ -29,9 +30,9 @@ export type SweepReport = {
   retried: number
   ranAlone: number
   parked: number
-  /** Jobs left as they are: this process does not know their version, or has a defect. */
+  /** Jobs that stay failed: this process does not know their version, or has a defect. */
   failed: number
-  /** What the first of those failed with. */
+  /** The error of the first of those. */
   cause?: unknown
 }
 
@@ -39,13 +40,13 @@ type SweptEvent = WebhookEvent & { alone_since?: number }
 
 const REST_MS = 10_000
 const MAX_JOBS_A_RUN = 500
-/** Well within the time for which a caller can know that nobody else sweeps. The rest is for the next time. */
+/** Well within the lease of the caller. The next sweep runs the rest. */
 const MAX_RUN_MS = 30_000
-/** BullMQ's words for a job whose worker died too often (worker.js, moveStalledJobsToWait). */
+/** BullMQ's reason for a job that stalled too often (worker.js, moveStalledJobsToWait). */
 const STALLED_REASON = /stalled more than/
 const PARKED_REASON = 'its worker died each time it was run'
 
-/** One job after the other; what is wrong with one of them is not the fault of the next. */
+/** Runs one job after another. An error of one job does not stop the others. */
 export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepReport> {
   const report: SweepReport = { retried: 0, ranAlone: 0, parked: 0, failed: 0 }
   const endsAt = performance.now() + MAX_RUN_MS
@@ -67,13 +68,13 @@ export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepRe
   return report
 }
 
-/** Undefined: nothing was done with it, it rests or the database is away. */
+/** Returns undefined when it did nothing: the job failed a moment ago, or the database is away. */
 async function sweepJob(
   job: Job<SweptEvent>,
   deps: FailedJobSweepDeps,
 ): Promise<'retried' | 'ranAlone' | 'parked' | undefined> {
   const { store, restMs = REST_MS, now = Date.now } = deps
-  // A time ahead of ours by as much was written with a clock that was wrong.
+  // A time this far in the future was written by a clock that was wrong.
   const hasRestedSince = (time: number) => Math.abs(now() - time) >= restMs
   if (!hasRestedSince(job.finishedOn ?? 0)) return undefined
   if (!STALLED_REASON.test(job.failedReason ?? '')) {
@@ -84,12 +85,13 @@ async function sweepJob(
   if (alone_since === undefined) return (await runAlone(job, deps)) ? 'ranAlone' : undefined
   if (!hasRestedSince(alone_since)) return undefined
   const item = readJob(job)(() => ({ kind: 'parked', reason: PARKED_REASON }))
-  return (await settle(job, item, store)) ? 'parked' : undefined
+  return (await storeAndRemove(job, item, store)) ? 'parked' : undefined
 }
 
 /**
- * False where the database is away. Whatever comes of it, the mark goes again: it is to say that the process has died.
- * @throws UnknownEventVersionError, before it has marked anything: only who could have run it may say that it kills.
+ * Returns false when the database is away. It removes the mark however the run ends, because the mark means that the process
+ * has died.
+ * @throws UnknownEventVersionError before it sets the mark: a process that cannot run the job must not mark it.
  */
 async function runAlone(
   job: Job<SweptEvent>,
@@ -97,30 +99,30 @@ async function runAlone(
 ): Promise<boolean> {
   const makeItem = readJob(job)
   const unmarked = job.data
-  let isDone = false
+  let isStored = false
   await job.updateData({ ...unmarked, alone_since: now() })
   try {
-    isDone = await settle(job, makeItem(normalize), store)
+    isStored = await storeAndRemove(job, makeItem(normalize), store)
   } finally {
-    if (!isDone) await job.updateData(unmarked)
+    if (!isStored) await job.updateData(unmarked)
   }
-  return isDone
+  return isStored
 }
 
 /**
- * What makes an item of the job, given what is to be found in its event.
+ * Returns a function that makes the job's store item from the fact in its event.
  * @throws UnknownEventVersionError
  */
 function readJob({ id, data }: Job<SweptEvent>): (factOf: (event: WebhookEvent) => Fact) => StoreItem {
   const { alone_since: _, ...unmarked } = data
   const job = { id: String(id), data: unmarked }
-  if (isEmptied(job)) return () => emptiedItem(job)
+  if (hasEvictedPayload(job)) return () => evictedItem(job)
   const event = readEvent(job.data)
   return (factOf) => ({ job_id: job.id, event, fact: factOf(event) })
 }
 
-/** Stores it by itself and takes the job off the queue; false where the database is away. */
-async function settle(job: Job, item: StoreItem, store: EventStore): Promise<boolean> {
+/** Stores the item by itself and removes the job from the queue. Returns false when the database is away. */
+async function storeAndRemove(job: Job, item: StoreItem, store: EventStore): Promise<boolean> {
   const result = await store.storeAlone(item)
   if (result.outcome === 'retry') return false
   await job.remove()

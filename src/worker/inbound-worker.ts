@@ -1,22 +1,22 @@
 /**
  * The consumer of the queue `inbound`: every job is one event, and ends in an outcome.
  *
- * Jobs that run at the same time are written as one batch by the event store. Where the database is away, they go back to
- * the queue without having used up an attempt, and nothing is taken for a while.
+ * The event store writes the jobs that run at the same time as one batch. While the database is away they are requeued,
+ * which uses up no attempt, and the consumer pauses.
  */
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
-import type { InboundConsumer, InboundJobResult, QueueBackend, TakenJob } from '../queue/backend.ts'
-import { emptiedItem, isEmptied } from './emptied-job.ts'
+import type { InboundConsumer, InboundJobResult, QueueBackend, ReservedJob } from '../queue/backend.ts'
+import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
 
 export type InboundWorkerObserver = {
   onOutcome(outcome: Outcome, event: WebhookEvent): void
-  /** Once for each pause, with what stands in the way. */
+  /** Called once for each pause, with the error of the database. */
   onPause(cause: unknown, pauseMs: number): void
-  /** A job that ended without outcome: a version of the job format that this worker does not know, or a defect. */
+  /** Called for a job that failed: this worker does not know its format version, or has a defect. */
   onFailed(err: Error, jobId: string | undefined): void
 }
 
@@ -28,10 +28,10 @@ export type InboundWorkerDeps = {
   observer: InboundWorkerObserver
 }
 
-/** How long nothing is taken when the database is away: recovery is noticed within this time. */
+/** How long the consumer pauses while the database is away, and so the longest time until it notices the recovery. */
 const PAUSE_MS = 1_000
 
-/** The worker reads an event in a version of the job format that it does not know. */
+/** This worker does not know the format version of the job. */
 export class UnknownEventVersionError extends Error {
   override name = 'UnknownEventVersionError'
 }
@@ -42,7 +42,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
   let pausedUntil = 0
 
   function pause(cause: unknown): InboundJobResult {
-    // Every job of the batch comes here; the first one tells.
+    // Every job of the batch gets here; the first one reports the pause.
     if (performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + PAUSE_MS
       observer.onPause(cause, PAUSE_MS)
@@ -50,19 +50,19 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
     return { outcome: 'retry', pauseMs: PAUSE_MS }
   }
 
-  function itemOf(job: TakenJob): StoreItem {
-    if (isEmptied(job)) return emptiedItem(job)
+  function itemOf(job: ReservedJob): StoreItem {
+    if (hasEvictedPayload(job)) return evictedItem(job)
     const event = readEvent(job.data)
     return { job_id: job.id, event, fact: normalize(event) }
   }
 
-  async function process(job: TakenJob): Promise<InboundJobResult> {
+  async function process(job: ReservedJob): Promise<InboundJobResult> {
     const item = itemOf(job)
     const result = await store.store(item)
     observer.onOutcome(result.outcome, item.event)
     if (result.outcome === 'retry') return pause(result.cause)
-    // The queue would take the event for one that it has, and drop it if it comes again.
-    return { outcome: result.outcome, removeWhenDone: isEmptied(job) }
+    // A job that is kept would make the queue drop the event when it comes again with its payload.
+    return { outcome: result.outcome, removeWhenDone: hasEvictedPayload(job) }
   }
 
   return backend.createInboundConsumer({ concurrency, process, onFailed: observer.onFailed })

@@ -1,17 +1,14 @@
-/**
- * What both queue backends promise. A backend passes by calling `describeQueueContract`; nothing here knows which one it
- * is, except through what the harness can do to it.
- */
+/** The promises of both queue backends (src/queue/backend.ts). A backend under test calls `describeQueueContract`. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { messageJobId } from '../../src/core/job-id.ts'
-import type { InboundJobResult, QueueBackend, TakenJob } from '../../src/queue/backend.ts'
+import type { InboundJobResult, QueueBackend, ReservedJob } from '../../src/queue/backend.ts'
 import { createInboundProducer, type InboundProducer } from '../../src/queue/inbound-producer.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { inboundJob } from '../support/inbound-queue.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
-/** A backend behind a proxy that can take it away. */
+/** A backend behind a proxy that can cut it off. */
 export type QueueHarness = { backend: QueueBackend; proxy: TcpProxy }
 
 export function describeQueueContract(name: string, createHarness: () => Promise<QueueHarness>): void {
@@ -28,7 +25,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
     afterEach(async () => {
       proxy.thaw()
-      // What has died without a word would not be closed in order either.
+      // A connection that has died silently could not be closed in order.
       proxy.cutSevered()
       await proxy.bringUp()
       await backend.close()
@@ -36,7 +33,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
     let failures: string[]
 
-    function consume(process: (job: TakenJob) => Promise<InboundJobResult>, concurrency = 50) {
+    function consume(process: (job: ReservedJob) => Promise<InboundJobResult>, concurrency = 50) {
       failures = []
       const onFailed = (err: Error) => failures.push(err.message)
       const consumer = backend.createInboundConsumer({ concurrency, process, onFailed })
@@ -54,7 +51,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       return { ran }
     }
 
-    test('hands every job to a worker with its data unchanged', async () => {
+    test('hands every job to its consumer with its data unchanged', async () => {
       const payload = '{"text":"caf\\u00e9 \\u0000 \\ud800","n":12345678901234567890}'
       const seen: unknown[] = []
       consume(async ({ data }) => {
@@ -132,7 +129,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect(counts.wait).toBe(300)
     })
 
-    test('tells about how many duplicates it dropped', async () => {
+    test('reports about how many duplicates it dropped', async () => {
       let counted = 0
 
       await eventually(async () => {
@@ -142,7 +139,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       })
     })
 
-    test('puts the jobs of a paused database back without using up an attempt', async () => {
+    test('requeues a job that cannot be stored, which uses up no attempt', async () => {
       const queue = backend.createQueue('inbound')
       const runs: string[] = []
       let isAway = true
@@ -159,7 +156,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect((await queue.getJob('wamid.A'))?.attemptsMade).toBe(1)
     })
 
-    test('a job that has to go back while the store is away has not failed, and runs when the store is back', async () => {
+    test('a job that is to be requeued while the backend is away does not fail, and runs when the backend is back', async () => {
       const runs: string[] = []
       consume(async ({ id }) => {
         runs.push(id)
@@ -177,7 +174,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect(failures).toEqual([])
     })
 
-    test('a job whose processing throws fails with what was thrown, and is run again when it is retried', async () => {
+    test('a job whose processing throws fails with the error, and runs again when it is retried', async () => {
       const queue = backend.createQueue('inbound')
       let isBroken = true
       work(async () => {
@@ -195,7 +192,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect(await queue.getFailedCount()).toBe(0)
     })
 
-    test('a forgotten job runs again when it is added again', async () => {
+    test('a removed job runs again when it is added again', async () => {
       const runs: string[] = []
       consume(async ({ id }) => {
         runs.push(id)
@@ -211,7 +208,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       })
     })
 
-    test('nothing is taken from a paused queue, and all of it when it goes on', async () => {
+    test('reserves no job of a paused queue, and all of them after it is resumed', async () => {
       const queue = backend.createQueue('inbound')
       const { ran } = work(async () => {})
       await producer.add([inboundJob('wamid.A')])
@@ -226,7 +223,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await eventually(() => expect(ran).toEqual(['wamid.A', 'wamid.B']))
     })
 
-    test('fails fast while the store refuses connections, and recovers by itself', async () => {
+    test('fails fast while the backend refuses connections, and recovers by itself', async () => {
       await producer.add([inboundJob('wamid.A')])
       await proxy.takeDown()
 
@@ -238,7 +235,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await eventually(() => producer.add([inboundJob('wamid.C')]), { timeoutMs: 15_000 })
     })
 
-    test('fails fast while the store is frozen, and recovers by itself', async () => {
+    test('fails fast while the backend is frozen, and recovers by itself', async () => {
       await producer.add([inboundJob('wamid.A')])
       await proxy.freeze()
 
@@ -248,7 +245,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await eventually(() => producer.add([inboundJob('wamid.C')]), { timeoutMs: 15_000 })
     })
 
-    test('producer and worker go on after their connections have died without a word', async () => {
+    test('producer and consumer go on after their connections have died silently', async () => {
       const { ran } = work(async () => {})
       await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))
@@ -259,7 +256,7 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await eventually(() => expect(ran).toContain('wamid.B'), { timeoutMs: 15_000 })
     })
 
-    test('a worker goes on after the store was away', async () => {
+    test('a consumer goes on after the backend was away', async () => {
       const { ran } = work(async () => {})
       await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(ran).toEqual(['wamid.A']))

@@ -4,7 +4,7 @@ import { createInboundProducer } from '../../src/queue/inbound-producer.ts'
 
 const MORE_THAN_TWO_ROUND_TRIPS = 2_000
 
-test('where the queue stands still, all that waits is given up after one deadline', async () => {
+test('rejects all waiting events after one deadline when the queue does not answer', async () => {
   const timeoutMs = 50
   let roundTrips = 0
   const producer = createInboundProducer({
@@ -22,7 +22,7 @@ test('where the queue stands still, all that waits is given up after one deadlin
   expect(producer.pending()).toBe(0)
 })
 
-test('a round trip that fails by itself takes nothing else with it', async () => {
+test('a round trip that fails leaves the waiting events alone', async () => {
   let roundTrips = 0
   const producer = createInboundProducer({
     addInbound: async () => {

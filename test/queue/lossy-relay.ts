@@ -1,16 +1,16 @@
-/** A relay that loses answers: what was asked for is done, and whoever asked never hears of it. */
+/** A relay that loses answers: the server runs a command, and the client gets no answer. */
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { cleanUp } from '../support/clean-up.ts'
 
 export type LossyRelay = {
   url: string
-  /** Resolves when something has been asked to which the answer is lost. */
+  /** Resolves when the relay has passed on a request whose answer it loses. */
   lost: Promise<void>
-  /** Closes the connections of this moment; new ones lose nothing. */
+  /** Closes the open connections; new ones lose nothing. */
   cut(): void
 }
 
-/** From the first request with this text on, its connection gets no answers. Closed with the test. */
+/** From the first request that contains `text`, its connection gets no answers. Closed with the test. */
 export async function openLossyRelay(targetUrl: string, text: string): Promise<LossyRelay> {
   const { hostname, port } = new URL(targetUrl)
   const clients = new Set<Socket>()

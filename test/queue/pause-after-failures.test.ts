@@ -1,4 +1,4 @@
-/** BullMQ's worker on a Redis that refuses to give jobs. On PostgreSQL: steady-worker.test.ts. */
+/** BullMQ's worker on a full Redis, which refuses to hand out jobs. On PostgreSQL: postgres-worker-repairs.test.ts. */
 import { expect, test } from 'vitest'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
 import { cleanUp } from '../support/clean-up.ts'

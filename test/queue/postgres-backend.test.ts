@@ -1,4 +1,4 @@
-/** Adding to the queue on PostgreSQL. What holds for both queues is in test/contract/queue.contract.ts. */
+/** Adding to the queue on PostgreSQL. The promises of both backends are in test/contract/queue.contract.ts. */
 import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
 import { cleanUp } from '../support/clean-up.ts'
@@ -9,7 +9,7 @@ import { openPostgresQueue } from './postgres-queue.ts'
 const ROUNDS = 10
 const JOBS_PER_ROUND = 250
 
-test('a count of duplicates that fails when nobody waits for it any more does not end the process', async () => {
+test('a count of duplicates that fails after its caller has gone does not end the process', async () => {
   const { backend, relay } = await openPostgresQueue()
   const unhandled: unknown[] = []
   const listener = (reason: unknown) => unhandled.push(reason)
@@ -19,7 +19,7 @@ test('a count of duplicates that fails when nobody waits for it any more does no
   const { dropped } = await backend.createInboundAdd()([inboundJob('wamid.A')])
   await relay.takeDown()
 
-  // A handler of its own would hide what this is about.
+  // Reads the state of the promise without a handler, which would hide an unhandled rejection.
   await eventually(() => expect(inspect(dropped)).toContain('<rejected>'))
   expect(unhandled).toEqual([])
 })

@@ -1,6 +1,6 @@
-/** The queue on a database of the test's own, and servers in its place that are of no use. */
+/** The queue on a database of the test's own, and servers that stand in for it and do not work. */
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import type { QueueBackend, TakenJob } from '../../src/queue/backend.ts'
+import type { QueueBackend, ReservedJob } from '../../src/queue/backend.ts'
 import { migrateQueueSchema, openPostgresBackend } from '../../src/queue/postgres-backend.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { createEmptyDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -11,11 +11,11 @@ export type PostgresQueue = {
   /** Between the backend and its server. */
   relay: TcpProxy
   backend: QueueBackend
-  /** What went wrong with its connections. */
+  /** Errors of its connections. */
   errors: Error[]
 }
 
-/** Nothing is connected before it is used. */
+/** Connects when it is first used. */
 export async function openPostgresQueue(): Promise<PostgresQueue> {
   const database = await createEmptyDatabase()
   await migrateQueueSchema(database.url)
@@ -32,7 +32,7 @@ export async function openPostgresQueue(): Promise<PostgresQueue> {
 /** Runs the jobs of the queue `inbound` one by one; `ran` grows with them. */
 export function consume(
   backend: QueueBackend,
-  process: (job: TakenJob) => Promise<unknown> = async () => {},
+  process: (job: ReservedJob) => Promise<unknown> = async () => {},
 ): { ran: string[] } {
   const ran: string[] = []
   const consumer = backend.createInboundConsumer({
@@ -49,19 +49,19 @@ export function consume(
   return { ran }
 }
 
-export type UselessServer = { url: string; connections(): number }
+export type BrokenServer = { url: string; connections(): number }
 
-/** Closes every connection at once, as a server does that has no more of them or is not ready yet. */
-export function startClosingServer(): Promise<UselessServer> {
-  return startUselessServer((socket) => socket.destroy())
+/** Closes every connection at once, like a server that starts or has reached max_connections. */
+export function startClosingServer(): Promise<BrokenServer> {
+  return startBrokenServer((socket) => socket.destroy())
 }
 
-/** Takes every connection and says nothing. */
-export function startSilentServer(): Promise<UselessServer> {
-  return startUselessServer(() => {})
+/** Accepts every connection and never answers. */
+export function startSilentServer(): Promise<BrokenServer> {
+  return startBrokenServer(() => {})
 }
 
-async function startUselessServer(onConnection: (socket: Socket) => void): Promise<UselessServer> {
+async function startBrokenServer(onConnection: (socket: Socket) => void): Promise<BrokenServer> {
   const sockets = new Set<Socket>()
   let connections = 0
   const server = createServer((socket) => {

@@ -14,7 +14,7 @@ beforeEach(async () => {
   await migrateQueueSchema(database.url)
 })
 
-test('a job ends while somebody else is removing old ones, which are removed in the end', async () => {
+test('completes a job while another session removes old ones, and removes the rest later', async () => {
   const failed: Error[] = []
   const backend = openPostgresBackend({ databaseUrl: database.url, onError: () => {} })
   cleanUp(() => backend.close())
@@ -23,9 +23,9 @@ test('a job ends while somebody else is removing old ones, which are removed in 
   await database.pool.query(`UPDATE ${QUEUE_SCHEMA}.job SET state = 'completed', finished_at_ms = $1`, [
     Date.now() - KEEP_COMPLETED_MS,
   ])
-  const somebody = await database.pool.connect()
-  await somebody.query('BEGIN')
-  await somebody.query(`DELETE FROM ${QUEUE_SCHEMA}.job WHERE id = 'wamid.old'`)
+  const other = await database.pool.connect()
+  await other.query('BEGIN')
+  await other.query(`DELETE FROM ${QUEUE_SCHEMA}.job WHERE id = 'wamid.old'`)
   await add([inboundJob('wamid.new')])
 
   const consumer = backend.createInboundConsumer({
@@ -39,8 +39,8 @@ test('a job ends while somebody else is removing old ones, which are removed in 
   await eventually(async () =>
     expect(await jobs()).toEqual({ 'wamid.new': 'completed', 'wamid.old': 'completed' }),
   )
-  await somebody.query('ROLLBACK')
-  somebody.release()
+  await other.query('ROLLBACK')
+  other.release()
   await eventually(async () => expect(await jobs()).toEqual({ 'wamid.new': 'completed' }))
   expect(failed).toEqual([])
 })

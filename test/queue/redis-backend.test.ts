@@ -1,4 +1,4 @@
-/** What becomes of commands and connections when a connection breaks, or another server takes over. */
+/** Commands and connections when a connection breaks, or another server becomes the primary. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
@@ -35,11 +35,11 @@ function consume(backend: QueueBackend, finish: Promise<unknown> = Promise.resol
 }
 
 describeWithRedis('the backend on Redis', () => {
-  test('jobs in an answer that was lost are run elsewhere, however long the next ones take', async () => {
+  test('jobs of a lost answer run on another consumer, however long the next ones take', async () => {
     const { url: redisUrl } = await startRedisServer()
     const { add, queue } = await openInboundQueue({ redisUrl })
     await add([inboundJob('wamid.lost'), inboundJob('wamid.next')])
-    // What takes jobs has this in its text, which a server gets to see that has never run it.
+    // The text of the script that reserves jobs; a server that has never run it gets the text.
     const relay = await openLossyRelay(redisUrl, "'taken:'")
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     const { ran } = consume(openBackend(relay.url), released)
@@ -89,7 +89,7 @@ describeWithRedis('the backend on Redis', () => {
       expect(waiting).toEqual(['wamid.B'])
     })
 
-    test('a consumer takes its jobs', async () => {
+    test('a consumer runs its jobs', async () => {
       await addTo(server, 'wamid.A')
       const { ran } = consume(backend)
       await eventually(() => expect(ran).toEqual(['wamid.A']))

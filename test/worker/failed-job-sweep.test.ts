@@ -42,7 +42,7 @@ describeWithRedis('the sweep of failed jobs', () => {
   const rows = () => database.db.selectFrom('chat_messages').select('wa_message_id').execute()
   const parked = () => database.db.selectFrom('webhook_events').select(['event_key', 'reason']).execute()
 
-  test('runs a job again that failed for a reason that is over', async () => {
+  test('retries a job whose reason to fail is over', async () => {
     await queue.add('message', { ...event(), v: 99 }, { jobId: ID })
     const worker = createInboundWorker({
       backend,
@@ -67,7 +67,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getFailedCount()).toBe(1)
   })
 
-  test('runs a job alone whose worker died under it too often, and takes it off the queue', async () => {
+  test('runs a job alone that stalled too often, and removes it from the queue', async () => {
     await addStalledJob()
 
     expect(await sweep()).toEqual({ ...NOTHING, ranAlone: 1 })
@@ -76,7 +76,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
-  test('runs a job alone that failed by a clock hours ahead', async () => {
+  test('runs a job alone whose time of failure is hours ahead of the clock', async () => {
     await addStalledJob()
 
     const now = () => Date.now() - 5 * HOUR
@@ -85,9 +85,9 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await rows()).toEqual([{ wa_message_id: ID }])
   })
 
-  test('parks it, unread, when its worker died under it alone too', async () => {
+  test('parks a job unread when the process died that ran it alone', async () => {
     await addStalledJob()
-    await leaveAsDead(Date.now())
+    await leaveMarkOfDeadProcess(Date.now())
     const kills = () => {
       throw new Error('it was read')
     }
@@ -99,17 +99,17 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
-  test('does not take a job that has just begun to run alone for one that killed its worker', async () => {
+  test('does not park a job that has just begun to run alone', async () => {
     await addStalledJob()
     const now = () => Date.now() + HOUR
-    await leaveAsDead(now())
+    await leaveMarkOfDeadProcess(now())
 
     expect(await sweepFailedJobs({ queue, store, normalize, now })).toEqual(NOTHING)
 
     expect(await parked()).toEqual([])
   })
 
-  test('nor one whose lone run found the database away', async () => {
+  test('does not park a job that ran alone while the database was away', async () => {
     await addStalledJob()
     const relay = await startTcpProxy(database.url)
     const db = createDatabase(createPool({ url: relay.url, applicationName: 'test' }))
@@ -127,7 +127,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await parked()).toEqual([])
   })
 
-  test('nor one that could not be read, by a defect that does not kill', async () => {
+  test('does not park a job that ran alone and threw, because the process survived', async () => {
     await addStalledJob()
     const defect = new TypeError('no such property')
     const throwing = () => {
@@ -141,7 +141,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await rows()).toEqual([{ wa_message_id: ID }])
   })
 
-  test('leaves a job of a version that it does not know as it is, and runs those behind it', async () => {
+  test('leaves a job of an unknown version as it is, and runs the jobs behind it', async () => {
     const unknown = { ...event(), v: 99 }
     await addStalledJob('wamid.older', unknown)
     await addStalledJob()
@@ -153,7 +153,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect((await queue.getJob('wamid.older'))?.data).toEqual(unknown)
   })
 
-  test('parks a job whose data Redis has deleted by its id', async () => {
+  test('parks a job with an evicted payload by its id', async () => {
     await addStalledJob()
     await withRedis(redisUrl, (redis) => redis.hdel(`${QUEUE_PREFIX}:inbound:${ID}`, 'data'))
 
@@ -165,7 +165,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
-  test('begins with no other job once it is to stop', async () => {
+  test('starts no job after its signal has aborted', async () => {
     await addStalledJob()
 
     expect(
@@ -173,12 +173,12 @@ describeWithRedis('the sweep of failed jobs', () => {
     ).toEqual(NOTHING)
   })
 
-  /** As a process leaves it that has died while it ran it alone. */
-  async function leaveAsDead(alone_since: number): Promise<void> {
+  /** The mark that a process leaves when it dies while it runs the job alone. */
+  async function leaveMarkOfDeadProcess(alone_since: number): Promise<void> {
     await (await queue.getJob(ID))?.updateData({ ...event(), alone_since })
   }
 
-  /** A job that BullMQ itself has failed because it stalled: its worker holds it, and does not renew the lock. */
+  /** A job that BullMQ itself has failed because it stalled: its worker hangs, and does not extend the lock. */
   async function addStalledJob(jobId = ID, data: object = event()): Promise<void> {
     const before = await queue.getFailedCount()
     await queue.add('message', data, { jobId })

@@ -1,4 +1,4 @@
-/** What becomes of a job in circumstances that are not those of every day. */
+/** Jobs whose payload Redis has evicted. */
 import type { Queue } from 'bullmq'
 import { beforeEach, expect, test } from 'vitest'
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
@@ -48,9 +48,9 @@ describeWithRedis('a worker on Redis', () => {
     database.db.selectFrom('webhook_events').select(['event_key', 'wa_message_id', 'reason']).execute()
   const messages = () => database.db.selectFrom('chat_messages').select('wa_message_id').execute()
 
-  test('parks a job whose data Redis has deleted by its id, and stores the event if it comes again', async () => {
+  test('parks a job with an evicted payload by its id, and stores the event when it comes again', async () => {
     await queue.add('message', event(), { jobId: ID })
-    // As a maxmemory-policy other than noeviction does.
+    // As Redis does with a maxmemory-policy other than noeviction.
     await withRedis(redisUrl, (redis) => redis.del(`${QUEUE_PREFIX}:inbound:${ID}`))
     startWorker()
 
@@ -69,7 +69,7 @@ describeWithRedis('a worker on Redis', () => {
     await eventually(async () => expect(await messages()).toEqual([{ wa_message_id: ID }]))
   })
 
-  test('leaves it parked when parked events are reprocessed: there is nothing to read', async () => {
+  test('leaves such an event parked when parked events are reprocessed', async () => {
     await queue.add('message', event(), { jobId: ID })
     await withRedis(redisUrl, (redis) => redis.del(`${QUEUE_PREFIX}:inbound:${ID}`))
     startWorker()

@@ -1,16 +1,16 @@
-/** Putting events on the queue `inbound` on Redis, all of a round trip in one script. */
+/** Adds events to the queue `inbound` on Redis, all of a round trip in one script. */
 import type { Cluster, Redis } from 'ioredis'
 import type { InboundJob } from '../../core/event.ts'
 import { inboundKeys } from './keys.ts'
-import { prepareScript } from './run-script.ts'
+import { prepareScript } from './prepare-script.ts'
 import { ADD } from './scripts.ts'
 
-/** What BullMQ would keep for a job that is tried once. */
+/** The options that BullMQ stores with a job that is tried once. */
 const JOB_OPTIONS = '{"attempts":0}'
 
 /**
- * Resolves with the number of duplicates that were dropped, when all jobs are as durable as Redis makes them.
- * @throws what Redis or the connection says; then some of the jobs may be there all the same.
+ * Resolves with the number of duplicates dropped, once all jobs are as durable as Redis makes them.
+ * @throws the error of Redis or of the connection; some of the jobs may have been added all the same.
  */
 export type AddJobs = (jobs: readonly InboundJob[]) => Promise<number>
 

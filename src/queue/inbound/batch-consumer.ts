@@ -1,145 +1,140 @@
 /**
- * The consumer of the queue `inbound` on Redis: takes jobs in batches, and ends a batch in the call that takes the next.
+ * The consumer of the queue `inbound` on Redis: reserves jobs in batches, and completes a batch in the call that reserves
+ * the next.
  *
- * The first job after a silence is taken at once. While more come, batches follow each other at an interval, because a
- * batch costs nearly the same whatever its size: that halves what a message costs at a steady rate (docs/benchmarks.md).
- * When they come faster than that, full batches follow each other without a pause, two at a time, so that one is prepared
+ * It reserves the first job after a silence at once. While more jobs come, batches follow each other at an interval, because
+ * a batch costs nearly the same whatever its size: that halves the cost of a message at a steady rate (docs/benchmarks.md).
+ * When jobs come faster than that, full batches follow each other without a pause, two at a time, so that one is prepared
  * while the other waits for the database.
  *
- * What a batch holds is locked, and kept locked for as long as it takes; when this process dies, another consumer finds its
- * locks run out and puts back what it held.
+ * The jobs of a batch are locked, and their locks are extended for as long as the batch takes. When this process dies, its
+ * locks expire and another consumer requeues its jobs.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { InboundConsumer, InboundConsumerOptions, InboundJobResult, TakenJob } from '../backend.ts'
-import type { InboundJobs, Settled } from './inbound-jobs.ts'
+import { runEvery } from '../../lifecycle/run-every.ts'
+import type { InboundConsumer, InboundConsumerOptions, InboundJobResult, ReservedJob } from '../backend.ts'
+import type { InboundJobs, ProcessedJob } from './inbound-jobs.ts'
 
 export type BatchConsumerOptions = InboundConsumerOptions & {
   jobs: InboundJobs
-  /** How often to say that what is held is still being worked on. */
-  holdIntervalMs: number
-  /** How often to look for jobs that have lost their consumer. */
-  recoverIntervalMs: number
-  /** What went wrong with Redis; it is tried again. */
+  extendLocksIntervalMs: number
+  requeueStalledIntervalMs: number
+  /** Called with each error of Redis; the consumer tries again. */
   onError: (err: Error) => void
 }
 
 const BATCHES_IN_FLIGHT = 2
 const MAX_BATCH_JOBS = 256
-/** How long a message waits for others at most, once it has been acknowledged. */
+/** How long an acknowledged message waits at most for others to share its batch. */
 const GATHER_MS = 100
-/** How soon Redis is asked again after it said no. */
+/** How long the consumer waits after an error of Redis before it tries again. */
 const ERROR_PAUSE_MS = 500
 
 /** Not started: call `run()`. */
 export function createBatchConsumer(options: BatchConsumerOptions): InboundConsumer {
   const { jobs, concurrency, onError } = options
-  const batches = Math.min(BATCHES_IN_FLIGHT, concurrency)
-  const maxJobs = Math.min(MAX_BATCH_JOBS, Math.floor(concurrency / batches))
+  const maxBatches = Math.min(BATCHES_IN_FLIGHT, concurrency)
+  const maxJobs = Math.min(MAX_BATCH_JOBS, Math.floor(concurrency / maxBatches))
   const closing = new AbortController()
   const { signal } = closing
-  let timers: NodeJS.Timeout[] = []
+  const closed = new AbortController()
   let running: Promise<unknown> = Promise.resolve()
-  let helping: Promise<void> | undefined
+  let secondBatch: Promise<void> | undefined
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
       const startedAt = performance.now()
-      const batch = await take()
-      if (batch.length === 0) await persist(() => jobs.wait(signal))
+      const batch = await reserve()
+      if (batch.length === 0) await untilItSucceeds(() => jobs.wait(signal))
       else {
-        await workThrough(batch)
+        await processBatches(batch)
         await pause(GATHER_MS - (performance.now() - startedAt))
       }
     }
   }
 
-  /** Until a batch is not full: nothing is left for the moment. */
-  async function workThrough(first: TakenJob[]): Promise<void> {
+  /** Processes this batch and those after it, until one is not full: then the queue is empty for the moment. */
+  async function processBatches(first: ReservedJob[]): Promise<void> {
     for (let batch = first; batch.length > 0; ) {
       const isFull = batch.length === maxJobs
-      if (isFull) help()
-      batch = await workOn(batch, isFull)
+      if (isFull) startSecondBatch()
+      batch = await processBatch(batch, isFull)
     }
   }
 
-  /** A second batch beside the first one, as long as there is more than one. */
-  function help(): void {
-    if (batches === 1) return
-    helping ??= take()
-      .then(workThrough)
+  function startSecondBatch(): void {
+    if (maxBatches === 1) return
+    secondBatch ??= reserve()
+      .then(processBatches)
       .then(() => {
-        helping = undefined
+        secondBatch = undefined
       })
   }
 
-  async function take(): Promise<TakenJob[]> {
-    return (await persist(() => jobs.take(maxJobs))) ?? []
+  async function reserve(): Promise<ReservedJob[]> {
+    return (await untilItSucceeds(() => jobs.reserve(maxJobs))) ?? []
   }
 
-  /** Gives the next batch, where it is wanted, there is one, and this one did not have to go back. */
-  async function workOn(batch: readonly TakenJob[], isNextWanted: boolean): Promise<TakenJob[]> {
-    const settled = await Promise.all(batch.map((job) => settle(job, options)))
-    const pauseMs = Math.max(...settled.map((ended) => ended.pauseMs ?? 0))
-    const next = await persist(() => {
-      const most = isNextWanted && pauseMs === 0 && !signal.aborted ? maxJobs : 0
-      return jobs.settle(settled, most)
+  /** Returns the next batch. It is empty when `isNextWanted` is false, the queue is empty, or jobs had to be requeued. */
+  async function processBatch(batch: readonly ReservedJob[], isNextWanted: boolean): Promise<ReservedJob[]> {
+    const processed = await Promise.all(batch.map((job) => processJob(job, options)))
+    const pauseMs = Math.max(...processed.map((job) => job.pauseMs ?? 0))
+    const next = await untilItSucceeds(() => {
+      const wanted = isNextWanted && pauseMs === 0 && !signal.aborted ? maxJobs : 0
+      return jobs.complete(processed, wanted)
     })
     if (pauseMs > 0) await pause(pauseMs)
     return next ?? []
   }
 
-  /** Until Redis has done it; undefined when it cannot any more before the end. */
-  async function persist<Result>(step: () => Promise<Result>): Promise<Result | undefined> {
+  /** Repeats a call to Redis until it succeeds. Returns undefined when it still fails after `close()`. */
+  async function untilItSucceeds<Result>(call: () => Promise<Result>): Promise<Result | undefined> {
     for (;;) {
       try {
-        return await step()
+        return await call()
       } catch (err) {
         if (signal.aborted) return undefined
-        onError(err instanceof Error ? err : new Error(String(err)))
+        report(err)
         await pause(ERROR_PAUSE_MS)
       }
     }
+  }
+
+  function report(err: unknown): void {
+    onError(err instanceof Error ? err : new Error(String(err)))
   }
 
   async function pause(ms: number): Promise<void> {
     if (ms > 0) await delay(ms, undefined, { signal }).catch(() => {})
   }
 
-  /** Not again while Redis still has to answer. */
-  function repeat(intervalMs: number, task: () => Promise<void>): NodeJS.Timeout {
-    let isRunning = false
-    return setInterval(async () => {
-      if (isRunning) return
-      isRunning = true
-      await persist(task)
-      isRunning = false
-    }, intervalMs)
+  function repeat(intervalMs: number, call: () => Promise<void>): void {
+    void runEvery(intervalMs, () => untilItSucceeds(call), closed.signal, report)
   }
 
   return {
     run: () => {
-      timers = [
-        repeat(options.holdIntervalMs, () => jobs.hold()),
-        repeat(options.recoverIntervalMs, () => jobs.recover()),
-      ]
+      repeat(options.extendLocksIntervalMs, () => jobs.extendLocks())
+      repeat(options.requeueStalledIntervalMs, () => jobs.requeueStalled())
       running = run()
     },
     close: async () => {
       closing.abort()
       await running
-      await helping
-      for (const timer of timers) clearInterval(timer)
+      await secondBatch
+      // Not before: the locks of the last batches are extended until these are completed.
+      closed.abort()
     },
   }
 }
 
-/** Never rejects: whatever is thrown ends the job as failed. */
-async function settle(
-  job: TakenJob,
+/** Never rejects: an error fails the job. */
+async function processJob(
+  job: ReservedJob,
   { process, onFailed }: InboundConsumerOptions,
-): Promise<Settled & { pauseMs?: number }> {
+): Promise<ProcessedJob & { pauseMs?: number }> {
   try {
-    if (job.failedAs !== undefined) throw new Error(job.failedAs)
+    if (job.failedReason !== undefined) throw new Error(job.failedReason)
     return { id: job.id, ...verdictOf(await process(job)) }
   } catch (cause) {
     const err = cause instanceof Error ? cause : new Error(String(cause))
@@ -148,10 +143,10 @@ async function settle(
   }
 }
 
-function verdictOf(result: InboundJobResult): Omit<Settled, 'id'> & { pauseMs?: number } {
-  if (result.outcome === 'retry') return { verdict: 'back', value: '', pauseMs: result.pauseMs }
+function verdictOf(result: InboundJobResult): Omit<ProcessedJob, 'id'> & { pauseMs?: number } {
+  if (result.outcome === 'retry') return { verdict: 'requeued', value: '', pauseMs: result.pauseMs }
   return {
-    verdict: result.removeWhenDone === true ? 'forgotten' : 'completed',
+    verdict: result.removeWhenDone === true ? 'removed' : 'completed',
     value: JSON.stringify(result.outcome),
   }
 }

@@ -1,112 +1,119 @@
-/** The jobs of the queue `inbound` on Redis, as one consumer takes and ends them. */
+/** The jobs of the queue `inbound` on Redis, as one consumer reserves and completes them. */
 import { randomUUID } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
-import type { TakenJob } from '../backend.ts'
+import type { ReservedJob } from '../backend.ts'
 import { inboundKeys } from './keys.ts'
-import { prepareRelief } from './run-script.ts'
-import { HOLD, RECOVER, SETTLE, TAKE } from './scripts.ts'
-
-/** `back`: to the queue, to be taken again. `forgotten`: as if it had never been there. */
-export type Verdict = 'completed' | 'failed' | 'back' | 'forgotten'
-
-/** `value`: what a completed job returned, as JSON, or why a job failed. */
-export type Settled = { id: string; verdict: Verdict; value: string }
+import { prepareAllowOomScript } from './prepare-script.ts'
+import { COMPLETE, EXTEND_LOCKS, REQUEUE_STALLED, RESERVE } from './scripts.ts'
 
 /**
- * All of it throws what Redis says and when the connection breaks, and can be called again then: what a lost answer named
- * is put back when its lock has run out.
+ * How a job ends. `completed` and `failed` jobs are kept, so that the queue drops their duplicates; `requeued` ones wait
+ * again; `removed` ones leave no trace.
+ */
+export type Verdict = 'completed' | 'failed' | 'requeued' | 'removed'
+
+/** `value`: the value that a completed job returned, as JSON, or the reason why a job failed. */
+export type ProcessedJob = { id: string; verdict: Verdict; value: string }
+
+/**
+ * Every call throws the error of Redis or of the connection, and can then be repeated: when an answer is lost, the jobs
+ * reserved in it are requeued once their lock has expired.
  */
 export type InboundJobs = {
-  /** Up to so many, oldest first. */
-  take(most: number): Promise<TakenJob[]>
-  /** Ends those that are still ours, and takes the next. */
-  settle(settled: readonly Settled[], most: number): Promise<TakenJob[]>
-  /** Says that what was taken and not settled is still being worked on. To be called again and again, or it is given away. */
-  hold(): Promise<void>
-  /** Resolves when there may be jobs, after some seconds, or at the signal. */
+  /** Reserves up to `maxJobs` jobs, oldest first. */
+  reserve(maxJobs: number): Promise<ReservedJob[]>
+  /** Completes the jobs that this consumer still has reserved, and reserves up to `maxJobs` next ones. */
+  complete(processed: readonly ProcessedJob[], maxJobs: number): Promise<ReservedJob[]>
+  /** Extends the locks of all jobs that are reserved and not completed. Call it well within `lockMs`. */
+  extendLocks(): Promise<void>
+  /** Resolves when there may be jobs, after some seconds, or when the signal aborts. */
   wait(signal: AbortSignal): Promise<void>
-  /** Puts back what a consumer held that is gone. To be called by every consumer, again and again; one of them does it. */
-  recover(): Promise<void>
+  /** Requeues active jobs whose lock has expired. Every consumer calls it on an interval; one of them does the work. */
+  requeueStalled(): Promise<void>
 }
 
 export type InboundJobsOptions = {
-  /** One that sends nothing again by itself: each take has a lock of its own. */
+  /** A client that never repeats a command by itself: each call to reserve has a lock of its own. */
   client: Redis | Cluster
-  /** A connection of its own: it blocks. */
+  /** A connection of its own, because it blocks. */
   waitingClient: Redis | Cluster
   lockMs: number
-  /** How often somebody looks for jobs that have lost their consumer, and how many times one may lose it. */
-  recovery: { intervalMs: number; maxLosses: number }
-  /** Completed jobs are what the first net still recognises: for so many seconds, and so many of them. */
+  /** How often one of the consumers looks for stalled jobs, and how many times a job may stall. */
+  stalled: { intervalMs: number; maxCount: number }
+  /** For how many seconds, and how many, completed jobs are kept: the queue drops duplicates of these. */
   keepCompleted: { age: number; count: number }
 }
 
-/** In one script, because nobody else is served meanwhile: a receiver waits for Redis before it can acknowledge. */
-const MAX_STEP_JOBS = 64
-const MAX_STEP_BYTES = 1024 * 1024
-/** How long Redis holds its answer back while there is nothing to do. */
+/** Limits of one script. Redis serves nobody else while it runs one, and receivers wait for Redis to acknowledge. */
+const MAX_JOBS_PER_SCRIPT = 64
+const MAX_BYTES_PER_SCRIPT = 1024 * 1024
+/** How long Redis keeps a waiting consumer's command open while the queue is empty. */
 const WAIT_SECONDS = 3
 
 export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
-  const { client, waitingClient, lockMs, recovery, keepCompleted } = options
+  const { client, waitingClient, lockMs, stalled, keepCompleted } = options
   const { prefix, wait, active, marker, meta, stalledCheck, completed, failed } = inboundKeys()
-  const take = prepareRelief(client, TAKE)
-  const settle = prepareRelief(client, SETTLE)
-  const hold = prepareRelief(client, HOLD)
-  const recover = prepareRelief(client, RECOVER)
+  const runReserve = prepareAllowOomScript(client, RESERVE)
+  const runComplete = prepareAllowOomScript(client, COMPLETE)
+  const runExtendLocks = prepareAllowOomScript(client, EXTEND_LOCKS)
+  const runRequeueStalled = prepareAllowOomScript(client, REQUEUE_STALLED)
   const consumer = `${randomUUID()}.`
-  /** What this consumer knows to be its own, with the lock of each job. What a lost answer named is not among them. */
-  const held = new Map<string, string>()
-  let takes = 0
-  const takeKeys = [wait, active, marker, meta]
-  const settleKeys = [...takeKeys, completed, failed]
-  const takeArgs = (lock: string, most: number) => [prefix, lock, lockMs, Date.now(), most, MAX_STEP_BYTES]
+  /** Job id to name of its lock, of the jobs that this consumer works on. Jobs in an answer that was lost are not in it. */
+  const lockOf = new Map<string, string>()
+  let locks = 0
+  const reserveKeys = [wait, active, marker, meta]
+  const completeKeys = [...reserveKeys, completed, failed]
   const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
-  const nextLock = () => `${consumer}${++takes}`
+  const nextLock = () => `${consumer}${++locks}`
 
-  async function takeStep(most: number): Promise<TakenJob[]> {
-    const lock = nextLock()
-    return remember(lock, readJobs(await take(takeKeys, takeArgs(lock, most))))
+  function reserveArgs(lock: string, maxJobs: number) {
+    return [prefix, lock, lockMs, Date.now(), maxJobs, MAX_BYTES_PER_SCRIPT]
   }
 
-  async function settleStep(ended: readonly Settled[], most: number): Promise<TakenJob[]> {
+  async function reserveOnce(maxJobs: number): Promise<ReservedJob[]> {
     const lock = nextLock()
-    const verdicts = ended.flatMap(({ id, verdict, value }) => [id, verdict, value])
-    const reply = await settle(settleKeys, [...takeArgs(lock, most), ...keepArgs, consumer, ...verdicts])
-    for (const { id } of ended) held.delete(id)
-    return remember(lock, readJobs(reply))
+    return recordLock(lock, readJobs(await runReserve(reserveKeys, reserveArgs(lock, maxJobs))))
   }
 
-  function remember(lock: string, jobs: TakenJob[]): TakenJob[] {
-    for (const { id } of jobs) held.set(id, lock)
+  async function completeOnce(processed: readonly ProcessedJob[], maxJobs: number): Promise<ReservedJob[]> {
+    const lock = nextLock()
+    const ended = processed.flatMap(({ id, verdict, value }) => [id, verdict, value])
+    const args = [...reserveArgs(lock, maxJobs), ...keepArgs, consumer, ...ended]
+    const reply = await runComplete(completeKeys, args)
+    for (const { id } of processed) lockOf.delete(id)
+    return recordLock(lock, readJobs(reply))
+  }
+
+  function recordLock(lock: string, jobs: ReservedJob[]): ReservedJob[] {
+    for (const { id } of jobs) lockOf.set(id, lock)
     return jobs
   }
 
-  /** Until there are enough, or no more, or a step fails: what is held by then has to be worked on. */
-  async function takeInSteps(taken: TakenJob[], most: number): Promise<TakenJob[]> {
-    while (taken.length < most) {
-      const wanted = Math.min(most - taken.length, MAX_STEP_JOBS)
-      const more = await takeStep(wanted).catch((err: unknown) => {
-        if (taken.length === 0) throw err
+  /** Adds to `reserved` until there are `maxJobs`, or no more. When a script fails, returns what is reserved by then. */
+  async function reserveInSteps(reserved: ReservedJob[], maxJobs: number): Promise<ReservedJob[]> {
+    while (reserved.length < maxJobs) {
+      const wanted = Math.min(maxJobs - reserved.length, MAX_JOBS_PER_SCRIPT)
+      const more = await reserveOnce(wanted).catch((err: unknown) => {
+        if (reserved.length === 0) throw err
         return []
       })
-      taken.push(...more)
+      reserved.push(...more)
       if (more.length < wanted) break
     }
-    return taken
+    return reserved
   }
 
   return {
-    take: (most) => takeInSteps([], most),
-    settle: async (ended, most) => {
-      const rest = ended.slice()
-      while (rest.length > MAX_STEP_JOBS) await settleStep(rest.splice(0, MAX_STEP_JOBS), 0)
-      const first = await settleStep(rest, Math.min(most, MAX_STEP_JOBS))
-      return first.length === MAX_STEP_JOBS ? takeInSteps(first, most) : first
+    reserve: (maxJobs) => reserveInSteps([], maxJobs),
+    complete: async (processed, maxJobs) => {
+      const rest = processed.slice()
+      while (rest.length > MAX_JOBS_PER_SCRIPT) await completeOnce(rest.splice(0, MAX_JOBS_PER_SCRIPT), 0)
+      const reserved = await completeOnce(rest, Math.min(maxJobs, MAX_JOBS_PER_SCRIPT))
+      return reserved.length === MAX_JOBS_PER_SCRIPT ? reserveInSteps(reserved, maxJobs) : reserved
     },
-    hold: async () => {
-      const locks = [...new Set(held.values())].map((lock) => `${prefix}taken:${lock}`)
-      if (locks.length > 0) await hold(locks, [Date.now(), lockMs])
+    extendLocks: async () => {
+      const locks = [...new Set(lockOf.values())].map((lock) => `${prefix}taken:${lock}`)
+      if (locks.length > 0) await runExtendLocks(locks, [Date.now(), lockMs])
     },
     wait: async (signal) => {
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
@@ -116,28 +123,28 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
         signal.removeEventListener('abort', stopWaiting),
       )
     },
-    recover: async () => {
+    requeueStalled: async () => {
       const keys = [wait, active, marker, stalledCheck]
-      // A little less, or who asks at every interval would find that it was just done, every other time.
-      const restMs = Math.round(recovery.intervalMs * 0.8)
-      await recover(keys, [prefix, restMs, Date.now(), recovery.maxLosses])
+      // A little less than the interval: otherwise every other call would come just before the last one has expired.
+      const intervalMs = Math.round(stalled.intervalMs * 0.8)
+      await runRequeueStalled(keys, [prefix, intervalMs, Date.now(), stalled.maxCount])
     },
   }
 }
 
-/** Id, data and BullMQ's reason against it, three values for each job. */
-function readJobs(reply: unknown): TakenJob[] {
+/** Redis answers with three values for each job: id, data, and the reason to fail it. */
+function readJobs(reply: unknown): ReservedJob[] {
   const fields = Array.isArray(reply) ? reply : []
-  const jobs: TakenJob[] = []
+  const jobs: ReservedJob[] = []
   for (let i = 0; i < fields.length; i += 3) {
-    const [id, data, failedAs] = fields.slice(i, i + 3)
-    const job: TakenJob = { id: String(id), data: readData(data) }
-    jobs.push(typeof failedAs === 'string' ? { ...job, failedAs } : job)
+    const [id, data, failedReason] = fields.slice(i, i + 3)
+    const job: ReservedJob = { id: String(id), data: readData(data) }
+    jobs.push(typeof failedReason === 'string' ? { ...job, failedReason } : job)
   }
   return jobs
 }
 
-/** Empty where Redis has evicted the job, as BullMQ reads it. */
+/** An empty object when Redis has evicted the job, as BullMQ reads it. */
 function readData(data: unknown): unknown {
   return JSON.parse(typeof data === 'string' ? data : '{}')
 }

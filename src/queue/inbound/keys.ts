@@ -1,4 +1,4 @@
-/** The keys of BullMQ 6 for the queue `inbound` (queue-keys.js). */
+/** BullMQ 6's keys of the queue `inbound` (queue-keys.js). */
 import { QUEUE_PREFIX } from '../names.ts'
 
 export function inboundKeys() {

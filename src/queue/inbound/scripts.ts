@@ -1,23 +1,26 @@
 /**
  * The life of an inbound job on Redis, many jobs in one script.
  *
- * BullMQ runs a script to add each job and another one to end it, and those are most of what a message costs Redis and us
- * (docs/benchmarks.md). These do the same for a whole batch. They leave exactly the keys that BullMQ 6.7 leaves: its Queue,
- * its Worker and Bull Board work on the same jobs (test/queue/inbound/scripts.test.ts). What is left out is the stream
- * of events, which nobody reads.
+ * BullMQ runs one script to add each job and another one to complete it, and these are most of what a message costs Redis
+ * and this process (docs/benchmarks.md). The scripts here do the same for a whole batch. They leave exactly the keys that
+ * BullMQ 6.7 leaves, so its Queue, its Worker and Bull Board work on the same jobs (test/queue/inbound/inbound-jobs.test.ts).
+ * Only BullMQ's stream of events is left out, because nothing reads it.
  *
- * All jobs taken in one call have one lock, whose name each of them has (`pb`, BullMQ's "processed by"). BullMQ has a lock
- * for each job, which would be three commands more for each of them. One for all that a consumer holds would be too few: when
- * the answer of a call is lost, its jobs have to be told from those that the consumer knows of.
+ * All jobs reserved in one call share one lock, whose name each job has in the field `pb` (BullMQ's "processed by"). BullMQ
+ * has one lock for each job, which costs three more commands for each. One lock for a whole consumer would not be enough:
+ * when the answer to a call is lost, the jobs in it must lose their lock while the consumer's other jobs keep theirs.
  *
- * Every script is atomic and is written to the append-only file as one transaction. Keys of jobs and locks are made from
- * the prefix; its braces keep them on the node of the declared ones.
+ * A lock is the key `<prefix>taken:<lock name>`. This key keeps its name: workers of two versions run side by side during
+ * an update, and each must see the other's locks.
+ *
+ * Every script is atomic, and Redis writes it to the append-only file as one transaction. The scripts build the keys of jobs
+ * and locks from the prefix, whose braces keep them on the node of the declared keys.
  */
 
 /**
  * Adds the jobs whose ids are new.
  * KEYS wait, marker, meta. ARGV prefix, timestamp, options, then id, name, data for each job.
- * Gives the number of those that were there already.
+ * Returns the number of duplicates, which it drops.
  */
 export const ADD = `
 local wait, marker, meta = KEYS[1], KEYS[2], KEYS[3]
@@ -39,15 +42,15 @@ return (#ARGV - 3) / 3 - #ids
 `
 
 /**
- * Takes jobs from the end of the list, where the oldest are. Gives id, data and what BullMQ has against each of them.
+ * Reserves jobs from the end of the list, where the oldest are.
  *
- * Nothing for a lock that is there already: the client of a cluster sends again by itself what it has got no answer to. The
- * consumer has never heard of what the first run took, and would keep the one lock for all of it as long as it works on
- * what the second took.
+ * Reserves nothing when the lock exists already: a cluster client repeats a call by itself when the answer was lost. The
+ * consumer never learns which jobs the first run reserved; if both runs shared the lock, it would keep them locked for as
+ * long as it works on the jobs of the second run.
  */
-const TAKE_FUNCTION = `
-local function take(wait, active, marker, meta, prefix, lock, lockMs, now, maxJobs, maxBytes)
-  local taken, held, reply, bytes = 0, {}, {}, 0
+const RESERVE_FUNCTION = `
+local function reserve(wait, active, marker, meta, prefix, lock, lockMs, now, maxJobs, maxBytes)
+  local reserved, reply, bytes = {}, {}, 0
   if maxJobs == 0 or redis.call('HEXISTS', meta, 'paused') == 1 then return reply end
   if redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 then return reply end
   local ids = redis.call('LRANGE', wait, -maxJobs, -1)
@@ -57,18 +60,17 @@ local function take(wait, active, marker, meta, prefix, lock, lockMs, now, maxJo
     local fields = redis.call('HMGET', job, 'data', 'defa', 'ats')
     local data = fields[1]
     bytes = bytes + #(data or '')
-    if taken > 0 and bytes > maxBytes then break end
-    taken = taken + 1
+    if #reserved > 0 and bytes > maxBytes then break end
     redis.call('HSET', job, 'pb', lock, 'processedOn', now, 'ats', (tonumber(fields[3]) or 0) + 1)
-    held[taken] = id
+    reserved[#reserved + 1] = id
     reply[#reply + 1] = id
     reply[#reply + 1] = data
     reply[#reply + 1] = fields[2]
   end
-  if taken > 0 then
+  if #reserved > 0 then
     redis.call('SET', prefix .. 'taken:' .. lock, now, 'PX', lockMs)
-    redis.call('LTRIM', wait, 0, -(taken + 1))
-    redis.call('LPUSH', active, unpack(held))
+    redis.call('LTRIM', wait, 0, -(#reserved + 1))
+    redis.call('LPUSH', active, unpack(reserved))
   end
   if #ids > 0 and redis.call('LLEN', wait) > 0 then redis.call('ZADD', marker, 0, '0') end
   return reply
@@ -76,100 +78,101 @@ end
 `
 
 /**
- * Takes up to a number of jobs and of bytes, at least one, under a lock of that name.
- * KEYS wait, active, marker, meta. ARGV prefix, lock, its time in ms, now in ms, most jobs, most bytes.
- * Gives id, data, reason for each; data is nil where Redis has evicted the job.
+ * Reserves jobs up to a number of jobs and of bytes, at least one, under a new lock.
+ * KEYS wait, active, marker, meta. ARGV prefix, name of the lock, its life in ms, now in ms, most jobs, most bytes.
+ * Returns id, data and failed reason (BullMQ's "deferred failure") of each job. Data is nil when Redis has evicted the job.
  */
-export const TAKE = `${TAKE_FUNCTION}
-return take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))
+export const RESERVE = `${RESERVE_FUNCTION}
+return reserve(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))
 `
 
 /**
- * Ends jobs that are ours, then takes the next ones. A job that somebody else holds by now is left to him, and where our
- * lock has run out unnoticed they are still ours to end.
- * KEYS wait, active, marker, meta, completed, failed. ARGV as for TAKE, then how long and how many completed jobs are kept,
- * what the names of our locks begin with, then id, verdict (completed, failed, back, forgotten) and returned value or reason
- * for each job.
+ * Completes jobs of this consumer, then reserves the next ones. It skips a job that another consumer has reserved meanwhile.
+ * A job whose lock has expired is still completed, as long as no other consumer has reserved it.
+ * KEYS wait, active, marker, meta, completed, failed. ARGV as for RESERVE, then for how many ms and how many completed jobs
+ * are kept, the prefix of this consumer's lock names, then for each job its id, verdict (completed, failed, requeued,
+ * removed) and returned value or failed reason.
+ * Returns what RESERVE returns.
  */
-export const SETTLE = `${TAKE_FUNCTION}
+export const COMPLETE = `${RESERVE_FUNCTION}
 local wait, active, marker, meta, completed, failed = unpack(KEYS)
 local prefix, now = ARGV[1], ARGV[4]
 local keepMs, keepCount, consumer = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
-local back, done, broken = {}, {}, {}
+local requeuedIds, completedEntries, failedEntries = {}, {}, {}
 for i = 10, #ARGV, 3 do
   local id, verdict, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local job = prefix .. id
   local fields = redis.call('HMGET', job, 'pb', 'atm')
-  -- An evicted job names nobody.
+  -- An evicted job has lost the name of its lock.
   local isOurs = not fields[1] or string.sub(fields[1], 1, #consumer) == consumer
   if isOurs and redis.call('LREM', active, -1, id) == 1 then
-    if verdict == 'back' then
-      table.insert(back, 1, id)
-    elseif verdict == 'forgotten' then
+    if verdict == 'requeued' then
+      table.insert(requeuedIds, 1, id)
+    elseif verdict == 'removed' then
       redis.call('UNLINK', job)
     else
-      local list = verdict == 'failed' and broken or done
-      list[#list + 1] = now
-      list[#list + 1] = id
+      local entries = verdict == 'failed' and failedEntries or completedEntries
+      entries[#entries + 1] = now
+      entries[#entries + 1] = id
       redis.call('HSET', job, verdict == 'failed' and 'failedReason' or 'returnvalue', value, 'finishedOn', now,
         'atm', (tonumber(fields[2]) or 0) + 1)
       if verdict == 'failed' then redis.call('HDEL', job, 'defa') end
     end
   end
 end
-if #back > 0 then
-  redis.call('RPUSH', wait, unpack(back))
+if #requeuedIds > 0 then
+  redis.call('RPUSH', wait, unpack(requeuedIds))
   redis.call('ZADD', marker, 0, '0')
 end
-if #broken > 0 then redis.call('ZADD', failed, unpack(broken)) end
-if #done > 0 then redis.call('ZADD', completed, unpack(done)) end
+if #failedEntries > 0 then redis.call('ZADD', failed, unpack(failedEntries)) end
+if #completedEntries > 0 then redis.call('ZADD', completed, unpack(completedEntries)) end
 
-local function forget(ids)
+local function removeOldest(ids)
   if #ids == 0 then return end
   for i, id in ipairs(ids) do ids[i] = prefix .. id end
   redis.call('UNLINK', unpack(ids))
   redis.call('ZREMRANGEBYRANK', completed, 0, #ids - 1)
 end
-forget(redis.call('ZRANGEBYSCORE', completed, '-inf', now - keepMs, 'LIMIT', 0, 1000))
+removeOldest(redis.call('ZRANGEBYSCORE', completed, '-inf', now - keepMs, 'LIMIT', 0, 1000))
 local surplus = math.min(redis.call('ZCARD', completed) - keepCount, 1000)
-if surplus > 0 then forget(redis.call('ZRANGE', completed, 0, surplus - 1)) end
+if surplus > 0 then removeOldest(redis.call('ZRANGE', completed, 0, surplus - 1)) end
 
-return take(wait, active, marker, meta, prefix, ARGV[2], ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+return reserve(wait, active, marker, meta, prefix, ARGV[2], ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
 `
 
 /**
- * Renews locks. KEYS the locks. ARGV now in ms, their time in ms.
- * A script and no plain SET, because that is refused while Redis is full (run-script.ts).
+ * Extends locks. KEYS the locks. ARGV now in ms, their life in ms.
+ * A script and not a plain SET, which Redis refuses while its memory is full (prepare-script.ts).
  */
-export const HOLD = `for _, lock in ipairs(KEYS) do redis.call('SET', lock, ARGV[1], 'PX', ARGV[2]) end`
+export const EXTEND_LOCKS = `for _, lock in ipairs(KEYS) do redis.call('SET', lock, ARGV[1], 'PX', ARGV[2]) end`
 
 /**
- * Puts jobs back that nobody holds any more: neither one of our consumers, nor a worker of BullMQ. Whoever asks first within
- * the interval does it for all. A job that lost its consumer too often is marked to be failed.
- * KEYS wait, active, marker, stalled-check. ARGV prefix, interval in ms, now in ms, most losses.
- * Gives the number of jobs put back.
+ * Requeues stalled jobs: active ones without a lock, neither one of ours nor one of BullMQ's worker. The first consumer that
+ * calls it within the interval does it for all. A job that has stalled too often is requeued with a reason to fail it.
+ * KEYS wait, active, marker, stalled-check. ARGV prefix, interval in ms, now in ms, how often a job may stall.
+ * Returns the number of jobs requeued.
  */
-export const RECOVER = `
+export const REQUEUE_STALLED = `
 local wait, active, marker, check = unpack(KEYS)
-local prefix, intervalMs, now, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local prefix, intervalMs, now, maxStalls = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('SET', check, now, 'PX', intervalMs, 'NX') == false then return 0 end
-local isThere = {}
-local function isHeld(id)
+local lockExists = {}
+local function isLocked(id)
   local lock = redis.call('HGET', prefix .. id, 'pb') or ''
-  if isThere[lock] == nil then isThere[lock] = redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 end
-  return isThere[lock] or redis.call('EXISTS', prefix .. id .. ':lock') == 1
+  if lockExists[lock] == nil then lockExists[lock] = redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 end
+  return lockExists[lock] or redis.call('EXISTS', prefix .. id .. ':lock') == 1
 end
-local back = 0
+local requeued = 0
 for _, id in ipairs(redis.call('LRANGE', active, 0, -1)) do
-  if not isHeld(id) and redis.call('LREM', active, 1, id) == 1 then
+  if not isLocked(id) and redis.call('LREM', active, 1, id) == 1 then
     local job = prefix .. id
-    if redis.call('HINCRBY', job, 'stc', 1) > most then
+    if redis.call('HINCRBY', job, 'stc', 1) > maxStalls then
       redis.call('HSET', job, 'defa', 'job stalled more than allowable limit')
     end
     redis.call('RPUSH', wait, id)
-    back = back + 1
+    requeued = requeued + 1
   end
 end
-if back > 0 then redis.call('ZADD', marker, 0, '0') end
-return back
+if requeued > 0 then redis.call('ZADD', marker, 0, '0') end
+return requeued
 `

@@ -37,11 +37,11 @@ describeWithRedis('a batch consumer', () => {
       onError: (err) => errors.push(err),
       jobs: inbound.openJobs({
         lockMs: LOCK_MS,
-        recovery: { intervalMs: INTERVAL_MS, maxLosses: 1 },
+        stalled: { intervalMs: INTERVAL_MS, maxCount: 1 },
         keepCompleted: { age: 3600, count: 1_000 },
       }),
-      holdIntervalMs: INTERVAL_MS,
-      recoverIntervalMs: INTERVAL_MS,
+      extendLocksIntervalMs: INTERVAL_MS,
+      requeueStalledIntervalMs: INTERVAL_MS,
     })
     consumer.run()
     cleanUp(() => consumer.close())
@@ -50,7 +50,7 @@ describeWithRedis('a batch consumer', () => {
 
   const jobs = (count: number) => Array.from({ length: count }, (_, i) => inboundJob(`wamid.${i}`))
 
-  test('runs full batches two at a time, and never more jobs than it may', async () => {
+  test('runs full batches two at a time, and never more jobs than its concurrency', async () => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     let running = 0
     let most = 0
@@ -91,7 +91,7 @@ describeWithRedis('a batch consumer', () => {
     )
   })
 
-  test('what takes longer than its lock is nobody else’s meanwhile', async () => {
+  test('keeps the lock of a job that takes longer than the lock lasts', async () => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     const ran: string[] = []
     const process = async ({ id }: { id: string }) => {
@@ -104,7 +104,7 @@ describeWithRedis('a batch consumer', () => {
     consume(process)
     await eventually(() => expect(ran).toEqual(['wamid.0']))
 
-    // The other one has looked for lost jobs several times by then.
+    // By then the other consumer has looked for stalled jobs several times.
     const since = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
     await eventually(async () => {
       const last = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
@@ -134,7 +134,7 @@ describeWithRedis('a batch consumer', () => {
     expect(failed).toEqual([['wamid.3', 'not this one']])
   })
 
-  test('a job that lost its workers too often is failed without being run', async () => {
+  test('fails a job that stalled too often without running it', async () => {
     const ran: string[] = []
     await add(jobs(1))
     await client.hset(`${QUEUE_PREFIX}:inbound:wamid.0`, 'defa', 'job stalled more than allowable limit')
@@ -149,7 +149,7 @@ describeWithRedis('a batch consumer', () => {
     expect(ran).toEqual([])
   })
 
-  test('goes on when Redis takes its scripts again, and says what it had against them', async () => {
+  test('reports an error of a script, and goes on when the script works again', async () => {
     await client.set(`${QUEUE_PREFIX}:inbound:wait`, 'no list')
     consume(async () => ({ outcome: 'stored' }))
     await eventually(() => expect(errors[0]?.message).toContain('WRONGTYPE'))
@@ -160,7 +160,7 @@ describeWithRedis('a batch consumer', () => {
     await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
   })
 
-  test('closing waits for what is under way, and takes nothing more', async () => {
+  test('closing waits for the jobs under way, and reserves no more', async () => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     await add(jobs(4))
     let running = 0
@@ -190,7 +190,7 @@ describeWithRedis('a batch consumer', () => {
     await eventually(async () => expect(await client.client('LIST')).toContain('cmd=bzpopmin'))
 
     const closed = consumer.close().then(() => 'closed')
-    // Redis holds the answer back for longer than this.
+    // Redis keeps the waiting command open for longer than this.
     const late = new Promise((resolve) => setTimeout(resolve, 1_500, 'late').unref())
 
     expect(await Promise.race([closed, late])).toBe('closed')

@@ -1,4 +1,4 @@
-/** At `maxmemory`: nothing can be added any more, and what is there is worked off. */
+/** Redis at its `maxmemory`: no job can be added, and the jobs in it are reserved and completed. */
 import { beforeEach, expect, test } from 'vitest'
 import { createBatchConsumer } from '../../../src/queue/inbound/batch-consumer.ts'
 import { cleanUp } from '../../support/clean-up.ts'
@@ -18,13 +18,13 @@ describeWithRedis('a full Redis', () => {
 
   const fillUp = () => inbound.client.config('SET', 'maxmemory', '1')
 
-  test('takes no job, and says so', async () => {
+  test('refuses to add a job', async () => {
     await fillUp()
 
     await expect(inbound.add([inboundJob('wamid.A')])).rejects.toThrow('OOM')
   })
 
-  test('gives and ends the jobs that it has', async () => {
+  test('lets a consumer reserve and complete its jobs', async () => {
     const jobs = Array.from({ length: 200 }, (_, i) => inboundJob(`wamid.${i}`))
     await inbound.add(jobs)
     await fillUp()
@@ -39,11 +39,11 @@ describeWithRedis('a full Redis', () => {
       onError: () => {},
       jobs: inbound.openJobs({
         lockMs: 5_000,
-        recovery: { intervalMs: 1_000, maxLosses: 1 },
+        stalled: { intervalMs: 1_000, maxCount: 1 },
         keepCompleted: KEPT,
       }),
-      holdIntervalMs: 1_000,
-      recoverIntervalMs: 1_000,
+      extendLocksIntervalMs: 1_000,
+      requeueStalledIntervalMs: 1_000,
     })
     consumer.run()
     cleanUp(() => consumer.close())
@@ -52,24 +52,24 @@ describeWithRedis('a full Redis', () => {
     expect(ran.sort()).toEqual(jobs.map(({ job_id }) => job_id).sort())
   })
 
-  test('leaves jobs to whoever holds them, and gives back those of whoever is gone', async () => {
-    await inbound.add([inboundJob('wamid.gone'), inboundJob('wamid.held')])
+  test('lets a consumer extend its locks, and requeue the jobs of a dead consumer', async () => {
+    await inbound.add([inboundJob('wamid.stalled'), inboundJob('wamid.locked')])
     const open = () =>
       inbound.openJobs({
         lockMs: 300,
-        recovery: { intervalMs: 100, maxLosses: 10 },
+        stalled: { intervalMs: 100, maxCount: 10 },
         keepCompleted: KEPT,
       })
-    const [gone, holding] = [open(), open()]
-    await gone.take(1)
-    await holding.take(1)
+    const [dead, alive] = [open(), open()]
+    await dead.reserve(1)
+    await alive.reserve(1)
     await fillUp()
 
     await eventually(async () => {
-      await holding.hold()
-      await holding.recover()
+      await alive.extendLocks()
+      await alive.requeueStalled()
       expect(await inbound.queue.getWaitingCount()).toBe(1)
     })
-    expect((await holding.take(2)).map(({ id }) => id)).toEqual(['wamid.gone'])
+    expect((await alive.reserve(2)).map(({ id }) => id)).toEqual(['wamid.stalled'])
   })
 })

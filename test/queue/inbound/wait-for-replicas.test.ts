@@ -10,7 +10,7 @@ import { startTcpProxy } from '../../support/tcp-proxy.ts'
 import { openLossyRelay } from '../lossy-relay.ts'
 
 const ID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQz'
-/** A full copy would otherwise wait 5 s for more replicas to come. */
+/** Without it, Redis waits 5 s for more replicas before it starts a full copy. */
 const AT_ONCE = ['--repl-diskless-sync-delay', '0']
 
 describeWithRedis('a receiver that waits for a replica', () => {
@@ -44,8 +44,8 @@ describeWithRedis('a receiver that waits for a replica', () => {
     return addInbound
   }
 
-  test('confirms nothing that a failover to it would lose', async () => {
-    // A busy machine may need more than one deadline.
+  test('confirms only events that the replica has', async () => {
+    // A busy machine may need more than one try.
     await eventually(() => add([job(ID)]))
     primary.kill()
     await withRedis(replica.url, (redis) => redis.call('REPLICAOF', 'NO', 'ONE'))
@@ -53,7 +53,7 @@ describeWithRedis('a receiver that waits for a replica', () => {
     expect(await withRedis(replica.url, (redis) => redis.lrange('{wa}:inbound:wait', 0, -1))).toEqual([ID])
   })
 
-  test('does not confirm what the replica does not, also when it comes again to another receiver', async () => {
+  test('does not confirm a duplicate of an event that the replica does not have', async () => {
     replica.kill('SIGSTOP')
     cleanUp(() => replica.kill('SIGCONT'))
 
@@ -62,14 +62,14 @@ describeWithRedis('a receiver that waits for a replica', () => {
     await expect(addElsewhere([job(ID)])).rejects.toThrow('0 of 1 replicas')
   })
 
-  test('does not take the word of the server that takes over for what it never had', async () => {
+  test('does not let a new primary confirm an event that it never got', async () => {
     const link = await startTcpProxy(primary.url)
     const successor = await startReplica(link.url)
     await startReplica(successor.url)
     const address = await startTcpProxy(primary.url)
     const relay = await openLossyRelay(address.url, '{wa}:replicated')
     const addThere = await startReceiver(relay.url)
-    // The primary is cut off from all that could take over, and does not know it yet.
+    // The primary is cut off from its replicas, and does not notice yet.
     replica.kill()
     link.freeze()
     await promote(successor)
@@ -95,7 +95,7 @@ describeWithRedis('a receiver that waits for a replica', () => {
   })
 })
 
-/** Until its own replica confirms what it writes. */
+/** Waits until the primary's own replica confirms a write. */
 async function promote({ url }: RedisServer): Promise<void> {
   await withRedis(url, async (redis) => {
     await redis.call('REPLICAOF', 'NO', 'ONE')

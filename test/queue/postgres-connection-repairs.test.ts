@@ -1,9 +1,9 @@
-/** BullMQ's connections to PostgreSQL when the first ones fail, and when the other side is gone without a word. */
+/** BullMQ's connections to PostgreSQL when the first ones fail, and when they die silently. */
 import { Queue } from 'bullmq'
 import { expect, test } from 'vitest'
 import { QUEUE_SCHEMA } from '../../src/queue/names.ts'
 import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
-import { watchBackend } from '../../src/queue/watched-backend.ts'
+import { createRepairedBackends } from '../../src/queue/postgres-connection-repairs.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { inboundJob } from '../support/inbound-queue.ts'
@@ -13,7 +13,7 @@ import { consume, openPostgresQueue, startClosingServer } from './postgres-queue
 
 const CONNECTIONS = 5
 
-test('the first dead connection that is found takes the idle ones with it, so that the next query is answered', async () => {
+test('closes the idle connections when it finds a dead one, so that the next query is answered', async () => {
   const { url } = await createEmptyDatabase()
   await migrateQueueSchema(url)
   const relay = await openTcpRelay(url)
@@ -28,16 +28,16 @@ test('the first dead connection that is found takes the idle ones with it, so th
   const queue = new Queue(
     'inbound',
     { connection },
-    watchBackend(() => silences++),
+    createRepairedBackends(() => silences++),
   )
   queue.on('error', () => {})
   cleanUp(async () => {
     relay.cutSevered()
     await queue.close()
   })
-  // Waits for what BullMQ writes by itself.
+  // Waits for the version that BullMQ writes by itself.
   await queue.getVersion()
-  // As many connections as there may be, all of them idle afterwards.
+  // Opens as many connections as the pool allows; all of them are idle afterwards.
   await Promise.all(Array.from({ length: CONNECTIONS * 2 }, () => queue.getJobCounts()))
 
   relay.sever()
@@ -47,7 +47,7 @@ test('the first dead connection that is found takes the idle ones with it, so th
   expect(silences).toBe(1)
 })
 
-test('a producer whose first connection was cut adds as soon as the server is there', async () => {
+test('a producer whose first connection was cut adds as soon as the server is back', async () => {
   const { backend, relay, database } = await openPostgresQueue()
   relay.redirect((await startClosingServer()).url)
   const add = backend.createInboundAdd()
@@ -59,7 +59,7 @@ test('a producer whose first connection was cut adds as soon as the server is th
   expect(await backend.createQueue('inbound').getJobCounts('wait')).toEqual({ wait: 1 })
 })
 
-test('a worker whose first connections were cut leaves the process alive, and runs what is added later', async () => {
+test('a worker whose first connections were cut does not block the process, and runs jobs added later', async () => {
   const { backend, relay, database } = await openPostgresQueue()
   const closing = await startClosingServer()
   relay.redirect(closing.url)
@@ -72,7 +72,7 @@ test('a worker whose first connections were cut leaves the process alive, and ru
   await eventually(() => expect(ran).toEqual(['wamid.A']))
 })
 
-test('a connection that is cut while it is looked over does not end the process', async () => {
+test('a connection that is cut while BullMQ checks the schema does not end the process', async () => {
   const { backend, relay, database } = await openPostgresQueue()
   const uncaught = collect('uncaughtException')
   const holder = await database.pool.connect()

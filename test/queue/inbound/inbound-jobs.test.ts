@@ -1,4 +1,4 @@
-/** The scripts beside BullMQ itself, on the same jobs: whatever one of them leaves, the other goes on with. */
+/** Our scripts and BullMQ on the same jobs: each goes on with the state that the other leaves. */
 import { type Job, type Queue, Worker } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { beforeEach, expect, test } from 'vitest'
@@ -24,24 +24,24 @@ describeWithRedis('inbound jobs on Redis', () => {
     ;({ client, queue, add } = inbound)
   })
 
-  type OpenOptions = { age?: number; count?: number; maxLosses?: number; lockMs?: number; client?: Redis }
+  type OpenOptions = { age?: number; count?: number; maxCount?: number; lockMs?: number; client?: Redis }
 
   function openJobs({
     age = 3600,
     count = 1000,
-    maxLosses = 10,
+    maxCount = 10,
     lockMs = LOCK_MS,
     client,
   }: OpenOptions = {}): InboundJobs {
     return inbound.openJobs({
       ...(client === undefined ? {} : { client }),
       lockMs,
-      recovery: { intervalMs: INTERVAL_MS, maxLosses },
+      stalled: { intervalMs: INTERVAL_MS, maxCount },
       keepCompleted: { age, count },
     })
   }
 
-  /** A connection that breaks after a script has run and before its answer is there. `after`: so many good ones. */
+  /** A connection that breaks after a script has run and before its answer arrives. `after`: how many answers still arrive. */
   function losingClient({ after = 0 } = {}): { client: Redis; loseNextAnswer: () => void } {
     let isLosing = false
     let left = after
@@ -65,7 +65,7 @@ describeWithRedis('inbound jobs on Redis', () => {
     }
   }
 
-  /** Sends everything twice, and gives the second answer: as one that has lost the first. */
+  /** A client that sends each command twice and returns the second answer, as if the first was lost. */
   function repeatingClient(): Redis {
     return new Proxy(inbound.connect(), {
       get: (redis, name) => {
@@ -129,34 +129,34 @@ describeWithRedis('inbound jobs on Redis', () => {
     await eventually(() => expect(ran).toEqual(['wamid.A']), { timeoutMs: 2_000 })
   })
 
-  test('what BullMQ added is taken in its order, up to the number asked for', async () => {
+  test('reserves jobs that BullMQ added in their order, up to the number asked for', async () => {
     for (const id of ['wamid.A', 'wamid.B', 'wamid.C']) await queue.add('message', { of: id }, { jobId: id })
     const jobs = openJobs()
 
-    expect(await jobs.take(2)).toEqual([
+    expect(await jobs.reserve(2)).toEqual([
       { id: 'wamid.A', data: { of: 'wamid.A' } },
       { id: 'wamid.B', data: { of: 'wamid.B' } },
     ])
-    expect(ids(await jobs.take(2))).toEqual(['wamid.C'])
-    expect(await jobs.take(2)).toEqual([])
+    expect(ids(await jobs.reserve(2))).toEqual(['wamid.C'])
+    expect(await jobs.reserve(2)).toEqual([])
     expect(await queue.getJobCounts('wait', 'active')).toEqual({ wait: 0, active: 3 })
   })
 
-  test('a large batch is cut by its bytes, and never to nothing', async () => {
+  test('a batch of large jobs is cut by its bytes, but never to nothing', async () => {
     const payload = 'x'.repeat(700 * 1024)
     await add([inboundJob('wamid.A', payload), inboundJob('wamid.B', payload), inboundJob('wamid.C')])
     const jobs = openJobs({ lockMs: 60_000 })
 
-    expect(ids(await jobs.take(10))).toEqual(['wamid.A'])
-    expect(ids(await jobs.take(10))).toEqual(['wamid.B', 'wamid.C'])
+    expect(ids(await jobs.reserve(10))).toEqual(['wamid.A'])
+    expect(ids(await jobs.reserve(10))).toEqual(['wamid.B', 'wamid.C'])
   })
 
-  test('a settled job looks to BullMQ as if its own worker had run it', async () => {
+  test('a completed or failed job looks to BullMQ as if its own worker had run it', async () => {
     await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     const jobs = openJobs()
-    await jobs.take(2)
+    await jobs.reserve(2)
 
-    await jobs.settle([...completed('wamid.A'), { id: 'wamid.B', verdict: 'failed', value: 'no' }], 0)
+    await jobs.complete([...completed('wamid.A'), { id: 'wamid.B', verdict: 'failed', value: 'no' }], 0)
 
     const [a, b] = [await queue.getJob('wamid.A'), await queue.getJob('wamid.B')]
     expect(await a?.getState()).toBe('completed')
@@ -167,26 +167,26 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(await queue.getActiveCount()).toBe(0)
   })
 
-  test('settling takes the next jobs in the same call', async () => {
+  test('completing reserves the next jobs in the same call', async () => {
     await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     const jobs = openJobs()
-    await jobs.take(1)
+    await jobs.reserve(1)
 
-    expect(ids(await jobs.settle(completed('wamid.A'), 1))).toEqual(['wamid.B'])
+    expect(ids(await jobs.complete(completed('wamid.A'), 1))).toEqual(['wamid.B'])
   })
 
-  test('what goes back is next again, in its order, and has used up no attempt', async () => {
+  test('requeued jobs come next, in their order, and have used up no attempt', async () => {
     await add(['A', 'B', 'C'].map((name) => inboundJob(`wamid.${name}`)))
     const jobs = openJobs()
-    await jobs.take(2)
+    await jobs.reserve(2)
 
-    await jobs.settle(
-      ['wamid.A', 'wamid.B'].map((id) => ({ id, verdict: 'back', value: '' }) as const),
+    await jobs.complete(
+      ['wamid.A', 'wamid.B'].map((id) => ({ id, verdict: 'requeued', value: '' }) as const),
       0,
     )
 
     expect((await queue.getJob('wamid.A'))?.attemptsMade).toBe(0)
-    expect(ids(await jobs.take(3))).toEqual(['wamid.A', 'wamid.B', 'wamid.C'])
+    expect(ids(await jobs.reserve(3))).toEqual(['wamid.A', 'wamid.B', 'wamid.C'])
   })
 
   test.each([
@@ -196,8 +196,8 @@ describeWithRedis('inbound jobs on Redis', () => {
   ])('a duplicate of a job that is %s is dropped and counted', async (_state, steps) => {
     expect(await add([inboundJob('wamid.A')])).toBe(0)
     const jobs = openJobs()
-    if (steps > 0) await jobs.take(1)
-    if (steps > 1) await jobs.settle(completed('wamid.A'), 0)
+    if (steps > 0) await jobs.reserve(1)
+    if (steps > 1) await jobs.complete(completed('wamid.A'), 0)
 
     expect(
       await add([inboundJob('wamid.A', '{"other":1}'), inboundJob('wamid.B'), inboundJob('wamid.B')]),
@@ -207,23 +207,23 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(await queue.getWaitingCount()).toBe(steps === 0 ? 2 : 1)
   })
 
-  test('a forgotten job leaves nothing', async () => {
+  test('a removed job leaves no key', async () => {
     await add([inboundJob('wamid.A')])
     const jobs = openJobs()
-    await jobs.take(1)
+    await jobs.reserve(1)
 
-    await jobs.settle([{ id: 'wamid.A', verdict: 'forgotten', value: '' }], 0)
+    await jobs.complete([{ id: 'wamid.A', verdict: 'removed', value: '' }], 0)
 
     expect(await client.keys('*wamid*')).toEqual([])
     expect(await queue.getJobCounts('active', 'completed')).toEqual({ active: 0, completed: 0 })
   })
 
-  test('no more completed jobs are kept than asked for, the latest of them', async () => {
+  test('keeps only the latest completed jobs, as many as asked for', async () => {
     const jobs = openJobs({ count: 3 })
     for (const name of ['A', 'B', 'C', 'D', 'E']) {
       await add([inboundJob(`wamid.${name}`)])
-      await jobs.take(1)
-      await jobs.settle(completed(`wamid.${name}`), 0)
+      await jobs.reserve(1)
+      await jobs.complete(completed(`wamid.${name}`), 0)
     }
 
     expect((await client.keys('*:wamid.*')).sort()).toEqual(
@@ -232,87 +232,87 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(await queue.getCompletedCount()).toBe(3)
   })
 
-  test('no completed job is kept for longer than asked for', async () => {
+  test('keeps no completed job for longer than asked for', async () => {
     const jobs = openJobs({ age: 60 })
     await add([inboundJob('wamid.old'), inboundJob('wamid.new')])
-    await jobs.take(2)
-    await jobs.settle(completed('wamid.old'), 0)
+    await jobs.reserve(2)
+    await jobs.complete(completed('wamid.old'), 0)
     await client.zadd(`${QUEUE_PREFIX}:inbound:completed`, Date.now() - 61_000, 'wamid.old')
 
-    await jobs.settle(completed('wamid.new'), 0)
+    await jobs.complete(completed('wamid.new'), 0)
 
     expect(await client.keys('*:wamid.*')).toEqual([`${QUEUE_PREFIX}:inbound:wamid.new`])
   })
 
-  test('jobs of a consumer that is gone are put back, and those of one that holds them are not', async () => {
-    await add([inboundJob('wamid.gone'), inboundJob('wamid.held')])
-    const [gone, holding] = [openJobs(), openJobs()]
-    await gone.take(1)
-    await holding.take(1)
+  test('requeues the jobs of a dead consumer, and not those of one that extends its locks', async () => {
+    await add([inboundJob('wamid.stalled'), inboundJob('wamid.locked')])
+    const [dead, alive] = [openJobs(), openJobs()]
+    await dead.reserve(1)
+    await alive.reserve(1)
 
     await eventually(async () => {
-      await holding.hold()
-      await holding.recover()
+      await alive.extendLocks()
+      await alive.requeueStalled()
       expect(await queue.getWaitingCount()).toBe(1)
     })
 
-    expect(ids(await holding.take(2))).toEqual(['wamid.gone'])
-    expect((await queue.getJob('wamid.gone'))?.stalledCounter).toBe(1)
-    expect((await queue.getJob('wamid.held'))?.stalledCounter).toBe(0)
+    expect(ids(await alive.reserve(2))).toEqual(['wamid.stalled'])
+    expect((await queue.getJob('wamid.stalled'))?.stalledCounter).toBe(1)
+    expect((await queue.getJob('wamid.locked'))?.stalledCounter).toBe(0)
   })
 
-  test('jobs in an answer that was lost are put back, while their consumer goes on with others', async () => {
+  test('requeues the jobs of a lost answer while their consumer goes on with others', async () => {
     await add([inboundJob('wamid.known'), inboundJob('wamid.lost')])
     const { client: losing, loseNextAnswer } = losingClient()
     const jobs = openJobs({ client: losing })
-    await jobs.take(1)
+    await jobs.reserve(1)
     loseNextAnswer()
-    await expect(jobs.take(1)).rejects.toThrow('Connection is closed.')
+    await expect(jobs.reserve(1)).rejects.toThrow('Connection is closed.')
 
     await eventually(async () => {
-      await jobs.hold()
-      await jobs.recover()
-      expect(ids(await jobs.take(2))).toEqual(['wamid.lost'])
+      await jobs.extendLocks()
+      await jobs.requeueStalled()
+      expect(ids(await jobs.reserve(2))).toEqual(['wamid.lost'])
     })
   })
 
-  test('what is sent twice takes jobs once, and they are put back, while their consumer goes on with others', async () => {
+  test('a command sent twice reserves jobs once, and they are requeued while their consumer goes on with others', async () => {
     await add(['A', 'B', 'C'].map((name) => inboundJob(`wamid.${name}`)))
     const jobs = openJobs({ client: repeatingClient() })
 
-    expect(await jobs.take(1)).toEqual([])
-    expect(await jobs.settle([], 1)).toEqual([])
+    expect(await jobs.reserve(1)).toEqual([])
+    expect(await jobs.complete([], 1)).toEqual([])
 
     const other = openJobs({ lockMs: 60_000 })
-    expect(ids(await other.take(3))).toEqual(['wamid.C'])
+    expect(ids(await other.reserve(3))).toEqual(['wamid.C'])
     await eventually(async () => {
-      await jobs.hold()
-      await jobs.recover()
+      await jobs.extendLocks()
+      await jobs.requeueStalled()
       expect(await queue.getWaitingCount()).toBe(2)
     })
   })
 
-  test('what a call has taken before it failed is worked on, and the rest put back', async () => {
+  test('a call that fails halfway returns the jobs reserved before, and the others are requeued', async () => {
     const all = Array.from({ length: 100 }, (_, i) => inboundJob(`wamid.${i}`))
     await add(all)
     const { client: losing, loseNextAnswer } = losingClient({ after: 1 })
     const jobs = openJobs({ client: losing })
     loseNextAnswer()
 
-    const taken = ids(await jobs.take(100))
+    const reserved = ids(await jobs.reserve(100))
 
     const rest: string[] = []
     await eventually(async () => {
-      await jobs.hold()
-      await jobs.recover()
-      rest.push(...ids(await jobs.take(100)))
-      expect(rest).toHaveLength(100 - taken.length)
+      await jobs.extendLocks()
+      await jobs.requeueStalled()
+      rest.push(...ids(await jobs.reserve(100)))
+      expect(rest).toHaveLength(100 - reserved.length)
     })
-    expect(taken.length).toBeGreaterThan(0)
-    expect([...taken, ...rest]).toEqual(ids(all.map(({ job_id }) => ({ id: job_id }))))
+    expect(reserved.length).toBeGreaterThan(0)
+    expect([...reserved, ...rest]).toEqual(ids(all.map(({ job_id }) => ({ id: job_id }))))
   })
 
-  test("what BullMQ's worker held when it died is put back", async () => {
+  test("requeues the jobs of BullMQ's worker when it dies", async () => {
     await add([inboundJob('wamid.A')])
     const worker = startWorker(() => new Promise(() => {}))
     await eventually(async () => expect(await queue.getActiveCount()).toBe(1))
@@ -320,14 +320,14 @@ describeWithRedis('inbound jobs on Redis', () => {
     const jobs = openJobs()
 
     await eventually(async () => {
-      await jobs.recover()
-      expect(ids(await jobs.take(1))).toEqual(['wamid.A'])
+      await jobs.requeueStalled()
+      expect(ids(await jobs.reserve(1))).toEqual(['wamid.A'])
     })
   })
 
-  test("what our consumer held when it died is run by BullMQ's worker", async () => {
+  test("BullMQ's worker runs the jobs of our consumer when it dies", async () => {
     await add([inboundJob('wamid.A')])
-    await openJobs().take(1)
+    await openJobs().reserve(1)
     const ran: string[] = []
 
     startWorker(async ({ id }) => void ran.push(String(id)))
@@ -335,78 +335,78 @@ describeWithRedis('inbound jobs on Redis', () => {
     await eventually(() => expect(ran).toEqual(['wamid.A']))
   })
 
-  test('a job that loses its consumer too often comes with the reason to fail it', async () => {
+  test('a job that stalls too often is reserved with the reason to fail it', async () => {
     await add([inboundJob('wamid.A')])
-    const jobs = openJobs({ maxLosses: 0 })
-    await jobs.take(1)
+    const jobs = openJobs({ maxCount: 0 })
+    await jobs.reserve(1)
 
     await eventually(async () => {
-      await jobs.recover()
-      expect(await jobs.take(1)).toMatchObject([{ failedAs: 'job stalled more than allowable limit' }])
+      await jobs.requeueStalled()
+      expect(await jobs.reserve(1)).toMatchObject([{ failedReason: 'job stalled more than allowable limit' }])
     })
-    await jobs.settle(
+    await jobs.complete(
       [{ id: 'wamid.A', verdict: 'failed', value: 'job stalled more than allowable limit' }],
       0,
     )
     await (await queue.getJob('wamid.A'))?.retry('failed')
 
-    expect((await jobs.take(1))[0]).not.toHaveProperty('failedAs')
+    expect((await jobs.reserve(1))[0]).not.toHaveProperty('failedReason')
   })
 
-  test('a job that somebody else has taken meanwhile is left to him', async () => {
+  test('does not complete a job that another consumer has reserved meanwhile', async () => {
     await add([inboundJob('wamid.A')])
     const [late, other] = [openJobs(), openJobs({ lockMs: 60_000 })]
-    await late.take(1)
+    await late.reserve(1)
     await eventually(async () => {
-      await other.recover()
-      expect(ids(await other.take(1))).toEqual(['wamid.A'])
+      await other.requeueStalled()
+      expect(ids(await other.reserve(1))).toEqual(['wamid.A'])
     })
 
-    await late.settle(completed('wamid.A'), 0)
+    await late.complete(completed('wamid.A'), 0)
     expect(await queue.getActiveCount()).toBe(1)
-    await other.settle(completed('wamid.A'), 0)
+    await other.complete(completed('wamid.A'), 0)
 
     expect(await queue.getJobCounts('active', 'completed')).toEqual({ active: 0, completed: 1 })
   })
 
-  test('a job whose lock has run out unnoticed can still be ended', async () => {
+  test('completes a job whose lock has expired, as long as no other consumer has reserved it', async () => {
     await add([inboundJob('wamid.A')])
     const jobs = openJobs()
-    await jobs.take(1)
+    await jobs.reserve(1)
     await eventually(async () => expect(await client.keys('*:taken:*')).toEqual([]))
 
-    await jobs.settle(completed('wamid.A'), 0)
+    await jobs.complete(completed('wamid.A'), 0)
 
     expect(await queue.getCompletedCount()).toBe(1)
   })
 
-  test('a job that Redis has evicted comes without data', async () => {
+  test('a job that Redis has evicted is reserved without data', async () => {
     await add([inboundJob('wamid.A'), inboundJob('wamid.B')])
     await client.del(`${QUEUE_PREFIX}:inbound:wamid.A`)
 
-    expect(await openJobs().take(2)).toEqual([
+    expect(await openJobs().reserve(2)).toEqual([
       { id: 'wamid.A', data: {} },
       { id: 'wamid.B', data: inboundJob('wamid.B').event },
     ])
   })
 
-  test('the scripts are known again after Redis has forgotten them', async () => {
+  test('sends a script again when Redis has dropped it from its cache', async () => {
     const jobs = openJobs()
     await add([inboundJob('wamid.A')])
     await client.script('FLUSH')
 
     await add([inboundJob('wamid.B')])
 
-    expect(ids(await jobs.take(2))).toEqual(['wamid.A', 'wamid.B'])
+    expect(ids(await jobs.reserve(2))).toEqual(['wamid.A', 'wamid.B'])
   })
 
-  test('two who take at the same time never get the same job', async () => {
+  test('consumers that reserve at the same time never get the same job', async () => {
     await add(Array.from({ length: 500 }, (_, i) => inboundJob(`wamid.${i}`)))
-    const takers = Array.from({ length: 8 }, () => openJobs({ lockMs: 60_000 }))
+    const consumers = Array.from({ length: 8 }, () => openJobs({ lockMs: 60_000 }))
 
-    const taken = await Promise.all(Array.from({ length: 80 }, (_, i) => takers[i % 8]?.take(10)))
+    const batches = await Promise.all(Array.from({ length: 80 }, (_, i) => consumers[i % 8]?.reserve(10)))
 
-    const all = taken.flatMap((jobs) => ids(jobs ?? []))
+    const all = batches.flatMap((jobs) => ids(jobs ?? []))
     expect(all).toHaveLength(500)
     expect(new Set(all).size).toBe(500)
   })

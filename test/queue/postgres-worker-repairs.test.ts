@@ -1,4 +1,4 @@
-/** BullMQ's worker on PostgreSQL while its server is there and yet of no use, and what it looks after by the clock. */
+/** BullMQ's worker on a PostgreSQL that refuses to work, and its checks for stalled jobs. */
 import { PostgresQueueBackend } from 'bullmq'
 import { expect, test, vi } from 'vitest'
 import type { QueueBackend } from '../../src/queue/backend.ts'
@@ -35,7 +35,7 @@ test.each([
   await eventually(() => expect(ran).toContain('wamid.last'))
 })
 
-test('a check for stalled jobs that fails is made again at the next interval', async () => {
+test('repeats a failed check for stalled jobs at the next interval', async () => {
   const { backend, database, errors } = await openPostgresQueue()
   const check = `${QUEUE_SCHEMA}.move_stalled_jobs_to_wait`
   await addStalledJob(backend, database, 'wamid.stalled')
@@ -48,7 +48,7 @@ test('a check for stalled jobs that fails is made again at the next interval', a
   await eventually(() => expect(ran).toEqual(['wamid.stalled']), { timeoutMs: 5_000 })
 })
 
-test('stalled jobs are found although somebody whose clock was ahead has looked for them last', async () => {
+test('finds stalled jobs although the last check was by a worker whose clock was ahead', async () => {
   const { backend, database } = await openPostgresQueue()
   await addStalledJob(backend, database, 'wamid.stalled')
   await database.pool.query(
@@ -61,7 +61,7 @@ test('stalled jobs are found although somebody whose clock was ahead has looked 
   await eventually(() => expect(ran).toEqual(['wamid.stalled']), { timeoutMs: 10_000 })
 })
 
-test('a worker that could not wait once still finds a job of which it was not told', async () => {
+test('a worker whose wait has failed once still finds a job that is added without a notification', async () => {
   const { backend, database } = await openPostgresQueue()
   await backend.createInboundAdd()([inboundJob('wamid.A')])
   await database.pool.query(`UPDATE ${QUEUE_SCHEMA}.job SET state = 'failed'`)
@@ -76,7 +76,7 @@ test('a worker that could not wait once still finds a job of which it was not to
   await eventually(() => expect(ran).toEqual(['wamid.A']), { timeoutMs: 10_000 })
 })
 
-/** As a worker leaves it that was killed. */
+/** A job in the state in which a killed worker leaves it. */
 async function addStalledJob(backend: QueueBackend, { pool }: TestDatabase, id: string): Promise<void> {
   await backend.createInboundAdd()([inboundJob(id)])
   await pool.query(
@@ -85,7 +85,7 @@ async function addStalledJob(backend: QueueBackend, { pool }: TestDatabase, id: 
   )
 }
 
-/** The sessions of workers that wait for a job. */
+/** The sessions of workers that wait for jobs. */
 async function listening({ pool }: TestDatabase): Promise<unknown[]> {
   const { rows } = await pool.query(
     `SELECT pid FROM pg_stat_activity

@@ -1,10 +1,10 @@
-/** A worker whose attempt to connect gets no answer: what takes the connection is not PostgreSQL, or it stands still. */
+/** A worker whose attempt to connect gets no answer. */
 import { expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
 import { inboundJob } from '../support/inbound-queue.ts'
 import { consume, openPostgresQueue, startSilentServer } from './postgres-queue.ts'
 
-test('a worker whose first connection is never answered tries another one soon', async () => {
+test('a worker whose first connection gets no answer soon opens another one', async () => {
   const { backend, relay, database } = await openPostgresQueue()
   const silent = await startSilentServer()
   relay.redirect(silent.url)
@@ -17,7 +17,7 @@ test('a worker whose first connection is never answered tries another one soon',
   await eventually(() => expect(ran).toEqual(['wamid.A']), { timeoutMs: 10_000 })
 })
 
-test('a worker whose new connection to wait on is never answered tries another one soon', async () => {
+test('a worker whose new connection for waiting gets no answer soon opens another one', async () => {
   const { backend, relay, database } = await openPostgresQueue()
   const add = backend.createInboundAdd()
   await add([inboundJob('wamid.A')])
