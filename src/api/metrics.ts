@@ -1,6 +1,6 @@
 /**
- * What the service counts, for Prometheus. One registry per process, filled through plain functions, so that the modules
- * that count need to know nothing of Prometheus. Labels have few values each: nothing that a client chooses becomes one.
+ * The metrics of a process, for Prometheus. They are filled through plain functions, so the modules that count do not
+ * depend on Prometheus. Each label has few values: nothing that a client chooses becomes a label.
  */
 import type { Request, RequestHandler, Response } from 'express'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
@@ -15,44 +15,26 @@ export type WebhookResult = 'queued' | 'stored' | 'forged' | 'unavailable'
 
 export type CircuitName = 'queue' | 'direct'
 
-/** A BullMQ queue, as far as it is counted. */
+/** The part of a BullMQ queue that counting needs. */
 export type CountedQueue = { name: string; getJobCounts(): Promise<Record<string, number>> }
 
-export type Metrics = {
-  countWebhook(provider: ProviderName, result: WebhookResult): void
-  countEvents(provider: ProviderName, kind: EventKind, count?: number): void
-  countOutcome(outcome: Outcome, count?: number): void
-  /** From the arrival of a webhook to its 200. */
-  observeAck(seconds: number): void
-  /** Events that went straight to PostgreSQL, past the queue. */
-  countDirectPath(events?: number): void
-  /** The receiver leaves a store alone for a while that failed. */
-  setCircuitOpen(circuit: CircuitName, isOpen: boolean): void
-  /** Settings of the stores under which a promise does not hold. */
-  setUnsafeSettings(count: number): void
-  /** A call to a provider's API, by how it ended. */
-  countSend(provider: string, result: string): void
-  /** One transaction of the batch writer. */
-  observeBatch(batch: { size: number; seconds: number }): void
-  /** Counts the jobs of these queues at every scrape, for a second at most. */
-  watchQueues(queues: readonly CountedQueue[]): void
-  /** Measures every request that passes it. Once per request: the admin router has it already. */
-  observeHttp: RequestHandler
-  /** Answers a scrape. */
-  serve: RequestHandler
-}
+export type Metrics = ReturnType<typeof createMetrics>
 
-export function createMetrics(): Metrics {
+/** To add a metric, put it into one of the functions below and describe it in docs/metrics.md. */
+export function createMetrics() {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const queues = queueMetrics(registry)
 
   return {
-    ...webhookMetrics(registry),
-    ...storeMetrics(registry),
+    ...receiverMetrics(registry),
+    ...workerMetrics(registry),
+    /** Counts the jobs of these queues at every scrape, for a second at most. */
     watchQueues: queues.watch,
+    /** Measures every request that passes it. The admin router uses it; a second use would count requests twice. */
     observeHttp: createHttpObserver(registry),
-    serve: async (_req, res) => {
+    /** Answers a scrape. */
+    serve: async (_req: Request, res: Response) => {
       await queues.collect()
       const text = await registry.metrics()
       res.set('Content-Type', registry.contentType).send(text)
@@ -60,12 +42,7 @@ export function createMetrics(): Metrics {
   }
 }
 
-type WebhookMetrics = Pick<
-  Metrics,
-  'countWebhook' | 'countEvents' | 'observeAck' | 'countDirectPath' | 'setCircuitOpen' | 'setUnsafeSettings'
->
-
-function webhookMetrics(registry: Registry): WebhookMetrics {
+function receiverMetrics(registry: Registry) {
   const registers = [registry]
   const webhooks = new Counter({
     name: 'wa_ingest_webhooks_total',
@@ -102,16 +79,21 @@ function webhookMetrics(registry: Registry): WebhookMetrics {
     registers,
   })
   return {
-    setUnsafeSettings: (count) => unsafeSettings.set(count),
-    countWebhook: (provider, result) => webhooks.inc({ provider, result }),
-    countEvents: (provider, kind, count = 1) => events.inc({ provider, kind }, count),
-    observeAck: (seconds) => ack.observe(seconds),
+    countWebhook: (provider: ProviderName, result: WebhookResult) => webhooks.inc({ provider, result }),
+    countEvents: (provider: ProviderName, kind: EventKind, count = 1) =>
+      events.inc({ provider, kind }, count),
+    /** From the arrival of a webhook to its 200. */
+    observeAck: (seconds: number) => ack.observe(seconds),
+    /** Events that went straight to PostgreSQL, past the queue. */
     countDirectPath: (count = 1) => directPath.inc(count),
-    setCircuitOpen: (circuit, isOpen) => circuits.set({ circuit }, isOpen ? 1 : 0),
+    /** Whether the receiver leaves a store alone for a while because it failed. */
+    setCircuitOpen: (circuit: CircuitName, isOpen: boolean) => circuits.set({ circuit }, isOpen ? 1 : 0),
+    /** Settings of the stores under which a promise does not hold. */
+    setUnsafeSettings: (count: number) => unsafeSettings.set(count),
   }
 }
 
-function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'countSend' | 'observeBatch'> {
+function workerMetrics(registry: Registry) {
   const registers = [registry]
   const outcomes = new Counter({
     name: 'wa_ingest_outcomes_total',
@@ -138,19 +120,21 @@ function storeMetrics(registry: Registry): Pick<Metrics, 'countOutcome' | 'count
     registers,
   })
   return {
-    countOutcome: (outcome, count = 1) => outcomes.inc({ outcome }, count),
-    countSend: (provider, result) => sends.inc({ provider, result }),
-    observeBatch: ({ size, seconds }) => {
+    countOutcome: (outcome: Outcome, count = 1) => outcomes.inc({ outcome }, count),
+    /** A call to a provider's API, by how it ended. */
+    countSend: (provider: string, result: string) => sends.inc({ provider, result }),
+    /** One transaction of the batch writer. */
+    observeBatch: ({ size, seconds }: { size: number; seconds: number }) => {
       batchSize.observe(size)
       batchSeconds.observe(seconds)
     },
   }
 }
 
-type QueueMetrics = { watch: Metrics['watchQueues']; collect: () => Promise<void> }
+type QueueMetrics = { watch: (queues: readonly CountedQueue[]) => void; collect: () => Promise<void> }
 type QueueProbe = { name: string; readCounts: () => Promise<Record<string, number>> }
 
-/** A queue that does not answer is reported as down and without counts: old counts would look like present ones. */
+/** A queue that does not answer is reported as down and without counts: old counts would look like current ones. */
 function queueMetrics(registry: Registry): QueueMetrics {
   let probes: QueueProbe[] = []
   const up = new Gauge({
@@ -210,9 +194,9 @@ function createHttpObserver(registry: Registry): RequestHandler {
   }
 }
 
-/** The pattern of the route, never the path itself: a path holds ids, and anybody can make up new ones. */
+/** The pattern of the route and never the path itself: paths contain ids, and a client can invent new paths. */
 function routeOf(req: Request): string {
-  // Express types `route` as any; a request that no route took has none.
+  // Express types `route` as any; a request that matched no route has none.
   const route: { path?: unknown } | undefined = req.route
   const path: unknown = Array.isArray(route?.path) ? route.path[0] : route?.path
   return typeof path === 'string' ? `${req.baseUrl}${path}` : 'other'

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import express, { Router } from 'express'
 import { describe, expect, test } from 'vitest'
 import { type CountedQueue, createMetrics, type Metrics } from '../../src/api/metrics.ts'
@@ -50,6 +51,16 @@ describe('GET /metrics', () => {
       'wa_ingest_unsafe_settings 2',
     ])
       expect(text).toContain(`${sample}\n`)
+  })
+
+  test('serves the metrics that docs/metrics.md describes, and no other', async () => {
+    const { text } = await scrape(createMetrics())
+
+    const served = [...text.matchAll(/^# TYPE (wa_ingest_\w+) /gm)].map(([, name]) => name)
+    const described = [...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `(\w+)` \|/gm)].map(
+      ([, name]) => name,
+    )
+    expect(served.sort()).toEqual(described.sort())
   })
 
   test('measures acknowledgements and batches', async () => {
