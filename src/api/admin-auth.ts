@@ -1,9 +1,10 @@
 /**
- * Who may see the admin routes: HTTP Basic with the one admin user, or a bearer token where a route takes tokens.
+ * Access to the admin routes: HTTP Basic with the one admin user, or a bearer token where a route accepts tokens.
  *
- * Secrets are compared as SHA-256 digests, in constant time and all of them, so an answer's time tells neither their
- * length nor which of several tokens was close. Wrong passwords are limited per address; tokens are not, because they
- * are too long to guess, and a client with an old token must not lock out its neighbours.
+ * Secrets are compared as SHA-256 digests, in constant time, and each with all of them: so the time of an answer
+ * reveals neither the length of a secret nor which of several tokens was similar. Wrong passwords are limited per
+ * address. Wrong tokens are not: tokens are too long to guess, and a client with an old token must not lock out others
+ * at its address.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Request, RequestHandler } from 'express'
@@ -37,9 +38,11 @@ export type AdminAuth = {
   requireAdminOrApiToken: RequestHandler
   /** For /metrics: the password or METRICS_TOKEN. */
   requireAdminOrMetricsToken: RequestHandler
-  /** For routes that show more to the admin (password or API token) than to others. A wrong password counts here too. */
+  /**
+   * For routes that show more with the admin's password or an API token than without. A wrong password counts here too.
+   */
   isAdmin(req: Request): boolean
-  /** Whether a handler above let this request in for its bearer token. */
+  /** Whether one of the handlers above accepted this request because of its bearer token. */
   cameWithToken(req: Request): boolean
 }
 
@@ -49,13 +52,13 @@ type Verdict =
 
 export function createAdminAuth(deps: AdminAuthDeps): AdminAuth {
   if (deps.user === '' || deps.password === '') throw new Error('Set ADMIN_USER and ADMIN_PASSWORD.')
-  const judge = createJudge(deps)
+  const checkCredentials = createCredentialCheck(deps)
   const cameWithToken = new WeakSet<Request>()
 
   function allow(tokens: readonly Buffer[], challenges: string[]): RequestHandler {
     return (req, res, next) => {
       res.set('Cache-Control', 'no-store')
-      const verdict = judge(req, tokens)
+      const verdict = checkCredentials(req, tokens)
       if (verdict.result === 'token') cameWithToken.add(req)
       if (verdict.result === 'password' || verdict.result === 'token') return next()
       if (verdict.result === 'blocked') return next(tooManyWrong(verdict.retryAfterSeconds))
@@ -64,27 +67,27 @@ export function createAdminAuth(deps: AdminAuthDeps): AdminAuth {
     }
   }
 
-  const apiTokens = deps.apiTokens.map(digestOf)
-  const metricsTokens = deps.metricsToken === undefined ? [] : [digestOf(deps.metricsToken)]
+  const apiTokens = deps.apiTokens.map(credentialDigest)
+  const metricsTokens = deps.metricsToken === undefined ? [] : [credentialDigest(deps.metricsToken)]
   return {
     requireAdmin: allow([], [BASIC_CHALLENGE]),
     requireAdminOrApiToken: allow(apiTokens, [BASIC_CHALLENGE, BEARER_CHALLENGE]),
     requireAdminOrMetricsToken: allow(metricsTokens, [BASIC_CHALLENGE, BEARER_CHALLENGE]),
-    isAdmin: (req) => ['password', 'token'].includes(judge(req, apiTokens).result),
+    isAdmin: (req) => ['password', 'token'].includes(checkCredentials(req, apiTokens).result),
     cameWithToken: (req) => cameWithToken.has(req),
   }
 }
 
 /**
- * For a port that strangers reach while the admin has one of his own: the token and nothing else. A password is not looked
- * at, so that no answer tells whether it is right.
+ * For the port that strangers reach while the admin has a port of its own: accepts the token only. It never checks a
+ * password, so no answer reveals whether a password is right.
  */
 export function createTokenGuard(token: string | undefined): RequestHandler {
-  const digests = token === undefined ? [] : [digestOf(token)]
+  const digests = token === undefined ? [] : [credentialDigest(token)]
   return (req, res, next) => {
     res.set('Cache-Control', 'no-store')
     const credentials = parseAuthorization(req.headers.authorization)
-    if (credentials?.scheme === 'bearer' && isOneOf(credentials.text, digests)) return next()
+    if (credentials?.scheme === 'bearer' && matchesAny(credentials.text, digests)) return next()
     res.set('WWW-Authenticate', BEARER_CHALLENGE)
     next(new ProblemError({ status: 401, detail: TOKEN_ONLY }))
   }
@@ -106,19 +109,19 @@ function tooManyWrong(retryAfterSeconds: number): ProblemError {
   })
 }
 
-function createJudge(deps: AdminAuthDeps): (req: Request, tokens: readonly Buffer[]) => Verdict {
-  const userAndPassword = digestOf(`${deps.user}:${deps.password}`)
+function createCredentialCheck(deps: AdminAuthDeps): (req: Request, tokens: readonly Buffer[]) => Verdict {
+  const userAndPassword = credentialDigest(`${deps.user}:${deps.password}`)
   const limit = createWrongPasswordLimit({
     maxWrong: deps.maxWrongPasswords ?? DEFAULT_MAX_WRONG_PASSWORDS,
     windowMs: deps.wrongPasswordWindowMs ?? DEFAULT_WRONG_PASSWORD_WINDOW_MS,
     now: deps.now ?? (() => performance.now()),
   })
 
-  function judgePassword(req: Request, text: string): Verdict {
+  function checkPassword(req: Request, text: string): Verdict {
     const address = addressOf(req)
     const retryAfterSeconds = limit.blockedSeconds(address)
     if (retryAfterSeconds > 0) return { result: 'blocked', retryAfterSeconds }
-    if (isOneOf(text, [userAndPassword])) return { result: 'password' }
+    if (matchesAny(text, [userAndPassword])) return { result: 'password' }
     if (limit.count(address)) deps.log.warn(lockoutFields(req, address), 'admin login blocked')
     return { result: 'wrong' }
   }
@@ -126,12 +129,12 @@ function createJudge(deps: AdminAuthDeps): (req: Request, tokens: readonly Buffe
   return (req, tokens) => {
     const credentials = parseAuthorization(req.headers.authorization)
     if (credentials === undefined) return { result: 'missing' }
-    if (credentials.scheme === 'basic') return judgePassword(req, credentials.text)
-    return { result: isOneOf(credentials.text, tokens) ? 'token' : 'wrong' }
+    if (credentials.scheme === 'basic') return checkPassword(req, credentials.text)
+    return { result: matchesAny(credentials.text, tokens) ? 'token' : 'wrong' }
   }
 }
 
-/** Behind a proxy that is not trusted, all clients share the proxy's address, and so one count: the log says so. */
+/** Behind a proxy that is not trusted, all clients have the proxy's address and share one count: the log says so. */
 function lockoutFields(req: Request, address: string): Record<string, unknown> {
   const isUntrustedProxy = req.headers['x-forwarded-for'] !== undefined && req.ip === req.socket.remoteAddress
   return isUntrustedProxy
@@ -139,7 +142,7 @@ function lockoutFields(req: Request, address: string): Record<string, unknown> {
     : { address }
 }
 
-/** An IPv6 client owns a whole network and can take a new address for each guess: a /56 counts as one address. */
+/** A /56 of IPv6 counts as one address, because one client can use every address of its network. */
 function addressOf(req: Request): string {
   return req.ip === undefined ? 'unknown' : ipKeyGenerator(req.ip)
 }
@@ -154,12 +157,12 @@ function parseAuthorization(header: string | undefined): Credentials | undefined
     : { scheme: 'bearer', text: value }
 }
 
-function digestOf(text: string): Buffer {
+function credentialDigest(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
 
-function isOneOf(text: string, digests: readonly Buffer[]): boolean {
-  const received = digestOf(text)
+function matchesAny(text: string, digests: readonly Buffer[]): boolean {
+  const received = credentialDigest(text)
   let isFound = false
   for (const digest of digests) isFound = timingSafeEqual(received, digest) || isFound
   return isFound

@@ -1,7 +1,8 @@
 /**
- * Everything that is not a webhook: health, metrics, the JSON API, the dashboard and Bull Board, each behind what it needs.
+ * Everything but the webhooks: health, metrics, the JSON API, the dashboard and Bull Board, each behind its own checks.
  *
- * Goes last in an app, or alone into one on ADMIN_PORT; `notFound` and the error handler follow it.
+ * It is the last router of an app, or the only one of the app on ADMIN_PORT; `notFound` and the error handler follow
+ * it.
  */
 import type { Queue } from 'bullmq'
 import { type Request, type RequestHandler, Router } from 'express'
@@ -24,7 +25,7 @@ export type AdminRouterDeps = {
   metrics: Metrics
   /** Mounted at `/api`. */
   api: ApiRouter
-  /** For Bull Board (see bull-board.ts) and for counting jobs. */
+  /** For Bull Board (bull-board.ts says which kind) and for the metrics that count jobs. */
   boardQueues: readonly Queue[]
   bullBoardWrite: boolean
   dashboard: DashboardRoutes
@@ -44,7 +45,7 @@ export type DashboardRoutes = {
   assets: RequestHandler
 }
 
-/** Opens nothing and closes nothing: queues and stores belong to the caller. */
+/** Opens and closes no connection: queues and stores belong to the caller. */
 export function createAdminRouter(deps: AdminRouterDeps): Router {
   const auth = createAdminAuth({ ...deps.admin, ...deps })
   const guard = createSameOriginGuard({ publicUrl: deps.publicUrl, isExempt: auth.cameWithToken })
@@ -57,11 +58,11 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   deps.metrics.watchQueues(deps.boardQueues)
 
   const router = Router()
-  const probes = createProbeRouter(deps, {
+  const monitoring = createMonitoringRouter(deps, {
     isAdmin: (req) => auth.isAdmin(req),
     mayReadMetrics: auth.requireAdminOrMetricsToken,
   })
-  router.use(deps.metrics.observeHttp, probes)
+  router.use(deps.metrics.observeHttp, monitoring)
   router.use('/api', auth.requireAdminOrApiToken, apiGuard, deps.api.router)
   router.use(
     QUEUES_PATH,
@@ -78,7 +79,7 @@ export function createAdminRouter(deps: AdminRouterDeps): Router {
   return router
 }
 
-/** It takes 15 MB, and nobody opens it on most receivers. */
+/** Loaded at the first request: Bull Board takes 15 MB of memory, and most receivers never serve it. */
 async function loadBullBoard({ boardQueues, bullBoardWrite, log }: AdminRouterDeps): Promise<RequestHandler> {
   const { createBullBoardRouter } = await import('./bull-board.ts')
   return createBullBoardRouter({
@@ -89,7 +90,7 @@ async function loadBullBoard({ boardQueues, bullBoardWrite, log }: AdminRouterDe
   })
 }
 
-/** A load that failed is tried again at the next request. */
+/** A failed load is repeated at the next request. */
 function onFirstUse(load: () => Promise<RequestHandler>): RequestHandler {
   let loaded: Promise<RequestHandler> | undefined
   return async (req, res, next) => {
@@ -103,28 +104,27 @@ function onFirstUse(load: () => Promise<RequestHandler>): RequestHandler {
 }
 
 /**
- * For the webhooks' port where the admin has one of its own. Strangers reach it, so it takes no password: it would be a
- * second place to guess at, with a count of its own.
+ * Health and metrics for the webhooks' port, where the admin has a port of its own. It accepts no password: strangers
+ * reach this port, and could guess passwords here beside the admin's port, under a separate count.
  */
-export function createPublicProbeRouter(
+export function createPublicMonitoringRouter(
   deps: Pick<AdminRouterDeps, 'health' | 'metrics' | 'metricsToken'>,
 ): Router {
-  return createProbeRouter(deps, {
+  return createMonitoringRouter(deps, {
     isAdmin: () => false,
     mayReadMetrics: createTokenGuard(deps.metricsToken),
   })
 }
 
-type ProbeAccess = { isAdmin: (req: Request) => boolean; mayReadMetrics: RequestHandler }
+type MonitoringAccess = { isAdmin: (req: Request) => boolean; mayReadMetrics: RequestHandler }
 
-/** What monitoring asks. */
-function createProbeRouter(
+function createMonitoringRouter(
   deps: Pick<AdminRouterDeps, 'health' | 'metrics'>,
-  { isAdmin, mayReadMetrics }: ProbeAccess,
+  { isAdmin, mayReadMetrics }: MonitoringAccess,
 ): Router {
   const health = createHealth({ ...deps.health, isAdmin })
   const router = Router()
-  // For whatever follows it as well: also a page that says 404 is a page.
+  // Also for the routers that follow, and so for error pages.
   router.use(pageHeaders)
   router.get('/health/live', health.live)
   router.get('/health/ready', health.ready)
@@ -133,9 +133,9 @@ function createProbeRouter(
 }
 
 /**
- * Our pages run no script and load nothing from elsewhere. No Strict-Transport-Security: it would hold for every port of
- * the host name, so it is for the proxy that ends TLS to say. No upgrade-insecure-requests either: without TLS it would
- * keep a browser from loading the style sheet.
+ * Our pages run no script and load nothing from other sites. Strict-Transport-Security is left to the proxy that ends
+ * TLS, because the header applies to every port of the host name. upgrade-insecure-requests is left out, because
+ * without TLS a browser could not load the style sheet.
  */
 const pageHeaders = helmet({
   strictTransportSecurity: false,

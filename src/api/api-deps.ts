@@ -5,21 +5,21 @@ import type { Database } from '../db/schema.ts'
 import type { Stats } from '../db/views/stats.ts'
 import type { Log } from './problem.ts'
 
-/** What the JSON API works with. */
+/** Everything that the JSON API uses. */
 export type ApiDeps = {
-  /** With connections of its own: a search that takes long must not hold up the writers. */
+  /** With connections of its own, so that a slow search does not delay the writers. */
   db: Kysely<Database>
   stats: () => Promise<Stats>
   /** Our number at each provider where a message may start a conversation. */
   defaultNumbers: Partial<Record<ProviderName, string>>
-  /** Where uploaded files are kept; every process that sends has to see the same. */
+  /** Folder of uploaded files; every process that sends must see the same folder. */
   uploadFolder: string
   refuseUpload: NonNullable<OutboundOptions['refuseUpload']>
   /** Tells the workers that this message waits to be sent. Never fails: the sweep finds it when the queue is away. */
   notifySend: (messageId: string) => void
   /** The same for the read receipt of this conversation. */
   notifyReceipt: (conversationId: string) => void
-  /** Aborts when the process is to stop: streams end at once. */
+  /** Aborts when the process stops; streams then end at once. */
   signal: AbortSignal
   log: Pick<Log, 'warn'>
 }

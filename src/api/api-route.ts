@@ -1,16 +1,16 @@
 /**
- * A route of the JSON API: one description from which both its handler and its part of the OpenAPI document are made, so
- * that the two cannot drift apart.
+ * A route of the JSON API. Its handler and its part of the OpenAPI document come from one description, so they cannot
+ * disagree.
  */
 import type { Request, RequestHandler, Response } from 'express'
 import { z } from 'zod'
 import { ProblemError } from './problem.ts'
 
-/** An answer as it is documented; without `body` it has none of JSON. */
+/** An answer as the OpenAPI document describes it. Without `body` the answer is not JSON. */
 export type AnswerDescription = {
   description: string
   body?: z.ZodType
-  /** application/json where there is a body. */
+  /** Default: application/json for an answer with a body. */
   contentType?: string
 }
 
@@ -42,26 +42,29 @@ export type RouteDescription<
   operationId: string
   summary: string
   description?: string
-  /** A value that does not fit is an address at which there is nothing. */
+  /** A value that does not fit is answered 404. */
   params?: Params
   query?: Query
-  /** By their names in lower case. */
+  /** Names in lower case. */
   headers?: Headers
-  /** Of the type application/json; may be left out where an empty object fits. */
+  /** JSON. The client may leave it out if an empty object fits the schema. */
   body?: Body
-  /** Instead of `body`: the handler reads the request itself, as a file of one of these types. */
+  /** Instead of `body`: the body is a file of one of these types, and the handler reads it itself. */
   file?: { contentTypes: readonly string[] }
   answers: Answers
-  /** Answers other than the wished ones, beside those that every route may give. */
+  /** Errors by status, in addition to those that every route may answer. */
   problems?: Record<number, string>
 }
 
 export type ApiRoute = RouteDescription & { handler: RequestHandler }
 
-/** A handler that has sent its answer itself. */
+/** Returned by a handler that has sent the answer itself. */
 export const ANSWERED = Symbol('answered')
 
-/** The handler gets what the schemas made of the request, and never a request that does not fit them. */
+/**
+ * The handler gets the parsed parameters, query, headers and body. A request that does not fit the schemas never
+ * reaches it.
+ */
 export function defineRoute<
   Params extends z.ZodObject,
   Query extends z.ZodObject,
@@ -126,14 +129,14 @@ function readRequest<
   })
 }
 
-/** A misspelt parameter would pass for one that was left out. */
+/** Strict: otherwise a misspelt parameter would be ignored without an error. */
 const NO_QUERY = z.strictObject({})
 
 function read(schema: z.ZodType | undefined, value: unknown): z.ZodSafeParseResult<unknown> {
   return schema === undefined ? { success: true, data: undefined } : schema.safeParse(value)
 }
 
-/** Of what is unknown each name is an error of its own. */
+/** Each unknown name is an error of its own. */
 function issuesOf(result: z.ZodSafeParseResult<unknown>) {
   return (result.error?.issues ?? []).flatMap((issue) =>
     issue.code === 'unrecognized_keys'

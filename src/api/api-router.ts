@@ -1,6 +1,7 @@
 /**
  * The JSON API below /api, behind authentication and the same-origin guard. To add a route, describe it in a file of
- * routes/ and name its function in `createRoutes`: the OpenAPI document and the method checks follow from the description.
+ * routes/ and name its function in `createRoutes`: the OpenAPI document and the method checks follow from the
+ * description.
  */
 import express, { type Request, type RequestHandler, Router } from 'express'
 import { isUnavailable } from '../db/unavailable.ts'

@@ -1,9 +1,9 @@
-/** The Express apps: one for the providers, one for the admin, or both on one port. */
+/** An Express app: one for the providers and one for the admin, or one for both on the same port. */
 import express, { type Express, type RequestHandler, type Router } from 'express'
 import { createErrorHandler, type ErrorHandlerDeps, notFound } from './problem.ts'
 
 export type AppDeps = {
-  /** In this order. */
+  /** In the order in which they see a request. */
   routers: readonly (Router | RequestHandler)[]
   trustProxy?: string | number | boolean | undefined
 } & ErrorHandlerDeps
@@ -12,7 +12,7 @@ export function createApp({ routers, trustProxy, ...errorHandlerDeps }: AppDeps)
   const app = express()
   app.disable('x-powered-by')
   app.set('etag', false)
-  // Keys such as `hub.verify_token` hold dots and must stay as they are.
+  // Meta's `hub.verify_token` has a dot in its name: the simple parser keeps it as one key.
   app.set('query parser', 'simple')
   if (trustProxy !== undefined) app.set('trust proxy', trustProxy)
   app.use(noSniffing)
@@ -22,7 +22,7 @@ export function createApp({ routers, trustProxy, ...errorHandlerDeps }: AppDeps)
   return app
 }
 
-/** No browser takes an answer for something else than it says it is. Pages get more headers where they are served. */
+/** Keeps browsers from guessing the type of an answer. The admin router adds more headers to pages. */
 const noSniffing: RequestHandler = (_req, res, next) => {
   res.setHeader('X-Content-Type-Options', 'nosniff')
   next()

@@ -1,16 +1,17 @@
 /**
- * Bounds the memory that unread webhooks can take. Who sent a body is known only when all of it is there, so anybody who
- * reaches the port could otherwise fill the process with bodies that never end, 4 MB each, or that come in pieces of one
- * byte: kept as it comes, each of those takes hundreds of bytes.
+ * Limits the memory of webhook bodies that are being received. The signature can be checked only over the whole body,
+ * so without a limit any client could fill the memory: with bodies of 4 MB that never end, or with bodies in pieces of
+ * one byte, each of which takes hundreds of bytes as a Buffer of its own.
  *
- * So a body is one buffer. It grows with what has arrived, not with what was announced, and all that it takes counts. Small
- * bodies always pass: they are what providers send nearly all the time, and nobody can crowd them out.
+ * So a body is kept in one buffer. It grows with the bytes that have arrived, not with the announced length, and its
+ * whole size counts. Small bodies are always accepted: nearly all webhooks are small, so large ones cannot keep them
+ * out.
  */
 
 const MAX_HELD_BYTES = 128 * 1024 * 1024
-/** A webhook with one message has one or two kilobytes. One of this size on each connection makes 80 MB. */
+/** A webhook with one message has 1 or 2 KB. With 5,000 connections, bodies of this size take 80 MB. */
 const SMALL_BYTES = 16 * 1024
-/** Beyond so many pieces they must have this size on average: each takes a turn of the parser, whatever is in it. */
+/** After this many pieces their average size must reach MIN_PIECE_BYTES: every piece costs the parser the same time. */
 const MAX_TINY_PIECES = 1_024
 const MIN_PIECE_BYTES = 256
 const NOTHING = Buffer.alloc(0)
@@ -20,11 +21,11 @@ export type BodyBudgetOptions = { maxHeldBytes?: number; smallBytes?: number }
 export type BodyRefusal = 'too_large' | 'too_many_pieces' | 'no_room'
 
 export type GrowingBody = {
-  /** Why there is no place for this piece; then the body is to be dropped. */
+  /** Returns why the piece is refused; the caller then drops the body. */
   add(piece: Buffer): BodyRefusal | undefined
-  /** All that has arrived. */
+  /** The bytes that have arrived. */
   bytes(): Buffer
-  /** Gives back what it took; for when nobody uses the bytes any more. */
+  /** Releases its share of the budget. To be called when the bytes are not used any more. */
   drop(): void
 }
 
@@ -46,7 +47,7 @@ export function createBodyBudget({
       buffer = other
     }
 
-    /** Doubles, so that few copies are made; but a body that is small so far stays a small one. */
+    /** Doubles, so that the bytes are seldom copied; but a small body never grows over `smallBytes` by doubling. */
     const sizeFor = (bytes: number) => {
       if (length === 0 || bytes <= buffer.length) return Math.max(bytes, buffer.length)
       const limit = bytes <= smallBytes ? Math.min(smallBytes, maxBytes) : maxBytes
@@ -59,7 +60,7 @@ export function createBodyBudget({
     }
 
     const append = (piece: Buffer, size: number) => {
-      // Nearly every body is one piece, and is not copied.
+      // Nearly every body arrives in one piece, which needs no copy.
       if (length === 0) return replaceBuffer(piece)
       if (size > buffer.length) {
         const larger = Buffer.allocUnsafe(size)

@@ -1,12 +1,13 @@
 /**
- * Bull Board: the queues, for the admin.
+ * Bull Board shows the queues to the admin.
  *
- * By itself it waits for ever when the queue backend is away, shows what errors say of people, and offers actions that
- * throw away acknowledged messages by the thousand. So its handlers run inside ours: an answer within a deadline, masked
- * text, no writing at all without `canWrite`, and with it only ALLOWED_ACTIONS.
+ * Without changes it would wait for ever while the queue backend is away, show personal data that error messages
+ * contain, and offer actions that delete thousands of acknowledged messages. So its handlers run inside ours: every
+ * answer has a deadline, text is masked, nothing can be changed without `canWrite`, and with it only ALLOWED_ACTIONS
+ * are possible.
  *
- * The queues should be instances of their own (connection that fails fast, `skipMetasUpdate`): the board must neither
- * hold up the producer nor be held up by it.
+ * Pass Queue instances of its own (with a connection that fails fast and `skipMetasUpdate`), so that the board and the
+ * producer do not delay each other.
  */
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
@@ -18,13 +19,13 @@ import helmet from 'helmet'
 import { withDeadline } from '../core/deadline.ts'
 import { maskText } from '../logger/mask.ts'
 import { summarizeJobData, summarizeResult } from './job-summary.ts'
-import { createProbe } from './probe.ts'
 import { type Log, ProblemError } from './problem.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 const READ_TIMEOUT_MS = 3_000
-/** Retrying all failed jobs goes through them a hundred at a time. */
+/** An action such as retrying all failed jobs makes one call for every hundred jobs. */
 const WRITE_TIMEOUT_MS = 30_000
-const PROBE_TIMEOUT_MS = 1_000
+const COUNT_TIMEOUT_MS = 1_000
 const MAX_STACK_LENGTH = 4_000
 
 export type BullBoardDeps = {
@@ -35,7 +36,7 @@ export type BullBoardDeps = {
   log: Pick<Log, 'error'>
 }
 
-/** Goes behind authentication and the same-origin guard. */
+/** To be mounted behind authentication and the same-origin guard. */
 export function createBullBoardRouter(deps: BullBoardDeps): Router {
   const isAvailable = createAvailability(deps.queues)
   const serverAdapter = new GuardedAdapter(isAvailable, deps.log)
@@ -61,12 +62,12 @@ export function createBullBoardRouter(deps: BullBoardDeps): Router {
   return router
 }
 
-/** The policy blocks it anyway; without it the browser has nothing to complain about, and uses the system's fonts. */
+/** Removed from the page: the content security policy blocks the link, and each browser would report that. */
 const LINK_TO_GOOGLE_FONTS = /<link href="https:\/\/fonts\.googleapis\.com\/[^>]*>/
 
 /**
- * The board's page carries one style element and its libraries add more, hence 'unsafe-inline' for styles; a base element,
- * hence base-uri.
+ * 'unsafe-inline' for styles: the page has a style element and its libraries add others. base-uri: it has a base
+ * element.
  */
 const boardPolicy = helmet.contentSecurityPolicy({
   useDefaults: false,
@@ -84,12 +85,12 @@ const boardPolicy = helmet.contentSecurityPolicy({
 })
 
 const boardHeaders: RequestHandler = (req, res, next) => {
-  // Their names change with their content.
+  // The file names contain a hash of the content.
   if (req.path.startsWith('/static/')) res.set('Cache-Control', 'private, max-age=86400')
   boardPolicy(req, res, next)
 }
 
-/** Pages say at once that the queue is away, instead of loading an interface that can show nothing. */
+/** While the queue is away, a page answers that at once instead of loading an interface without data. */
 function refuseWhenAway(isAvailable: () => Promise<boolean>): RequestHandler {
   return async (req, _res, next) => {
     const isPage = !req.path.startsWith('/static/') && !req.path.startsWith('/api/')
@@ -105,13 +106,13 @@ const UNAVAILABLE =
 function createAvailability(queues: readonly Queue[]): () => Promise<boolean> {
   const [queue] = queues
   if (queue === undefined) return async () => true
-  const probe = createProbe({
-    ask: () => queue.getJobCounts('waiting'),
-    timeoutMs: PROBE_TIMEOUT_MS,
-    what: 'Counting jobs',
+  const countJobs = createSingleFlight({
+    call: () => queue.getJobCounts('waiting'),
+    timeoutMs: COUNT_TIMEOUT_MS,
+    task: 'Counting jobs',
   })
   return () =>
-    probe().then(
+    countJobs().then(
       () => true,
       () => false,
     )
@@ -173,7 +174,7 @@ function createQueueAdapter(queue: Queue, canWrite: boolean): BullMQAdapter {
   return adapter
 }
 
-/** Formatters do not reach failure reasons, stack traces and logs: those are masked where the board reads them. */
+/** Formatters do not cover failure reasons, stack traces and logs: these are masked when the board reads them. */
 class MaskedQueueAdapter extends BullMQAdapter {
   override async getJob(id: string): Promise<Job | undefined> {
     const job = await super.getJob(id)
@@ -188,13 +189,13 @@ class MaskedQueueAdapter extends BullMQAdapter {
     return (await super.getJobLogs(id)).map((line) => maskText(line))
   }
 
-  /** Unknown: BullMQ does not list our consumer of `inbound` on Redis, and the board would say that nobody is at work. */
+  /** null: unknown. BullMQ does not list our consumer of `inbound` on Redis, so the board would show no worker. */
   override async getWorkers(): Promise<null> {
     return null
   }
 }
 
-/** Changes the copy in memory only: no action of the board writes these fields back. */
+/** Changes only the copy in memory: no action of the board writes these fields back. */
 function maskFailure(job: Job): Job {
   if (job.failedReason) job.failedReason = maskText(job.failedReason)
   if (job.deferredFailure) job.deferredFailure = maskText(job.deferredFailure)
@@ -203,8 +204,8 @@ function maskFailure(job: Job): Job {
 }
 
 /**
- * What `canWrite` allows. Not among it: writing job data (the board shows a summary and would write that back over the
- * event), adding jobs, dropping whole queues, and taking away the schedulers that run failed jobs again.
+ * What `canWrite` allows. Left out: editing job data (the board has only a summary and would write that over the
+ * event), adding jobs, deleting whole queues, and removing the schedulers that run failed jobs again.
  */
 const ALLOWED_ACTIONS = new Set([
   '/api/queues/pause',

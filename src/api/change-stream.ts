@@ -1,9 +1,9 @@
 /**
  * The feed of changes as server-sent events.
  *
- * Every stream reads the database by its own cursor, a page at a time, and the next page only when the client has taken
- * the one before: a slow client holds one page in memory, and one that takes nothing is disconnected. Streams that are at
- * the same place share the reading.
+ * Every stream reads the database from its own cursor, one page at a time, and reads the next page only when the client
+ * has received the one before. So a slow client costs the memory of one page, and a client that reads nothing is
+ * disconnected. Streams with the same cursor share one read.
  */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,26 +17,27 @@ import {
   readChanges,
   readNewestCursor,
 } from '../db/views/change-feed.ts'
+import { runEvery } from '../lifecycle/run-every.ts'
 import { type ChangeWatch, createChangeWatch } from './change-watch.ts'
 import { type Log, ProblemError } from './problem.ts'
 
 const SECOND = 1000
 const PAGE = 100
 const POLL_INTERVAL_MS = 500
-/** Shorter than the idle time-outs of usual proxies, which are 30 s and more. */
+/** Shorter than the idle time-outs of usual proxies, which are 30 s or more. */
 const HEARTBEAT_MS = 15 * SECOND
-/** A client that takes nothing for this long is disconnected; it comes back with its cursor. */
+/** A client that reads nothing for this long is disconnected; it can connect again with its cursor. */
 const SLOW_CLIENT_MS = 30 * SECOND
-/** What is written at once; the client's progress is seen in steps of this size. */
+/** Size of one write; the progress of a client is measured in these steps. */
 const CHUNK_CHARS = 64 * 1024
 const RETRY_AFTER_FAILURE_MS = 1 * SECOND
-/** How soon an EventSource comes back. */
+/** After this time an EventSource connects again. */
 const RECONNECT_MS = 1 * SECOND
 const MAX_STREAMS = 200
 
 export type ChangeStreams = {
   /**
-   * Answers with the changes behind `after` and goes on until the client leaves or the process stops. Resolves then.
+   * Answers with the changes after `after`, and resolves when the client disconnects or the process stops.
    * @throws ChangeCursorError, or the driver's error, as long as nothing was sent.
    */
   serve(req: Request, res: Response, after: string | undefined): Promise<void>
@@ -44,7 +45,7 @@ export type ChangeStreams = {
 
 export type ChangeStreamsOptions = {
   db: Kysely<Database>
-  /** Aborts when the process is to stop: streams end at once. */
+  /** Aborts when the process stops; streams then end at once. */
   signal: AbortSignal
   log: Pick<Log, 'warn'>
   slowClientMs?: number
@@ -57,6 +58,7 @@ export function createChangeStreams(options: ChangeStreamsOptions): ChangeStream
   const watch = createChangeWatch({
     readNewest: () => readNewestCursor(db),
     intervalMs: POLL_INTERVAL_MS,
+    signal,
     onError,
   })
   const readPage = shareReading(async (after) => {
@@ -85,7 +87,7 @@ export function createChangeStreams(options: ChangeStreamsOptions): ChangeStream
   }
 }
 
-/** `seen`: what was newest before it was read, so that nothing slips in between reading and waiting. */
+/** `seen`: the newest cursor before the page was read, so that no change between the read and the wait is missed. */
 type SeenPage = ChangePage & { seen: string | undefined }
 type ReadPage = (after: string | undefined) => Promise<SeenPage>
 
@@ -97,41 +99,42 @@ type Stream = ChangeStreamsOptions & {
   stop: AbortSignal
 }
 
-/** The connection is not used again: at shutdown it would be waited for. */
+/** The connection is closed after the stream: a shutdown would wait for a kept one. */
 function begin(res: Response, cursor: string | undefined): void {
   res.status(200).set({
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-store, no-transform',
     Connection: 'close',
-    // nginx would collect the events until its buffer is full.
+    // Without this header, nginx collects events until its buffer is full.
     'X-Accel-Buffering': 'no',
   })
   res.flushHeaders()
-  // An id without data is remembered by the client and is no event.
+  // The client stores an id without data as its last event id, and dispatches no event for it.
   res.write(`retry: ${RECONNECT_MS}\n${cursor === undefined ? '' : `id: ${cursor}\n`}\n`)
 }
 
 async function sendChanges(stream: Stream, first: SeenPage): Promise<void> {
   const { res, watch, stop } = stream
-  const heartbeat = setInterval(() => {
-    if (!res.writableNeedDrain) res.write(': still here\n\n')
-  }, stream.heartbeatMs ?? HEARTBEAT_MS)
+  const ended = new AbortController()
+  const sendHeartbeat = () => res.writableNeedDrain || res.write(': still here\n\n')
+  const heartbeats = AbortSignal.any([stop, ended.signal])
+  void runEvery(stream.heartbeatMs ?? HEARTBEAT_MS, sendHeartbeat, heartbeats, stream.onError)
   let page = first
   try {
     while (!stop.aborted) {
       if (!(await write(stream, page.items))) return
       if (page.items.length < PAGE) await watch.changed(page.seen, stop)
-      page = await readOn(stream, page.next)
+      page = await readNext(stream, page.next)
     }
   } catch (err) {
     if (!stop.aborted) throw err
   } finally {
-    clearInterval(heartbeat)
+    ended.abort()
   }
 }
 
-/** A database that is away is waited for: an EventSource that is answered with an error does not come back. */
-async function readOn({ readPage, onError, stop }: Stream, after: string): Promise<SeenPage> {
+/** Repeats the read while the database is away: an EventSource does not connect again after an error answer. */
+async function readNext({ readPage, onError, stop }: Stream, after: string): Promise<SeenPage> {
   for (;;) {
     try {
       return await readPage(after)
@@ -143,7 +146,7 @@ async function readOn({ readPage, onError, stop }: Stream, after: string): Promi
   }
 }
 
-/** False when the client has left, or takes nothing any more. */
+/** Resolves with false when the client has disconnected or does not read any more. */
 async function write(stream: Stream, items: readonly ChangeView[]): Promise<boolean> {
   let chunk = ''
   for (const item of items) {
@@ -172,12 +175,12 @@ async function writeChunk(
   }
 }
 
-/** JSON has no line breaks of its own, so the data is one line. */
+/** JSON.stringify writes no line breaks, so the data is one line. */
 function eventOf(change: ChangeView): string {
   return `id: ${change.cursor}\ndata: ${JSON.stringify(change)}\n\n`
 }
 
-/** Those who ask for the same at the same time get the same answer. */
+/** Reads with the same cursor at the same time share one query. */
 function shareReading(read: ReadPage): ReadPage {
   const underWay = new Map<string | undefined, Promise<SeenPage>>()
   return (after) => {

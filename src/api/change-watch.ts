@@ -1,44 +1,47 @@
 /**
- * Tells when there is something new in the feed of changes.
+ * Tells the streams when the feed of changes has something new.
  *
- * By asking twice a second, once for all streams of a process, and only while there are streams. NOTIFY would have to
- * come from every transaction that writes (PostgreSQL then lets them commit one after the other) and would still come
- * too early: a change can be read only when every older transaction has ended.
+ * It reads the newest cursor twice a second, once for all streams of a process, and only while a stream waits. NOTIFY
+ * is no alternative: every transaction that writes would have to send it (PostgreSQL then commits them one after the
+ * other), and it would arrive too early, because a change can be read only when every older transaction has ended.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { runEvery } from '../lifecycle/run-every.ts'
 
 export type ChangeWatch = {
-  /** What was newest when it was last asked for; to be taken before reading. */
+  /** The newest cursor at the last read. Call it before reading a page, and pass it to `changed` afterwards. */
   newest(): string | undefined
-  /** Resolves when something else is newest than `seen`; rejects when `signal` aborts. */
+  /** Resolves when the newest cursor is another one than `seen`; rejects when `signal` aborts. */
   changed(seen: string | undefined, signal: AbortSignal): Promise<void>
 }
 
 export type ChangeWatchOptions = {
   readNewest: () => Promise<string | undefined>
   intervalMs: number
+  /** Aborts when the process stops. */
+  signal: AbortSignal
   onError: (err: unknown) => void
 }
 
-export function createChangeWatch({ readNewest, intervalMs, onError }: ChangeWatchOptions): ChangeWatch {
+export function createChangeWatch(options: ChangeWatchOptions): ChangeWatch {
   const waiting = new Set<() => void>()
   let newest: string | undefined
-  let isAsking = false
+  let isReading = false
 
-  async function askWhileSomebodyWaits(): Promise<void> {
-    if (isAsking) return
-    isAsking = true
-    while (waiting.size > 0) {
-      await sleep(intervalMs, undefined, { ref: false })
-      const found = await readNewest().catch((err: unknown) => {
-        onError(err)
-        return newest
-      })
-      if (found === newest) continue
-      newest = found
-      for (const wake of [...waiting]) wake()
-    }
-    isAsking = false
+  async function readOnce(stop: () => void): Promise<void> {
+    if (waiting.size === 0) return stop()
+    const found = await options.readNewest()
+    if (found === newest) return
+    newest = found
+    for (const wake of [...waiting]) wake()
+  }
+
+  async function readWhileStreamsWait(): Promise<void> {
+    if (isReading) return
+    isReading = true
+    const idle = new AbortController()
+    const signal = AbortSignal.any([options.signal, idle.signal])
+    await runEvery(options.intervalMs, () => readOnce(() => idle.abort()), signal, options.onError)
+    isReading = false
   }
 
   return {
@@ -47,16 +50,16 @@ export function createChangeWatch({ readNewest, intervalMs, onError }: ChangeWat
       new Promise((resolve, reject) => {
         if (newest !== seen) return resolve()
         if (signal.aborted) return reject(signal.reason)
-        const settle = (finish: () => void) => {
+        const finish = (answer: () => void) => {
           waiting.delete(wake)
           signal.removeEventListener('abort', stop)
-          finish()
+          answer()
         }
-        const wake = () => settle(resolve)
-        const stop = () => settle(() => reject(signal.reason))
+        const wake = () => finish(resolve)
+        const stop = () => finish(() => reject(signal.reason))
         waiting.add(wake)
         signal.addEventListener('abort', stop, { once: true })
-        void askWhileSomebodyWaits()
+        void readWhileStreamsWait()
       }),
   }
 }

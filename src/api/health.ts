@@ -1,24 +1,27 @@
 /**
  * Liveness and readiness.
  *
- * Live: the event loop turns; nothing else is asked, because a restart mends no dependency. Ready: the dependencies
- * answer. Who may not see inside learns only yes or no. One run of the checks serves every probe of the next second, so
- * that probes cannot load what they watch.
+ * Live: the event loop runs. No dependency is checked, because a restart repairs none. Ready: the dependencies answer.
+ * Clients without the password or a token see only yes or no. The result of one run of the checks is used for a second,
+ * so that many probes do not load the stores.
  */
 import type { Request, RequestHandler } from 'express'
-import { createProbe } from './probe.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 const CHECK_TIMEOUT_MS = 1_000
 const CACHE_MS = 1_000
 
 export type CheckResult = {
   ok: boolean
-  /** What is wrong or unsafe, one sentence each with the next step; shown to the admin only. May stand beside `ok`. */
+  /**
+   * Faults and unsafe settings, one sentence each with the next step; only the admin sees them. A passed check may have
+   * some.
+   */
   findings?: readonly string[]
 }
 
 export type HealthCheck = {
-  /** Of a dependency or a group of settings: `database`, `queue`, `settings`. */
+  /** A dependency or a group of settings: `database`, `queue`, `settings`. */
   name: string
   /** A rejection, or no answer within a second, counts as `{ ok: false }`. */
   check: () => Promise<CheckResult>
@@ -28,9 +31,9 @@ export type CheckReport = { name: string; ok: boolean; findings: readonly string
 
 export type HealthDeps = {
   checks: readonly HealthCheck[]
-  /** Whether the process can do its work. Default: every check is ok. A receiver, for one, needs only one of its stores. */
+  /** Whether the process can do its work. Default: every check is ok. A receiver, for example, needs only one store. */
   isReady?: (reports: readonly CheckReport[]) => boolean
-  /** Who sees the reports. */
+  /** Whether the client may see the reports. */
   isAdmin: (req: Request) => boolean
   /** A monotonic clock in milliseconds. */
   now?: () => number
@@ -67,10 +70,14 @@ function runTogether(checks: readonly HealthCheck[], now: () => number): () => P
 }
 
 function createReporter({ name, check }: HealthCheck, now: () => number): () => Promise<CheckReport> {
-  const probe = createProbe({ ask: check, timeoutMs: CHECK_TIMEOUT_MS, what: `The check "${name}"` })
+  const runCheck = createSingleFlight({
+    call: check,
+    timeoutMs: CHECK_TIMEOUT_MS,
+    task: `The check "${name}"`,
+  })
   return async () => {
     const startedAt = now()
-    const { ok, findings = [] } = await probe().catch(failedCheck)
+    const { ok, findings = [] } = await runCheck().catch(failedCheck)
     return { name, ok, findings, duration_ms: Math.round(now() - startedAt) }
   }
 }
@@ -79,7 +86,7 @@ function failedCheck(err: unknown): CheckResult {
   return { ok: false, findings: [err instanceof Error ? err.message : String(err)] }
 }
 
-/** Calls that come while one is under way share it; calls within `cacheMs` of its end get the same result. */
+/** Calls during a read share it; calls within `cacheMs` after its end get the same result. */
 function cachedFor<T>(cacheMs: number, now: () => number, read: () => Promise<T>): () => Promise<T> {
   let current: Promise<T> | undefined
   let freshUntil = Number.POSITIVE_INFINITY

@@ -1,4 +1,4 @@
-/** An HTTP server with limits on everything that a slow or hostile client could hold on to. */
+/** An HTTP server with limits on everything that a slow or hostile client could keep open. */
 import {
   createServer,
   type IncomingMessage,
@@ -10,34 +10,33 @@ import type { AddressInfo, Socket } from 'node:net'
 import { hasBody } from './json-body.ts'
 
 export type HttpServer = {
-  /** The port that is listened on, also where any free one was asked for. */
+  /** The port it listens on; with port 0, the free port that the system chose. */
   port: number
-  /** Takes no new connection, lets running requests end, and cuts what is left at the deadline. */
+  /** Accepts no new connection, lets running requests end, and closes the remaining connections at the deadline. */
   close(deadlineMs: number): Promise<void>
 }
 
 export type HttpLimits = {
-  /** From the connection to the end of the headers. */
+  /** Until the end of the headers. */
   headersTimeoutMs: number
-  /** To the end of the body. */
+  /** Until the end of the body. */
   requestTimeoutMs: number
-  /** The same, of a request whose handler has called `allowLongBody`. */
+  /** Until the end of the body, after the handler has called `allowLongBody`. */
   longRequestTimeoutMs: number
-  /** How often the two above are looked at. */
+  /** How often Node checks headersTimeoutMs and longRequestTimeoutMs. */
   checkIntervalMs: number
   /** Between an answer and the next request. */
   keepAliveTimeoutMs: number
-  /** In the middle of a request or its answer, without a byte that is sent or taken. */
+  /** During a request or its answer, without a byte in either direction. */
   silenceTimeoutMs: number
-  /** Requests on one connection that wait for their answers; who sends more is disconnected. */
+  /** Unanswered requests on one connection; a client that sends more is disconnected. */
   maxUnanswered: number
-  /** Further ones are closed at once. */
+  /** Further connections are closed at once. */
   maxConnections: number
 }
 
 const SECOND = 1000
 
-/** A client that sends its headers or body a byte at a time, or nothing at all, is cut off. */
 const LIMITS: HttpLimits = {
   headersTimeoutMs: 10 * SECOND,
   requestTimeoutMs: 30 * SECOND,
@@ -46,18 +45,18 @@ const LIMITS: HttpLimits = {
   checkIntervalMs: 5 * SECOND,
   // Longer than the idle time-out of usual proxies (60 s), so that they never send into a closing connection.
   keepAliveTimeoutMs: 65 * SECOND,
-  // As long as usual proxies wait. A change stream says something every 15 s.
+  // As long as usual proxies wait. A change stream sends at least a comment every 15 s.
   silenceTimeoutMs: 60 * SECOND,
-  // Neither providers nor proxies nor browsers send a request before they have the answer to the one before.
+  // Providers, proxies and browsers send no request before the answer to the one before.
   maxUnanswered: 32,
-  // Each holds a descriptor and may hold a small body; the connections to the stores need descriptors too.
+  // Each takes a file descriptor and may hold a small body; the connections to the stores need descriptors too.
   maxConnections: 5_000,
 }
 const MAX_HEADER_BYTES = 16 * 1024
 
 /**
  * Resolves when the server listens.
- * @throws Error with one line for a taken port or an address that is not ours.
+ * @throws Error with a message of one line: the port is taken, or the address is not one of this machine.
  */
 export async function startHttpServer(
   listener: RequestListener,
@@ -71,7 +70,7 @@ export async function startHttpServer(
       connectionsCheckingInterval: all.checkIntervalMs,
       keepAliveTimeout: all.keepAliveTimeoutMs,
       maxHeaderSize: MAX_HEADER_BYTES,
-      // What Node refuses by itself does not come by here, and would not be counted.
+      // lacksHost does this check: a request that Node refuses itself reaches no listener and no limit below.
       requireHostHeader: false,
       noDelay: true,
     },
@@ -82,7 +81,7 @@ export async function startHttpServer(
       listener(req, res)
     },
   )
-  // The same: an expectation that nobody knows is not met, and may be ignored (RFC 9110, 10.1.1).
+  // An unknown expectation may be ignored (RFC 9110, 10.1.1). Node would answer 417 itself, past the limits above.
   server.on('checkExpectation', (req, res) => server.emit('request', req, res))
   server.timeout = all.silenceTimeoutMs
   server.on('connection', (socket: Socket) =>
@@ -96,12 +95,12 @@ export async function startHttpServer(
   }
 }
 
-/** The one of the body that is being received: on a connection there is never more than one. */
+/** The timer of the body that a connection is receiving; there is never more than one. */
 const bodyTimers = new WeakMap<Socket, NodeJS.Timeout>()
 
 /**
- * Node has one limit for all requests of a server; this is the one of those that are not for files. It ends with the body
- * and not with the answer, which may come before: who is refused does not get longer for it.
+ * The time limit of bodies that are no files: Node has only one limit for all requests of a server. The limit ends with
+ * the body and not with the answer, so a client that is refused early gets no more time.
  */
 function limitBody(req: IncomingMessage, res: ServerResponse, timeoutMs: number): void {
   const timer = setTimeout(() => {
@@ -111,26 +110,26 @@ function limitBody(req: IncomingMessage, res: ServerResponse, timeoutMs: number)
   req.once('close', () => clearTimeout(timer))
 }
 
-/** For a handler that takes large bodies from those who may send them. */
+/** To be called by a handler that accepts large bodies, after it has checked who sends them. */
 export function allowLongBody(req: IncomingMessage): void {
   if (!req.complete) clearTimeout(bodyTimers.get(req.socket))
 }
 
-/** What is said in the middle of an answer, or before it is its turn, would pass for a part of another one. */
+/** Answers 408, unless the client would read it as part of another answer: then it only closes the connection. */
 function cutOff(socket: Socket, res: ServerResponse): void {
   if (res.headersSent || isPipelined(res)) socket.destroy()
   else socket.end(TIMED_OUT, () => socket.destroy())
 }
 
-/** As Node answers. */
+/** The answer that Node gives after its own time-outs. */
 const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
 
-/** HTTP/1.0 has none; from 1.1 on it is a must (RFC 9112, 3.2). */
+/** HTTP/1.0 has no Host header; HTTP/1.1 requires it (RFC 9112, 3.2). */
 function lacksHost({ headers, httpVersion }: IncomingMessage): boolean {
   return headers.host === undefined && httpVersion === '1.1'
 }
 
-/** Behind a request on the same connection that has no answer yet: until that is out, Node gives it no socket. */
+/** Whether an earlier request on the connection has no answer yet: until then Node assigns no socket to this one. */
 function isPipelined(res: ServerResponse): boolean {
   return res.socket === null
 }
@@ -138,13 +137,13 @@ function isPipelined(res: ServerResponse): boolean {
 const pipelined = new WeakMap<Socket, number>()
 
 /**
- * Node takes in requests and holds their answers for a client that does not read any. What it had parsed when the
- * connection was destroyed still comes here.
+ * Limits the requests of a client that reads no answers: Node would accept all of them and keep their answers in
+ * memory. Requests that Node had parsed before the connection was destroyed still arrive here.
  */
 function mayWait(socket: Socket, res: ServerResponse, maxUnanswered: number): boolean {
   if (socket.destroyed) return false
   const waiting = (pipelined.get(socket) ?? 0) + 1
-  // The first of them was none when it came.
+  // The first unanswered request is not counted: it was not pipelined when it arrived.
   if (waiting >= maxUnanswered) {
     socket.destroy()
     return false
@@ -170,7 +169,7 @@ function listenProblem(err: NodeJS.ErrnoException, port: number, host: string): 
   return `cannot listen on ${host}:${port}: ${err.message}`
 }
 
-/** A client that sends one request after the other over the same connection is told to go with the next answer. */
+/** A busy connection is closed with its next answer. */
 async function closeServer(server: Server, deadlineMs: number): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
   server.prependListener('request', (_req, res) => {

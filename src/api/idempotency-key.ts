@@ -1,12 +1,12 @@
 /**
- * The header `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a string of the client's own making, which
- * makes a request that is repeated the same request. The draft writes it in quotes; most clients do not.
+ * The header `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a string that the client chooses. Two
+ * requests with the same key are the same request. The draft puts the key in quotes; most clients send it without.
  */
 import { z } from 'zod'
 
 const MAX_LENGTH = 255
 const BARE = /^[\x21-\x7e]+$/
-/** A string of RFC 8941: printable ASCII, where a backslash stands before quotes and backslashes. */
+/** A string of RFC 8941: printable ASCII, with a backslash before each quote and backslash. */
 const QUOTED = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/
 
 const MUST = `must be 1 to ${MAX_LENGTH} printable ASCII characters, for example a UUID`

@@ -1,15 +1,16 @@
 /**
- * What Bull Board may show of a job: enough to tell what it is and why it failed, nothing of what people wrote.
+ * The data of a job that Bull Board may show: enough to see what the job is and why it failed, and no content of
+ * messages.
  *
- * The job id stays as it is, because it is the handle for retrying and for finding the row. Mind that a wamid holds the
- * contact's phone number in base64: Bull Board is for the admin, and a screenshot of it is personal data.
+ * The job id is shown unchanged, because the admin retries jobs and finds their rows by it. A wamid contains the
+ * contact's phone number in base64, so a screenshot of Bull Board is personal data.
  */
 import { maskText } from '../logger/mask.ts'
 
-/** The fields of a job's data that are words of this project, and not content. */
+/** Fields whose values are words of this project and no content. */
 const SHOWN_FIELDS = ['v', 'kind', 'provider', 'field', 'received_at'] as const
 
-/** Fields whose size is shown in place of their content. */
+/** Fields of which only the size is shown. */
 const SIZED_FIELDS = ['payload', 'context'] as const
 
 export function summarizeJobData(data: unknown): Record<string, unknown> {
@@ -26,7 +27,7 @@ export function summarizeJobData(data: unknown): Record<string, unknown> {
   return hidden.length === 0 ? summary : { ...summary, hidden }
 }
 
-/** Results and progress of our jobs are words and numbers; anything larger could be content. */
+/** Results and progress of our jobs are words and numbers. An object could have content, so only its size is shown. */
 export function summarizeResult(result: unknown): unknown {
   if (typeof result === 'string') return maskText(result)
   if (typeof result === 'object' && result !== null) return { hidden_bytes: sizeOf(result) }

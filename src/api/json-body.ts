@@ -1,4 +1,4 @@
-/** Bodies are JSON and say so: a form, which a page of any site can send, must never pass for it. */
+/** A JSON body must be declared as JSON. A page of any site can send a form, so a form must never be read as JSON. */
 import type { IncomingMessage } from 'node:http'
 import { ProblemError } from './problem.ts'
 
@@ -8,7 +8,7 @@ export function hasBody(req: WithHeaders): boolean {
   return req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
 }
 
-/** Also for `application/json; charset=…`. */
+/** True for `application/json; charset=…`, too. */
 export function isDeclaredJson(req: WithHeaders): boolean {
   const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
   return mediaType.trim().toLowerCase() === 'application/json'

@@ -1,4 +1,4 @@
-/** Cursors of lists: a position, in a form that nobody is tempted to read or to make up. */
+/** Cursors of lists: a position in base64url, so that clients treat it as opaque. */
 import { z } from 'zod'
 import type { Page, Position } from '../db/views/keyset.ts'
 
@@ -10,7 +10,7 @@ const position = z.tuple([
   z.string().regex(/^[1-9]\d{0,17}$/),
 ])
 
-/** The position in a cursor of ours; every other text is an error. */
+/** Parses a cursor that listAnswer has made; any other text is an error. */
 export const listCursor = z.string().transform((text, context): Position => {
   const parsed = position.safeParse(parseOrNothing(text))
   if (parsed.success) return { time: parsed.data[0], id: parsed.data[1] }
@@ -18,7 +18,7 @@ export const listCursor = z.string().transform((text, context): Position => {
   return z.NEVER
 })
 
-/** The answer of a list. */
+/** The body of the answer to a list request. */
 export function listAnswer<Item>({ items, next }: Page<Item>) {
   return { items, next_cursor: next === undefined ? null : cursorOf(next) }
 }
@@ -35,7 +35,7 @@ function parseOrNothing(text: string): unknown {
   }
 }
 
-/** PostgreSQL refuses the 30th of February, which Date takes for the 2nd of March. */
+/** PostgreSQL refuses 30 February, which JavaScript's Date reads as 2 March. */
 function isRealTime(text: string): boolean {
   const time = Date.parse(text)
   return !Number.isNaN(time) && new Date(time).toISOString().slice(0, 19) === text.slice(0, 19)

@@ -1,6 +1,6 @@
 /**
- * The links under which a provider fetches an upload (see providers/twilio/media-link.ts). Everybody who has one may, so
- * everything that is not exactly one is 404, and a browser that opens one is told to save the file and run nothing.
+ * The links under which a provider fetches an upload (providers/twilio/media-link.ts). A link alone gives access to the
+ * file: any other address is answered 404, and headers tell a browser to save the file and to run nothing.
  */
 import { type Request, type Response, Router } from 'express'
 import type { Kysely } from 'kysely'
@@ -44,7 +44,7 @@ async function find(db: Kysely<Database>, id: string): Promise<Upload | undefine
   }
 }
 
-/** A GET of a part, a HEAD and a client that goes away are Express's. */
+/** Express handles ranges, HEAD and clients that disconnect. */
 function sendFile(res: Response, { id, mime_type, filename }: Upload, root: string): Promise<void> {
   res.attachment(filename ?? undefined)
   res.set({
@@ -62,7 +62,7 @@ function sendFile(res: Response, { id, mime_type, filename }: Upload, root: stri
   })
 }
 
-/** The row says that there is a file: then this process looks into another folder than the one that took it. */
+/** The row exists and the file does not: the process that received the file has another MEDIA_DIR. */
 function notHere(cause: Error): ProblemError {
   const detail = 'There is nothing at this address.'
   return new ProblemError({ status: 404, detail }, { cause })

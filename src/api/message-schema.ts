@@ -1,4 +1,4 @@
-/** Messages, conversations and changes as the API describes them. Ids are strings: they go beyond 2^53. */
+/** Schemas of messages, conversations and changes. Ids are strings, because they can be larger than 2^53. */
 import { z } from 'zod'
 import type { ChangeView } from '../db/views/change-feed.ts'
 import type { ContactView } from '../db/views/contact.ts'
@@ -6,7 +6,7 @@ import type { ConversationView } from '../db/views/conversation-list.ts'
 import type { MessageView } from '../db/views/message.ts'
 import type { StatusView } from '../db/views/message-list.ts'
 
-/** The largest bigint: PostgreSQL ends with an error where more is asked for. */
+/** The largest bigint of PostgreSQL, which refuses a larger number with an error. */
 const MAX_ID = '9223372036854775807'
 
 export const id = z
@@ -14,7 +14,7 @@ export const id = z
   .regex(/^[1-9]\d{0,18}$/)
   .refine((value) => value.length < MAX_ID.length || value <= MAX_ID, 'must be the id of a row')
 
-/** PostgreSQL and the providers refuse U+0000; half a surrogate pair is no character at all. */
+/** PostgreSQL and the providers refuse U+0000; half a surrogate pair is not a character. */
 export function isPlainText(value: string): boolean {
   return !value.includes('\u0000') && value.isWellFormed()
 }
@@ -35,7 +35,7 @@ const contact = z
   })
   .meta({
     id: 'Contact',
-    description: 'A person or a group. What is not known is null.',
+    description: 'A person or a group. Unknown fields are null.',
   }) satisfies z.ZodType<ContactView>
 
 const media = z
@@ -44,7 +44,7 @@ const media = z
     url: z
       .string()
       .nullable()
-      .describe("The provider's address of it; it asks for the provider's credentials."),
+      .describe("The file's address at the provider; a request needs the provider's credentials."),
     mime_type: z.string().nullable(),
     sha256: z.string().nullable(),
     filename: z.string().nullable(),
@@ -75,7 +75,7 @@ const messageFields = {
   content: z
     .string()
     .nullable()
-    .describe('What a person reads; of the latest edit where there is one, null once it was revoked.'),
+    .describe('The text that a person reads: that of the latest edit, if there is one; null after a revoke.'),
   status: z
     .string()
     .nullable()
@@ -94,9 +94,9 @@ const messageFields = {
   updated_at: time,
   source: z.string().describe('webhook, echo (sent from the phone app), history, backfill or api'),
   contact: contact.describe('The other side of the conversation.'),
-  sender: contact.nullable().describe('In a group: who wrote it.'),
+  sender: contact.nullable().describe('In a group: the contact that wrote the message.'),
   media: z.array(media),
-  reactions: z.array(reaction).describe('The last one of everybody who reacted.'),
+  reactions: z.array(reaction).describe('The last reaction of each person.'),
   edited_at: time.nullable(),
   revoked_at: time.nullable(),
   forwarded: z.boolean(),
@@ -109,7 +109,9 @@ export const message = z.strictObject(messageFields).meta({ id: 'Message' }) sat
 const status = z
   .strictObject({
     status: z.string(),
-    participant: z.string().describe('In a group: whose; else empty.'),
+    participant: z
+      .string()
+      .describe('In a group: the participant that the status is about; otherwise empty.'),
     occurred_at: time.nullable().describe("The provider's time."),
     received_at: time,
     errors: json,
@@ -119,8 +121,8 @@ const status = z
 export const messageWithHistory = z
   .strictObject({
     ...messageFields,
-    statuses: z.array(status).describe('Everything that was heard of it, in the order in which it happened.'),
-    payload: json.describe("The provider's own object, as it came; null for messages sent from here."),
+    statuses: z.array(status).describe('Every status that the provider reported, in the order of its times.'),
+    payload: json.describe("The provider's own object, unchanged; null for messages sent from here."),
   })
   .meta({ id: 'MessageWithHistory' })
 
@@ -130,7 +132,7 @@ export const conversation = z
     provider: z.string(),
     business_number: z.string(),
     contact,
-    unread_count: z.int().describe('Of the newest 1,000 messages.'),
+    unread_count: z.int().describe('Counted among the newest 1,000 messages.'),
     last_read_message_id: z.string().nullable(),
     last_message: message.nullable(),
     last_message_at: time.nullable(),
@@ -140,7 +142,7 @@ export const conversation = z
 
 export const change = z
   .strictObject({
-    cursor: z.string().describe('What to read on from, once this change is dealt with.'),
+    cursor: z.string().describe('Read on from this cursor after this change is processed.'),
     kind: z
       .string()
       .describe(
@@ -149,16 +151,18 @@ export const change = z
       ),
     conversation_id: id.nullable(),
     message_id: id.nullable(),
-    merged_into: id.nullable().describe('message.merged: the message that this one turned out to be.'),
+    merged_into: id.nullable().describe('message.merged: the message that this one was merged into.'),
     created_at: time,
-    message: message.nullable().describe('As it is now, which may be later than the change.'),
+    message: message
+      .nullable()
+      .describe('The message at the time of reading, which may be later than the change.'),
   })
   .meta({ id: 'Change' }) satisfies z.ZodType<ChangeView>
 
 export function listOf<Item extends z.ZodType>(item: Item) {
   return z.strictObject({
     items: z.array(item),
-    next_cursor: z.string().nullable().describe('For the next page; null on the last one.'),
+    next_cursor: z.string().nullable().describe('Cursor of the next page; null on the last page.'),
   })
 }
 

@@ -6,7 +6,7 @@ import type { Request, RequestHandler, Response } from 'express'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { EventKind, ProviderName } from '../core/event.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { createProbe } from './probe.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 const QUEUE_COUNTS_TIMEOUT_MS = 1_000
 
@@ -132,11 +132,11 @@ function workerMetrics(registry: Registry) {
 }
 
 type QueueMetrics = { watch: (queues: readonly CountedQueue[]) => void; collect: () => Promise<void> }
-type QueueProbe = { name: string; readCounts: () => Promise<Record<string, number>> }
+type QueueCounter = { name: string; readCounts: () => Promise<Record<string, number>> }
 
 /** A queue that does not answer is reported as down and without counts: old counts would look like current ones. */
 function queueMetrics(registry: Registry): QueueMetrics {
-  let probes: QueueProbe[] = []
+  let counters: QueueCounter[] = []
   const up = new Gauge({
     name: 'wa_ingest_queue_up',
     help: '1 if the queue answered this scrape within a second.',
@@ -150,7 +150,7 @@ function queueMetrics(registry: Registry): QueueMetrics {
     registers: [registry],
   })
 
-  async function collectOne({ name, readCounts }: QueueProbe): Promise<void> {
+  async function collectOne({ name, readCounts }: QueueCounter): Promise<void> {
     const counts = await readCounts().catch(() => undefined)
     up.set({ queue: name }, counts === undefined ? 0 : 1)
     for (const [state, count] of Object.entries(counts ?? {})) jobs.set({ queue: name, state }, count)
@@ -158,20 +158,20 @@ function queueMetrics(registry: Registry): QueueMetrics {
 
   return {
     watch: (queues) => {
-      probes = queues.map(createQueueProbe)
+      counters = queues.map(createQueueCounter)
     },
     collect: async () => {
       jobs.reset()
-      await Promise.all(probes.map(collectOne))
+      await Promise.all(counters.map(collectOne))
     },
   }
 }
 
-function createQueueProbe(queue: CountedQueue): QueueProbe {
-  const readCounts = createProbe({
-    ask: () => queue.getJobCounts(),
+function createQueueCounter(queue: CountedQueue): QueueCounter {
+  const readCounts = createSingleFlight({
+    call: () => queue.getJobCounts(),
     timeoutMs: QUEUE_COUNTS_TIMEOUT_MS,
-    what: `Counting the jobs of "${queue.name}"`,
+    task: `Counting the jobs of "${queue.name}"`,
   })
   return { name: queue.name, readCounts }
 }

@@ -1,23 +1,18 @@
-/** What `POST /api/messages` takes, and the request that becomes of it. */
-import { createHash } from 'node:crypto'
+/** The body of `POST /api/messages`, and the request to the database that it becomes. */
 import { z } from 'zod'
+import { MAX_CAPTION_LENGTH, MAX_FILENAME_LENGTH, MAX_TEXT_LENGTH, USER_ID } from '../core/message-limits.ts'
 import { OUTBOUND_MEDIA_TYPES, type OutboundRequest, type Recipient } from '../core/outbound.ts'
 import { phoneDigits } from '../core/phone.ts'
 import { id, isPlainText, PLAIN_TEXT } from './message-schema.ts'
 
-/** WhatsApp's own limits, in characters. */
-const MAX_TEXT = 4096
-const MAX_CAPTION = 1024
-const MAX_FILENAME = 240
-/** Meta's own templates have about ten. */
+/** Templates that Meta documents have about ten levels. */
 const MAX_LEVELS = 64
 
 function text(maxLength: number) {
   return z.string().max(maxLength).refine(isPlainText, PLAIN_TEXT)
 }
 
-const USER_ID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/
-const WHO = 'must be a phone number with country code (+15551230001) or a user id (US.1349…)'
+const RECIPIENT_FORM = 'must be a phone number with country code (+15551230001) or a user id (US.1349…)'
 
 const phone = z.string().transform((value, context) => {
   const digits = value.length <= 64 ? phoneDigits(value) : undefined
@@ -41,26 +36,31 @@ const recipientText = z.string().transform((value, context): Recipient => {
   const digits = value.length <= 64 ? phoneDigits(value) : undefined
   if (digits !== undefined) return { phone: digits }
   if (USER_ID.test(value)) return { user_id: value }
-  context.addIssue(WHO)
+  context.addIssue(RECIPIENT_FORM)
   return z.NEVER
 })
 
 const to = z
-  .union([recipientText, recipientObject], { error: (issue) => firstMessage(issue) ?? WHO })
+  .union([recipientText, recipientObject], { error: (issue) => objectError(issue) ?? RECIPIENT_FORM })
   .meta({ id: 'Recipient', description: 'A phone number, a user id, or an object that says which of them.' })
 
-/** What the alternative that was meant says of the value. */
-function firstMessage({ input, errors }: { input?: unknown; errors?: unknown }): string | undefined {
+/** For an object, the first error of the object's schema; zod itself would report the errors of both alternatives. */
+function objectError({ input, errors }: { input?: unknown; errors?: unknown }): string | undefined {
   if (typeof input !== 'object' || input === null || !Array.isArray(errors)) return undefined
-  const ofObject: unknown = errors[1]
-  const first: unknown = Array.isArray(ofObject) ? ofObject[0] : undefined
+  const objectErrors: unknown = errors[1]
+  const first: unknown = Array.isArray(objectErrors) ? objectErrors[0] : undefined
   return typeof first === 'object' && first !== null && 'message' in first ? String(first.message) : undefined
 }
 
 const shared = {
   to: to.optional(),
-  conversation_id: id.optional().describe('Instead of `to`: goes out from the number of this conversation.'),
-  provider: z.enum(['meta', 'twilio']).optional().describe('Where it does not follow from the conversation.'),
+  conversation_id: id
+    .optional()
+    .describe('Instead of `to`: the message is sent from the number of this conversation.'),
+  provider: z
+    .enum(['meta', 'twilio'])
+    .optional()
+    .describe('Needed if it does not follow from the conversation.'),
   reply_to: id.optional().describe('Our id of the message to answer.'),
 }
 
@@ -71,10 +71,10 @@ const mediaObject = z
       .max(2048)
       .refine(isPlainText, PLAIN_TEXT)
       .optional(),
-    upload_id: z.uuid().optional().describe('What `POST /api/media` has answered.'),
-    id: text(512).min(1).optional().describe('Meta: its own id of a file that it has.'),
-    caption: text(MAX_CAPTION).optional(),
-    filename: text(MAX_FILENAME).optional().describe('Documents.'),
+    upload_id: z.uuid().optional().describe('The `id` that `POST /api/media` answered.'),
+    id: text(512).min(1).optional().describe("Meta: Meta's id of a file that it already has."),
+    caption: text(MAX_CAPTION_LENGTH).optional(),
+    filename: text(MAX_FILENAME_LENGTH).optional().describe('Documents.'),
     mime_type: text(255).optional(),
     voice: z.boolean().optional().describe('Audio: shown as a voice message.'),
   })
@@ -104,7 +104,7 @@ const template = z
           .string()
           .regex(/^HX[0-9a-f]{32}$/i)
           .describe('Twilio: an approved content template.'),
-        variables: z.record(z.string(), text(4096)).optional(),
+        variables: z.record(z.string(), text(MAX_TEXT_LENGTH)).optional(),
       }),
     ],
     { error: 'must have name and language (Meta), or content_sid (Twilio)' },
@@ -117,7 +117,7 @@ const content = z.discriminatedUnion(
     z.strictObject({
       ...shared,
       type: z.literal('text'),
-      text: text(MAX_TEXT).min(1),
+      text: text(MAX_TEXT_LENGTH).min(1),
       preview_url: z.boolean().optional().describe('Meta: shows a preview of the first link.'),
     }),
     z.strictObject({ ...shared, type: z.enum(OUTBOUND_MEDIA_TYPES), media: mediaObject }),
@@ -139,7 +139,7 @@ const content = z.discriminatedUnion(
   },
 )
 
-/** The rule about `to` is looked at even where something else is wrong, so that all errors come at once. */
+/** The rule about `to` runs even when another rule fails, so that the answer lists all errors. */
 export const newMessage = content
   .refine(hasOneAddress, { error: 'must have either to or conversation_id', path: ['to'], when: () => true })
   .refine((message) => message.type !== 'template' || isShallow(message.template, MAX_LEVELS), {
@@ -155,28 +155,12 @@ function hasOneAddress(value: unknown): boolean {
   return isGiven('to') !== isGiven('conversation_id')
 }
 
-/** Walking through what is nested without end would end with an error of ours: here, and in PostgreSQL. */
+/** A deeply nested value would overflow the stack here and in PostgreSQL, which would answer 500. */
 function isShallow(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return true
   return levels > 0 && Object.values(value).every((item) => isShallow(item, levels - 1))
 }
 
-/** The request for the database, and a digest by which an equal one is known again, however it was written. */
 export function toOutboundRequest({ reply_to, ...rest }: z.output<typeof newMessage>): OutboundRequest {
   return { ...rest, ...(reply_to === undefined ? {} : { reply_to_message_id: reply_to }) }
-}
-
-export function requestDigest(value: unknown): string {
-  return createHash('sha256').update(canonicalJson(value)).digest('hex')
-}
-
-/** With the members of every object in one order. */
-function canonicalJson(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
-  const members = Object.entries(value)
-    .filter(([, item]) => item !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`)
-  return `{${members.join(',')}}`
 }

@@ -1,10 +1,10 @@
-/** The OpenAPI document, made from the descriptions and schemas that the routes themselves run on. */
+/** The OpenAPI document, made from the descriptions and schemas by which the routes check requests. */
 import { z } from 'zod'
 import type { AnswerDescription, ApiRoute } from './api-route.ts'
 
 type Json = Record<string, unknown>
 
-/** Named by `meta({ id })`. */
+/** By the name that a schema has from `meta({ id })`. */
 type Components = Map<string, Json>
 
 export function describeApi(routes: readonly ApiRoute[]): Json {
@@ -54,7 +54,7 @@ function operationOf(route: ApiRoute, components: Components): Json {
   }
 }
 
-/** What every route may answer, beside its own problems. */
+/** The errors that every route may answer, and its own. */
 function problemsOf({ method, problems = {} }: ApiRoute): Record<string, string> {
   return {
     400: 'The request is not as it should be; `errors` lists everything that is wrong.',
@@ -111,7 +111,7 @@ function requestBodyOf(body: z.ZodType, components: Components): Json {
   return { required, content: { 'application/json': { schema: schemaOf(body, 'input', components) } } }
 }
 
-/** Bytes, which no schema describes. */
+/** A file has no schema: its content is any bytes. */
 function fileBodyOf({ contentTypes }: NonNullable<ApiRoute['file']>) {
   return { required: true, content: Object.fromEntries(contentTypes.map((type) => [type, {}])) }
 }
@@ -133,14 +133,14 @@ function parametersOf(
   })
 }
 
-/** `idempotency-key` as it is usually written. */
+/** `Idempotency-Key` for `idempotency-key`. */
 function headerName(name: string): string {
   return name.replaceAll(/(?:^|-)[a-z]/g, (letters) => letters.toUpperCase())
 }
 
 const DEFS = '#/$defs/'
 
-/** Named schemas become components, and everything refers to them there. */
+/** Named schemas become components; every use refers to the component. */
 function schemaOf(
   schema: z.ZodType,
   io: 'input' | 'output',
@@ -161,8 +161,8 @@ function schemaOf(
 }
 
 /**
- * References point at the components. Answers may get further members at any time, so no client should refuse them; what
- * is sent may not have any.
+ * Makes references point at the components. In answers, unknown members are allowed, because answers may get further
+ * members at any time; in requests they stay forbidden.
  */
 function publicForm(schema: Json, io: 'input' | 'output'): Json {
   const visit = (value: unknown): unknown => {

@@ -1,9 +1,9 @@
 /**
  * Errors as answers: problem details (RFC 9457) for programs, a page for browsers.
  *
- * A handler throws a ProblemError, or passes it to `next`; the one error handler at the end of the app answers it.
- * Everything else that arrives there is a defect or a broken dependency: it is logged once, and the client learns
- * nothing of it, because messages and stacks may hold queries, addresses and people's data.
+ * A handler throws a ProblemError, or passes it to `next`; the error handler at the end of the app answers it. Any
+ * other error is a defect or a failed dependency: it is logged once, and the client sees none of its text, because
+ * messages and stacks may contain queries, addresses and personal data.
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
@@ -18,7 +18,7 @@ export type Problem = {
   extensions?: Readonly<Record<string, unknown>>
 }
 
-/** An answer other than the wished one. With a `cause` it is logged, because then something of ours did not work. */
+/** An error answer. With a `cause` it is logged too, because then a part of this service has failed. */
 export class ProblemError extends Error {
   override name = 'ProblemError'
   readonly problem: Problem
@@ -29,7 +29,7 @@ export class ProblemError extends Error {
   }
 }
 
-/** What of a pino logger is used here. */
+/** The part of a pino logger that src/api uses. */
 export type Log = {
   warn(fields: Record<string, unknown>, message: string): void
   error(fields: Record<string, unknown>, message: string): void
@@ -39,7 +39,7 @@ export type ErrorPage = { status: number; title: string; detail: string }
 
 export type ErrorHandlerDeps = {
   log: Pick<Log, 'error'>
-  /** HTML for browsers that asked for a page; without it everybody gets JSON. */
+  /** Makes HTML for browsers that asked for a page. Without it every client gets JSON. */
   renderErrorPage?: (page: ErrorPage) => string
 }
 
@@ -66,8 +66,9 @@ export function writeProblem(res: ServerResponse, problem: Problem): void {
 export function createErrorHandler(deps: ErrorHandlerDeps): ErrorRequestHandler {
   return (err: unknown, req, res, _next) => {
     const problem = toProblem(err)
-    if (isOurs(err)) deps.log.error({ err, method: req.method, path: loggedPath(req) }, 'request failed')
-    // Half an answer is on its way: only a closed connection tells the client that it is not whole.
+    if (isServerFault(err))
+      deps.log.error({ err, method: req.method, path: loggedPath(req) }, 'request failed')
+    // A part of the answer was sent: closing the connection tells the client that it is incomplete.
     if (res.headersSent) return void res.destroy()
     if (deps.renderErrorPage && wantsPage(req)) {
       const { status, detail } = problem
@@ -87,7 +88,7 @@ export const notFound: RequestHandler = (_req, _res, next) => {
   next(new ProblemError({ status: 404, detail: 'There is nothing at this address.' }))
 }
 
-/** A media link is a credential for a day. Express takes its path in any case. */
+/** The path of a media link is a credential for a day. Express matches paths in any case of letters. */
 function loggedPath({ path }: Request): string {
   return path.toLowerCase().startsWith(`${UPLOAD_LINK_PATH}/`) ? `${UPLOAD_LINK_PATH}/…` : path
 }
@@ -96,7 +97,7 @@ function titleOf(status: number): string {
   return STATUS_CODES[status] ?? 'Error'
 }
 
-function isOurs(err: unknown): boolean {
+function isServerFault(err: unknown): boolean {
   return err instanceof ProblemError ? err.cause !== undefined : clientErrorStatus(err) === undefined
 }
 
@@ -105,18 +106,20 @@ function toProblem(err: unknown): Problem {
   const status = clientErrorStatus(err)
   if (status === undefined) return { status: 500, detail: 'Internal error.' }
   const problem = { status, detail: CLIENT_ERRORS[status] ?? `${titleOf(status)}.` }
-  // The rest of a body that is too large is not read: the connection cannot be used again.
+  // The rest of a body that is too large is not read, so the connection cannot be used again.
   return status === 413 ? { ...problem, headers: { Connection: 'close' } } : problem
 }
 
-/** What Express and its body parsers refuse. Their own messages quote the body, so they are not passed on. */
+/**
+ * Details for requests that Express and its body parsers refuse. Their own messages quote the body and are not sent.
+ */
 const CLIENT_ERRORS: Readonly<Record<number, string>> = {
   400: 'The request cannot be understood: its address or its body is not what it should be.',
   413: 'The body is too large.',
   415: 'The body has a content type, character set or encoding that is not supported.',
 }
 
-/** The status of an error that says itself that the client is to blame (http-errors: `status` 4xx and `expose`). */
+/** The status of an error of http-errors that blames the client (4xx). */
 function clientErrorStatus(err: unknown): number | undefined {
   if (!(err instanceof Error) || !('status' in err) || typeof err.status !== 'number') return undefined
   return err.status >= 400 && err.status < 500 ? err.status : undefined

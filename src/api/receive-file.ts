@@ -1,8 +1,8 @@
 /**
- * A body that goes to disk as it comes, whatever its size: never more of it is in memory than one chunk.
+ * Writes the body of a request to disk while it arrives: at most one chunk of it is in memory.
  *
- * It is written under a name of its own (`<id>.part`) and gets the right one when it is whole and on disk, so that a file
- * under the right name is never half a file, also after a power cut.
+ * The file is written as `<id>.part` and renamed when it is complete and on disk. So a file with its final name is
+ * always complete, even after a power failure.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
@@ -12,14 +12,14 @@ import { allowLongBody } from './http-server.ts'
 import { ProblemError } from './problem.ts'
 
 export type ReceivedFile = {
-  /** A random UUID: its name in the folder. */
+  /** A random UUID, which is also the name of the file in the folder. */
   id: string
   size_bytes: number
   /** Hex. */
   sha256: string
 }
 
-/** Resolves when the file is on disk. @throws ProblemError, and then nothing is left of it. */
+/** Resolves when the file is on disk. @throws ProblemError; the partial file is removed. */
 export async function receiveFile(
   req: IncomingMessage,
   { folder, maxBytes }: { folder: string; maxBytes: number },
@@ -35,17 +35,17 @@ export async function receiveFile(
     return { id, ...written }
   } catch (err) {
     await rm(part, { force: true }).catch(() => {})
-    throw describeFailure(err, req)
+    throw asProblem(err, req)
   }
 }
 
-/** The file has become another upload's, which has the same content. */
+/** Renames a received file to the id of an earlier upload with the same content. */
 export async function renameFile(folder: string, id: string, otherId: string): Promise<void> {
   await rename(path.join(folder, id), path.join(folder, otherId))
   await syncFolder(folder)
 }
 
-/** On disk when it resolves. */
+/** Resolves when the content is on disk. */
 export async function writeBody(
   req: IncomingMessage,
   file: string,
@@ -56,7 +56,7 @@ export async function writeBody(
   let size_bytes = 0
   try {
     allowLongBody(req)
-    // Leaving the loop must not cut the connection: the client is to read why.
+    // Leaving the loop must not close the connection, so that the client can read the error.
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
       size_bytes += chunk.length
       if (size_bytes > maxBytes) throw tooLarge(maxBytes)
@@ -72,7 +72,7 @@ export async function writeBody(
   }
 }
 
-/** A name is in the folder, and the folder has to be on disk as well. */
+/** The name of a file is stored in its folder, so the folder has to be on disk, too. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
@@ -84,7 +84,7 @@ async function syncFolder(folder: string): Promise<void> {
 
 const NO_ROOM = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
-function describeFailure(err: unknown, req: IncomingMessage): unknown {
+function asProblem(err: unknown, req: IncomingMessage): unknown {
   if (err instanceof ProblemError) return err
   const code = err instanceof Error && 'code' in err ? String(err.code) : ''
   if (NO_ROOM.has(code))
@@ -97,7 +97,7 @@ function describeFailure(err: unknown, req: IncomingMessage): unknown {
   return err
 }
 
-/** The rest of the body is not read: the connection cannot be used again. */
+/** The rest of the body is not read, so the connection cannot be used again. */
 const CLOSE = { Connection: 'close' }
 
 function tooLarge(maxBytes: number): ProblemError {

@@ -1,9 +1,9 @@
 /**
  * Receiving a webhook: 200 means that every event in it is on disk.
  *
- * The queue comes first. Where it is away, slow or nearly full, the events go straight to PostgreSQL through the same
- * batch writer that the worker uses. Where neither can confirm in time the answer is 503, at once: Meta redelivers for
- * 7 days. Both stores drop what they already know, so a webhook that was half taken is simply taken again.
+ * The receiver tries the queue first. If the queue is away, slow or nearly full, the events go straight to PostgreSQL,
+ * through the batch writer that the worker uses as well. If neither confirms in time, the answer is 503 at once, and
+ * Meta redelivers for 7 days. Both stores drop duplicates, so a webhook that was stored in part can be sent again.
  */
 import type { Circuit } from '../core/circuit.ts'
 import { DeadlineError, withDeadline } from '../core/deadline.ts'
@@ -11,29 +11,30 @@ import type { InboundJob, ProviderName } from '../core/event.ts'
 import type { IncomingWebhook, Provider } from '../providers/provider.ts'
 
 /**
- * - `queued`, `stored`: durable in the queue, or in the database
- * - `forged`: not signed by the provider; nothing was kept
+ * - `queued`: durable in the queue
+ * - `stored`: durable in the database
+ * - `forged`: not signed by the provider; nothing was stored
  * - `unavailable`: no store could confirm in time
  */
 export type ReceiveResult = 'queued' | 'stored' | 'forged' | 'unavailable'
 
 export type ReceiverObserver = {
-  /** Once for each webhook, when its answer is known. */
+  /** Called once for each webhook, when its answer is known. */
   onWebhook(report: {
     provider: ProviderName
     result: ReceiveResult
     jobs: readonly InboundJob[]
     durationMs: number
   }): void
-  /** When the queue or the direct path starts or stops to fail. */
+  /** Called when the circuit of the queue or of the direct path opens or closes. */
   onCircuit(name: 'queue' | 'direct', isOpen: boolean, cause?: unknown): void
 }
 
 export type ReceiverDeps = {
   queue: { add(jobs: readonly InboundJob[]): Promise<void>; pending(): number }
-  /** Whether the queue should be spared. */
+  /** Whether the queue is so full that events should not be added. */
   isQueueFull: () => boolean
-  /** Stores events in the database; resolves with whether all of them are there. */
+  /** Stores events in the database. `store` resolves with whether all of them are stored. */
   direct: { store(jobs: readonly InboundJob[]): Promise<boolean>; pending(): number }
   queueCircuit: Circuit
   directCircuit: Circuit
@@ -45,8 +46,8 @@ export type ReceiveWebhook = (provider: Provider, webhook: IncomingWebhook) => P
 
 const DIRECT_TIMEOUT_MS = 2_000
 /**
- * Events held in memory for one store. Beyond this it cannot keep up, and a 503 now beats a time-out later. Those of the
- * webhook itself do not count: one with more of them could never be taken.
+ * Events that may wait in memory for one store. With more the store cannot keep up, and a 503 at once is better than a
+ * time-out later. The events of the new webhook do not count: otherwise a webhook with more events would never be accepted.
  */
 const MAX_PENDING_EVENTS = 20_000
 

@@ -1,11 +1,11 @@
 /**
- * The addresses that providers post to: bytes in, answer out.
+ * The addresses to which the providers send webhooks.
  *
- * They are answered before Express sees the request, because its routing and body parsing cost the receiver more than
- * everything else that it does for a webhook (docs/benchmarks.md); all other requests go on to the app.
+ * Webhooks are answered without Express, because its routing and body parsing cost the receiver more than all the rest
+ * of the work for a webhook (docs/benchmarks.md). All other requests go to the app.
  *
- * The body is read as bytes, whatever its type says, because the signature is over the bytes. A compressed body is
- * refused (415): no provider sends one, and inflating it would let a small request fill the memory.
+ * The body is read as bytes, whatever its content type is, because the signature covers the bytes. A compressed body is
+ * refused (415): no provider sends one, and a small compressed request could fill the memory.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { ProviderName } from '../core/event.ts'
@@ -27,7 +27,7 @@ const COMPRESSED: Problem = {
   status: 415,
   detail: 'The body has a content type, character set or encoding that is not supported.',
 }
-/** The rest of such a body is not read, so the connection cannot be used again. */
+/** The rest of the body is not read, so the connection cannot be used again. */
 const TOO_LARGE: Problem = {
   status: 413,
   detail: 'The body is too large.',
@@ -47,7 +47,7 @@ const REFUSALS: Record<BodyRefusal, Problem> = {
     headers: { Connection: 'close' },
   },
 }
-/** Enough for a few megabytes of somebody who is not slow on purpose. */
+/** Enough time for a client that is not slow on purpose to send a few megabytes. */
 const LINGER_MS = 2_000
 const DEFECT: Problem = { status: 500, detail: 'Internal error.' }
 
@@ -56,7 +56,7 @@ export type WebhookListenerDeps = {
   receiveWebhook: ReceiveWebhook
   log: Pick<Log, 'error'>
   budget?: BodyBudget
-  /** Everything that is not a webhook. */
+  /** Handles every request that is no webhook. */
   next: RequestListener
 }
 
@@ -75,7 +75,7 @@ export function createWebhookListener({
   const providerAt = new Map(providers.map((provider) => [webhookPath(provider.name), provider]))
 
   async function receive(provider: Provider, req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const problem = problemOfHead(req)
+    const problem = problemOfHeaders(req)
     if (problem !== undefined) return refuseUnread(req, res, problem)
     const body = budget.startBody(Math.min(announcedBytes(req), MAX_BODY_BYTES))
     try {
@@ -108,8 +108,8 @@ function answer(res: ServerResponse, result: ReceiveResult, { headers, body }: A
 }
 
 /**
- * Closing a connection on which the client still sends takes the answer away from him, so what comes is thrown away for a
- * moment before it is closed.
+ * Answers before the whole body was read. If the connection was closed while the client is still sending, the client
+ * could not read the answer, so the rest of the body is read and dropped for up to LINGER_MS.
  */
 function refuseUnread(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
   const timer = setTimeout(() => res.end(), LINGER_MS)
@@ -124,26 +124,26 @@ function refuseUnread(req: IncomingMessage, res: ServerResponse, problem: Proble
   req.resume()
 }
 
-/** Without query, in lower case and without a slash at its end: as Express compares paths. */
+/** The path without query and trailing slash, in lower case, as Express compares paths. */
 function pathOf(url = ''): string {
   const end = url.indexOf('?')
   const path = end === -1 ? url : url.slice(0, end)
   return (path.endsWith('/') ? path.slice(0, -1) : path).toLowerCase()
 }
 
-/** Why a body is refused before anything of it is read. */
-function problemOfHead(req: IncomingMessage): Problem | undefined {
+/** The reason to refuse a request by its headers, before its body is read. */
+function problemOfHeaders(req: IncomingMessage): Problem | undefined {
   const { 'content-encoding': encoding = 'identity', 'content-length': length = '0' } = req.headers
   if (encoding.toLowerCase() !== 'identity') return COMPRESSED
   return Number(length) > MAX_BODY_BYTES ? TOO_LARGE : undefined
 }
 
-/** A body in chunks may be of any length. */
+/** Infinity for a body in chunks, which announces no length. */
 function announcedBytes({ headers }: IncomingMessage): number {
   return Number(headers['content-length'] ?? Number.POSITIVE_INFINITY)
 }
 
-/** The whole body, or why it is refused; undefined when the client has gone before its end. */
+/** Resolves with the whole body, or the reason to refuse it; undefined if the client disconnected before the end. */
 function readBody(req: IncomingMessage, body: GrowingBody): Promise<Buffer | Problem | undefined> {
   return new Promise((resolve) => {
     req.on('data', (piece: Buffer) => {

@@ -1,23 +1,23 @@
 /**
- * Counts wrong passwords by where they come from.
+ * Counts wrong passwords for each address.
  *
- * Only wrong ones count: any number of requests with the right password passes. A blocked address is refused before its
- * password is looked at, also when it is right; otherwise guessing would go on at full speed. Other addresses never
- * notice. Counting and checking happen in one turn of the event loop, so parallel guesses gain nothing.
+ * Only wrong ones count: any number of requests with the right password is accepted. A blocked address is refused
+ * before its password is checked, even if it is right; otherwise guessing could go on at full speed. Other addresses
+ * are not affected. Checking and counting happen in one turn of the event loop, so parallel guesses have no advantage.
  */
 
-/** Bounds the memory that a scan from many addresses can take: about 1 MB. */
+/** Limits the memory during a scan from many addresses to about 1 MB. */
 const MAX_ADDRESSES = 10_000
 
 export type WrongPasswordLimit = {
   /** Seconds until this address may try again; 0 when it may. */
   blockedSeconds(address: string): number
-  /** Counts one wrong password. True when this one blocks the address. */
+  /** Counts one wrong password. Returns true if this one blocks the address. */
   count(address: string): boolean
 }
 
 export type WrongPasswordLimitOptions = {
-  /** This many wrong passwords within the window block the address until its end. */
+  /** This many wrong passwords within a window block the address until the end of the window. */
   maxWrong: number
   windowMs: number
   /** A monotonic clock in milliseconds. */
@@ -28,8 +28,8 @@ export function createWrongPasswordLimit(options: WrongPasswordLimitOptions): Wr
   const { maxWrong, windowMs, now } = options
   const windows = new Map<string, { wrong: number; endsAt: number }>()
 
-  /** Windows are of one length, so the map's order of insertion is their order of ending. */
-  function forgetEnded(): void {
+  /** All windows have the same length, so the map is ordered by their ends, too. */
+  function removeEnded(): void {
     for (const [address, { endsAt }] of windows) {
       if (endsAt > now() && windows.size < MAX_ADDRESSES) return
       windows.delete(address)
@@ -43,7 +43,7 @@ export function createWrongPasswordLimit(options: WrongPasswordLimitOptions): Wr
       return Math.max(0, Math.ceil((window.endsAt - now()) / 1000))
     },
     count(address) {
-      forgetEnded()
+      removeEnded()
       const window = windows.get(address) ?? { wrong: 0, endsAt: now() + windowMs }
       window.wrong++
       windows.set(address, window)

@@ -1,4 +1,6 @@
-/** Every page of the dashboard. To add one, write its file and name it here: it is then served, protected and linked. */
+/**
+ * Every page of the dashboard. To add one, write its file and name it here: it is then served, protected and linked.
+ */
 import { overviewPage } from './overview-page.ts'
 import type { Page } from './page.ts'
 

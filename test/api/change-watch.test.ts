@@ -14,6 +14,7 @@ function createFeed() {
       return feed.newest
     },
     intervalMs: INTERVAL_MS,
+    signal: new AbortController().signal,
     onError: () => {
       feed.errors++
     },

@@ -13,7 +13,7 @@ import { ProblemError } from '../problem.ts'
 
 const DEFAULT_LIMIT = 100
 
-/** Begins behind everything that there is. */
+/** Stands for the cursor of the newest change. */
 const NOW = 'now'
 
 const after = z
@@ -21,7 +21,7 @@ const after = z
   .transform((text) => (text === '' ? undefined : text))
   .optional()
   .describe(
-    'The cursor of the last change that was dealt with, or `now` to begin with what comes next. Left out: the oldest change that is kept.',
+    'The cursor of the last change that was processed, or `now` to begin with the next one. Without it: the oldest change that is kept.',
   )
 
 const CURSOR_PROBLEMS = {
@@ -36,18 +36,18 @@ export function changeRoutes({ db, streams }: Pick<ApiDeps, 'db'> & { streams: C
         method: 'get',
         path: '/changes',
         operationId: 'listChanges',
-        summary: 'What has changed since',
+        summary: 'The changes after a cursor',
         description:
-          'Every change, in one order that never changes, each with the message as it is now. Keep `next_cursor` together ' +
-          'with what you did with the items, and nothing is missed, however often either side is restarted. A page with ' +
-          'as many items as asked for may not be the last one.',
+          'All changes, in one order that never changes, each with the message as it is now. If you store `next_cursor` ' +
+          'together with the result of your work, you miss no change, however often either side restarts. A page that has ' +
+          'as many items as you asked for may not be the last one.',
         query: z.strictObject({ after, limit: limit.default(DEFAULT_LIMIT) }),
         answers: {
           200: {
             description: 'The changes after the cursor, oldest first.',
             body: z.strictObject({
               items: z.array(change),
-              next_cursor: z.string().describe('For the next request; there always is one.'),
+              next_cursor: z.string().describe('For the next request; never null.'),
             }),
           },
         },
@@ -65,11 +65,11 @@ export function changeRoutes({ db, streams }: Pick<ApiDeps, 'db'> & { streams: C
         operationId: 'streamChanges',
         summary: 'The same as server-sent events',
         description:
-          'Each event is a change, with its cursor as id, so that an EventSource goes on where it was by itself: ' +
-          '`Last-Event-ID` comes before `after`. A client that does not read is disconnected.',
+          'Each event is a change, with its cursor as id, so an EventSource goes on after the last event that it received. ' +
+          '`Last-Event-ID` has precedence over `after`. A client that does not read is disconnected.',
         query: z.strictObject({ after }),
         headers: z.object({
-          'last-event-id': z.string().optional().describe('The id of the last event that was dealt with.'),
+          'last-event-id': z.string().optional().describe('The id of the last event that was processed.'),
         }),
         answers: { 200: { description: 'Changes as they happen.', contentType: 'text/event-stream' } },
         problems: CURSOR_PROBLEMS,

@@ -14,7 +14,7 @@ const page = {
   limit: limit.default(DEFAULT_LIMIT),
   cursor: listCursor.optional().describe('`next_cursor` of the page before.'),
 }
-const MERGED = 'A conversation that was merged into another one stands for that one.'
+const MERGED = 'The id of a conversation that was merged into another one leads to that other one.'
 
 export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | 'notifyReceipt'>): ApiRoute[] {
   return [
@@ -65,7 +65,7 @@ export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | '
         path: '/conversations/:id/messages',
         operationId: 'listMessages',
         summary: 'The messages of a conversation, newest first',
-        description: `By the provider's time. Reactions, edits and revokes are shown on the message that they are about. ${MERGED}`,
+        description: `Ordered by the provider's time. Reactions, edits and revokes are shown on the message that they are about. ${MERGED}`,
         params: z.object({ id }),
         query: z.strictObject(page),
         answers: { 200: { description: 'A page of messages.', body: listOf(message) } },
@@ -88,8 +88,8 @@ export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | '
         operationId: 'markAsRead',
         summary: 'Marks a conversation as read',
         description:
-          'Everything with an id up to `message_id`, or everything there is: say what was shown, or a message that has ' +
-          'just arrived is marked too. The contact gets a read receipt where the provider has one. Safe to repeat. ' +
+          'Marks every message with an id up to `message_id`. Without it all messages are marked, also one that has just ' +
+          'arrived and was not shown. The contact gets a read receipt if the provider has them. Safe to repeat. ' +
           MERGED,
         params: z.object({ id }),
         body: z.strictObject({ message_id: id.optional() }).meta({ id: 'MarkAsRead' }),

@@ -1,6 +1,7 @@
-/** Files that are uploaded here, to be sent afterwards. */
+/** Uploading a file, to send it afterwards. */
 import type { Request } from 'express'
 import { z } from 'zod'
+import { MAX_FILENAME_LENGTH } from '../../core/message-limits.ts'
 import { maxUploadBytes, UPLOAD_MIME_TYPES } from '../../core/upload.ts'
 import { storeUpload } from '../../db/outbox/uploads.ts'
 import type { ApiDeps } from '../api-deps.ts'
@@ -18,18 +19,20 @@ const upload = z
     created_at: z.iso.datetime(),
     expires_at: z.iso
       .datetime()
-      .describe('Until then it can be sent. Every message that uses it moves this to 30 days later.'),
+      .describe(
+        'Until then the file can be sent. Every message that uses it moves this time to 30 days later.',
+      ),
   })
   .meta({ id: 'Upload', description: 'A file that was uploaded to be sent.' })
 
-/** It never is a name on our disk; but it becomes one on somebody else's. */
+/** Never a file name on our disk, but it becomes one on the contact's phone. */
 const filename = z
   .string()
   .min(1)
-  .max(240)
+  .max(MAX_FILENAME_LENGTH)
   .regex(/^(?!\.*$)[^/\\\p{C}]+$/u, 'must be a name without folders and control characters')
   .optional()
-  .describe('What a document is called on the phone that gets it.')
+  .describe("The name of a document on the recipient's phone.")
 
 export function mediaRoutes({ db, uploadFolder }: Pick<ApiDeps, 'db' | 'uploadFolder'>): ApiRoute[] {
   return [
@@ -40,7 +43,7 @@ export function mediaRoutes({ db, uploadFolder }: Pick<ApiDeps, 'db' | 'uploadFo
         operationId: 'uploadMedia',
         summary: 'Uploads a file to be sent',
         description:
-          'The body is the file itself, and Content-Type its type. When it is answered it is on disk. Repeating is ' +
+          'The body is the file itself, and Content-Type its type. After the answer the file is on disk. Repeating is ' +
           'harmless: the same file with the same type and name is the same upload.',
         query: z.strictObject({ filename }),
         file: { contentTypes: UPLOAD_MIME_TYPES },
@@ -58,7 +61,7 @@ export function mediaRoutes({ db, uploadFolder }: Pick<ApiDeps, 'db' | 'uploadFo
         const { mime_type, maxBytes } = typeOf(req)
         const file = await receiveFile(req, { folder: uploadFolder, maxBytes })
         const stored = await storeUpload(db, { ...file, mime_type, filename: query.filename ?? null })
-        // The bytes are equal; whatever has happened to the first file, now it is there.
+        // The same upload exists. Its content is equal, and its file may be missing: this one takes its place.
         if (stored.id !== file.id) await renameFile(uploadFolder, file.id, stored.id)
         const body = {
           ...stored,

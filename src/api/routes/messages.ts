@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
+import { requestDigest } from '../../core/request-digest.ts'
 import { type CreateOutcome, createOutboundMessage } from '../../db/outbox/create.ts'
 import type { Refusal } from '../../db/outbox/place.ts'
 import { createResend } from '../../db/outbox/resend.ts'
@@ -8,7 +9,7 @@ import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
 import { id, message, messageWithHistory } from '../message-schema.ts'
-import { newMessage, requestDigest, toOutboundRequest } from '../new-message-schema.ts'
+import { newMessage, toOutboundRequest } from '../new-message-schema.ts'
 import { ProblemError } from '../problem.ts'
 
 const headers = z.object({ 'idempotency-key': idempotencyKey })
@@ -51,7 +52,7 @@ export function messageRoutes({
         path: '/messages/:id',
         operationId: 'getMessage',
         summary: 'A message with its history',
-        description: 'A message that turned out to be the same as another one stands for that one.',
+        description: 'The id of a message that was merged into another one leads to that other one.',
         params: z.object({ id }),
         answers: { 200: { description: 'The message.', body: messageWithHistory } },
         problems: { 404: NOT_FOUND },
@@ -67,10 +68,10 @@ export function messageRoutes({
         method: 'post',
         path: '/messages/:id/resend',
         operationId: 'resendMessage',
-        summary: 'Sends a message again that may not have arrived',
+        summary: 'Resends a message that may not have arrived',
         description:
-          'For messages with status `unknown`, `failed` or `undelivered`. An `unknown` one may have been sent, and the ' +
-          'contact may get it twice: for a person to decide. A message is resent once; repeating answers the same one.',
+          'For messages with status `unknown`, `failed` or `undelivered`. A message with status `unknown` may have been sent, ' +
+          'so the contact may get it twice: a person should decide. A message is resent once; repeating answers the same one.',
         params: z.object({ id }),
         headers,
         body: z.strictObject({}).meta({ id: 'Resend' }),
@@ -84,7 +85,7 @@ export function messageRoutes({
       async ({ params, headers }) => {
         const options = keyOptions(headers['idempotency-key'], { resend: params.id })
         const outcome = await createResend(db, params.id, options)
-        // It knows messages of ours only.
+        // createResend looks at outbound messages only; any other message exists but cannot be resent.
         const isMissing = outcome.kind === 'refused' && outcome.reason === 'message_not_found'
         if (isMissing && (await findMessage(db, params.id))) throw refused('not_resendable')
         return answerOf(outcome)
@@ -111,7 +112,7 @@ const CREATED = {
   201: { description: 'The message, stored and about to be sent.', body: message },
 } as const
 
-/** Without a key every request is a new one. */
+/** Without a key, a random one makes the request unique. */
 function keyOptions(key: string | undefined, request: unknown) {
   return { idempotencyKey: key ?? randomUUID(), requestHash: requestDigest(request) }
 }

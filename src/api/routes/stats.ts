@@ -14,9 +14,9 @@ const stats = z
     received: count.describe('Events that reached the queue or the database, redeliveries included.'),
     stored: count,
     duplicates: z.strictObject({ queue: count.describe('Approximate.'), database: count }),
-    merged: count.describe('Copies that knew more than the one that was there.'),
-    parked: count.describe('Events that could not be understood; kept, to be looked at.'),
-    unknown_sends: count.describe('Messages that may have been sent, as of now.'),
+    merged: count.describe('Copies of a stored message that added content to it.'),
+    parked: count.describe('Events that could not be understood or stored; kept with the reason.'),
+    unknown_sends: count.describe('Messages with status `unknown` at the moment: they may have been sent.'),
   })
   .meta({ id: 'Stats', description: 'Totals since the database was made.' })
 

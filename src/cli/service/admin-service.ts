@@ -1,7 +1,11 @@
 /** Puts together what operators and other applications see: health, metrics, the API, the dashboard and Bull Board. */
 import type { Router } from 'express'
 import { sql } from 'kysely'
-import { type AdminRouterDeps, createAdminRouter, createPublicProbeRouter } from '../../api/admin-router.ts'
+import {
+  type AdminRouterDeps,
+  createAdminRouter,
+  createPublicMonitoringRouter,
+} from '../../api/admin-router.ts'
 import type { ApiDeps } from '../../api/api-deps.ts'
 import { type ApiRouter, createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
@@ -35,7 +39,7 @@ export type AdminServiceDeps = {
 export type AdminRouters = Pick<Dashboard, 'renderErrorPage'> & {
   admin: Router
   /** Health and metrics for the webhooks' port, where the admin has a port of its own. */
-  publicProbes: Router
+  publicMonitoring: Router
 }
 
 export function createAdminService(service: AdminServiceDeps): AdminRouters {
@@ -62,7 +66,7 @@ export function createAdminService(service: AdminServiceDeps): AdminRouters {
   }
   return {
     admin: createAdminRouter(deps),
-    publicProbes: createPublicProbeRouter(deps),
+    publicMonitoring: createPublicMonitoringRouter(deps),
     renderErrorPage: dashboard.renderErrorPage,
   }
 }
