@@ -37,7 +37,7 @@ async function startApp(overrides: Partial<AdminAuthDeps> & { trustProxy?: numbe
   }
 }
 
-describe('who is let in', () => {
+describe('access', () => {
   test.each([
     ['/page', 'nobody', {}, 401],
     ['/page', 'the admin', right, 200],
@@ -63,28 +63,28 @@ describe('who is let in', () => {
     expect((await ask(path, headers)).status).toBe(status)
   })
 
-  test('no token opens /metrics when none is set', async () => {
+  test('/metrics accepts no token when METRICS_TOKEN is not set', async () => {
     const { ask } = await startApp({ metricsToken: undefined })
 
     expect((await ask('/metrics', bearerAuth('undefined'))).status).toBe(401)
     expect((await ask('/metrics', right)).status).toBe(200)
   })
 
-  test('refuses to be made without a password', () => {
+  test('a guard cannot be created without a password', () => {
     const { log } = captureLog()
     expect(() => createAdminAuth({ user: 'admin', password: '', apiTokens: [], log })).toThrow(
       'ADMIN_PASSWORD',
     )
   })
 
-  test('knows a request with a token from one with the password', async () => {
+  test('tells a request with a token from one with the password', async () => {
     const { ask } = await startApp()
 
     expect((await ask('/api', bearerAuth('token-1'))).json()).toBe(true)
     expect((await ask('/api', right)).json()).toBe(false)
   })
 
-  test('asks browsers for a password in UTF-8, and programs for a token where one would do', async () => {
+  test('the challenge offers a password in UTF-8, and a token where tokens are accepted', async () => {
     const { ask } = await startApp()
 
     const page = await ask('/page')
@@ -94,7 +94,7 @@ describe('who is let in', () => {
     expect(api.headers['www-authenticate']).toContain('Bearer realm="wa-ingest"')
   })
 
-  test('keeps what the admin sees out of caches', async () => {
+  test('answers for the admin are not cached', async () => {
     const { ask } = await startApp()
 
     for (const headers of [{}, right])
@@ -117,7 +117,7 @@ describe('wrong passwords', () => {
     expect(later.status).toBe(200)
   })
 
-  test('do not block anybody at another address', async () => {
+  test('do not block another address', async () => {
     const { ask } = await startApp({ trustProxy: 1 })
 
     for (let guess = 0; guess < 4; guess++) await ask('/page', { ...wrong, 'x-forwarded-for': '203.0.113.7' })
@@ -128,7 +128,7 @@ describe('wrong passwords', () => {
     expect(admin.status).toBe(200)
   })
 
-  test('count for the whole network of an IPv6 client, and apart for IPv4 clients of a dual-stack socket', async () => {
+  test('count for the whole network of an IPv6 client, and separately for IPv4 clients of a dual-stack socket', async () => {
     const { ask } = await startApp({ trustProxy: 1 })
     const guessFrom = (address: string) => ask('/page', { ...wrong, 'x-forwarded-for': address })
 
@@ -139,7 +139,7 @@ describe('wrong passwords', () => {
     expect((await guessFrom('::ffff:203.0.113.4')).status).toBe(401)
   })
 
-  test('are the only thing that counts: right ones, none at all and tokens never block', async () => {
+  test('alone are counted: right passwords, missing credentials and tokens never block', async () => {
     const { ask } = await startApp()
 
     for (const headers of [right, {}, bearerAuth('old'), bearerAuth('token-1')])
@@ -148,7 +148,7 @@ describe('wrong passwords', () => {
     expect((await ask('/api', right)).status).toBe(200)
   })
 
-  test('sent all at once gain nothing over one after the other', async () => {
+  test('sent at once have no advantage over passwords sent one after the other', async () => {
     const { ask } = await startApp()
 
     const answers = await Promise.all(Array.from({ length: 20 }, () => ask('/page', wrong)))
@@ -157,7 +157,7 @@ describe('wrong passwords', () => {
     expect(answers.filter((answer) => answer.status === 429)).toHaveLength(17)
   })
 
-  test('count at routes that are open to everybody too, so that those are no way to guess', async () => {
+  test('count at public routes too, so that nobody can guess there', async () => {
     const { ask } = await startApp()
 
     for (let guess = 0; guess < 3; guess++) expect((await ask('/open', wrong)).json()).toBe(false)
@@ -166,7 +166,7 @@ describe('wrong passwords', () => {
     expect((await ask('/page', right)).status).toBe(429)
   })
 
-  test('are logged once when they block an address, with what to do about an unknown proxy', async () => {
+  test('are logged once when they block an address, with the next step for an unknown proxy', async () => {
     const { ask, lines } = await startApp()
 
     for (let guess = 0; guess < 6; guess++) await ask('/page', { ...wrong, 'x-forwarded-for': '203.0.113.7' })

@@ -5,9 +5,9 @@ import { asAdmin, startAdminApp, TOTALS, withApiToken, withMetricsToken } from '
 const OPEN = [200, 200, 200, 200]
 const ADMIN_ONLY = [401, 200, 401, 401]
 
-describe('who sees what', () => {
+describe('access to each route', () => {
   test.each([
-    // nobody, the admin, an API token, the metrics token
+    // Without credentials, with the admin's password, with an API token, with the metrics token.
     ['/', ADMIN_ONLY],
     ['/queues', ADMIN_ONLY],
     ['/queues/api/queues', ADMIN_ONLY],
@@ -43,7 +43,7 @@ describe('who sees what', () => {
     }
   })
 
-  test('which dependency is down is for the admin and for API tokens', async () => {
+  test('only the admin and API tokens see which dependency is down', async () => {
     const checks = [{ name: 'database', check: async () => ({ ok: false, findings: ['no connection'] }) }]
     const { url } = await startAdminApp({ health: { checks } })
 
@@ -83,7 +83,7 @@ describe('GET /api/stats', () => {
   })
 })
 
-test('requests of a page that another site caused are refused before they reach a handler', async () => {
+test('requests that another site causes are refused before they reach a handler', async () => {
   const { url } = await startAdminApp()
   const foreign = { ...asAdmin, origin: 'https://evil.example' }
 
@@ -91,7 +91,7 @@ test('requests of a page that another site caused are refused before they reach 
     expect((await send(`${url}${path}`, { method: 'POST', headers: foreign })).status, path).toBe(403)
 })
 
-test('each route shows up in the metrics under its own name', async () => {
+test('each route has its own name in the metrics', async () => {
   const { url } = await startAdminApp()
 
   for (const path of [

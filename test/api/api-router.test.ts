@@ -12,7 +12,7 @@ beforeEach(async () => {
 const TEXT = { to: '+15551230001', type: 'text', text: 'hello' }
 const ROUTES = ['/conversations', '/messages/1', '/changes', '/stream', '/stats', '/openapi.json', '/nothing']
 
-test('nothing is answered without credentials', async () => {
+test('every route needs credentials', async () => {
   for (const path of ROUTES) {
     const response = await send(`${api.url}/api${path}`)
     expect(response.status, path).toBe(401)
@@ -20,7 +20,7 @@ test('nothing is answered without credentials', async () => {
   }
 })
 
-test('wrong passwords block their address, whatever the route, and tokens go on', async () => {
+test('wrong passwords at any route block the passwords of their address, and no tokens', async () => {
   const wrong = { authorization: `Basic ${Buffer.from('admin:guess').toString('base64')}` }
 
   const guesses = []
@@ -33,7 +33,7 @@ test('wrong passwords block their address, whatever the route, and tokens go on'
   expect((await send(`${api.url}/api/conversations`, { headers: withApiToken })).status).toBe(200)
 })
 
-test('what changes something is refused when another site asks with the admin’s password, and not with a token', async () => {
+test('a change that another site requests is refused with the admin’s password, and accepted with a token', async () => {
   const { conversation_id } = await api.receive()
   const foreign = { origin: 'https://evil.example' }
 
@@ -48,7 +48,7 @@ test('what changes something is refused when another site asks with the admin’
   }
 })
 
-test('nothing is to be kept by caches', async () => {
+test('no answer is cached', async () => {
   for (const path of ['/conversations', '/changes', '/stats'])
     expect((await api.get(path)).headers['cache-control'], path).toBe('no-store')
 })

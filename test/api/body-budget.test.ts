@@ -28,7 +28,7 @@ async function listen() {
   )
   const post = async (bytes: number) =>
     (await send(`${url}/webhooks/meta`, { method: 'POST', body: 'x'.repeat(bytes) })).status
-  /** Announces a body and never finishes it. `before`: another request on the same connection. */
+  /** Announces a body and never finishes it. `before`: an earlier request on the same connection. */
   const hold = async (announce: string, bytes: number, before = ''): Promise<Socket> => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     cleanUp(() => socket.destroy())
@@ -40,7 +40,7 @@ async function listen() {
   return { post, hold }
 }
 
-test('bodies that never end crowd out large ones, not small ones, and not beyond their own end', async () => {
+test('bodies that never end keep out large ones until they are closed, and no small ones', async () => {
   const { post, hold } = await listen()
   const held = await Promise.all([1, 2].map(() => hold('Content-Length: 1000000', 50 * KIB)))
 
@@ -51,7 +51,7 @@ test('bodies that never end crowd out large ones, not small ones, and not beyond
   await eventually(async () => expect(await post(20 * KIB)).toBe(200))
 })
 
-test('bodies that were all let in while nothing had arrived do not pass the bound together', async () => {
+test('bodies that were accepted while they were empty do not exceed the limit together', async () => {
   const { hold } = await listen()
   const sockets = await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 0)))
   const answers = sockets.map(() => '')
@@ -68,14 +68,14 @@ test('bodies that were all let in while nothing had arrived do not pass the boun
   expect(answers.filter((answer) => answer === '')).not.toEqual([])
 })
 
-test('what was announced and never sent takes no room', async () => {
+test('bytes that are announced and never sent do not count', async () => {
   const { post, hold } = await listen()
   await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 10)))
 
   expect(await post(90 * KIB)).toBe(200)
 })
 
-test('a body without a length counts as it grows', async () => {
+test('a body without a length counts while it grows', async () => {
   const { post, hold } = await listen()
   await hold('Transfer-Encoding: chunked', 0).then((socket) =>
     socket.write(`${(50 * KIB).toString(16)}\r\n${'x'.repeat(50 * KIB)}`),
@@ -85,7 +85,7 @@ test('a body without a length counts as it grows', async () => {
   expect(await post(10 * KIB)).toBe(200)
 })
 
-test('small bodies count too, and pass all the same', async () => {
+test('small bodies count too, and are accepted even so', async () => {
   const { post, hold } = await listen()
   const announce = `Content-Length: ${10 * KIB}`
   await Promise.all(Array.from({ length: 10 }, () => hold(announce, 10 * KIB - 1)))
@@ -94,7 +94,7 @@ test('small bodies count too, and pass all the same', async () => {
   expect(await post(10 * KIB)).toBe(200)
 })
 
-test('a body whose answer waits behind another gives back what it took when its client leaves', async () => {
+test('a body whose answer waits behind another one is released when its client disconnects', async () => {
   const { post, hold } = await listen()
   const socket = await hold('Content-Length: 1000000', 60 * KIB, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
   await eventually(async () => expect(await post(60 * KIB)).toBe(503))
@@ -104,7 +104,7 @@ test('a body whose answer waits behind another gives back what it took when its 
   await eventually(async () => expect(await post(60 * KIB)).toBe(200), { timeoutMs: 3_000 })
 })
 
-test('large bodies one after the other all pass: each gives back what it took', async () => {
+test('large bodies one after the other are all accepted: each is released at its end', async () => {
   const { post } = await listen()
 
   const statuses = []

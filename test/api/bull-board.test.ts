@@ -11,7 +11,7 @@ import { createEmptyDatabase } from '../support/postgres.ts'
 import { describeWithRedis, startRedisServer, takeRedisUrl } from '../support/redis.ts'
 import { asAdmin, startAdminApp } from './admin-app.ts'
 
-/** Has the characters of base64 that mean something in an address. */
+/** Contains the characters of base64 that have a meaning in a URL. */
 const JOB_ID = 'wamid.HBgLMTU1/NTAw+MDEyMzQ=='
 const JOB_PATH = `inbound/${encodeURIComponent(JOB_ID)}`
 const OUR_PAGE = { 'sec-fetch-site': 'same-origin' }
@@ -65,7 +65,7 @@ async function failJob(backend: QueueBackend, queue: Queue, message: string): Pr
 const listing = '/api/queues?activeQueue=inbound&status=latest&page=1&jobsPerPage=10'
 
 describeWithRedis('Bull Board', () => {
-  test('serves its page and files under a policy that allows nothing from elsewhere', async () => {
+  test('serves its page and files under a policy that allows nothing from other sites', async () => {
     const { ask } = await startBoard(openRedis(await takeRedisUrl()))
 
     const page = await ask('')
@@ -83,7 +83,7 @@ describeWithRedis('Bull Board', () => {
     expect(file.headers['cache-control']).toBe('private, max-age=86400')
   })
 
-  test('shows what a job is, and nothing of what people wrote', async () => {
+  test('shows the kind of a job and no content of messages', async () => {
     const backend = openRedis(await takeRedisUrl())
     const { queue, ask } = await startBoard(backend)
     const job = await failJob(backend, queue, 'invalid input syntax for type json: "My pin is 4321"')
@@ -108,7 +108,7 @@ describeWithRedis('Bull Board', () => {
     for (const response of [list, single, logs]) expect(response.text).not.toMatch(/4321|15550001234/)
   })
 
-  test('changes nothing unless writing is switched on', async () => {
+  test('changes nothing unless BULL_BOARD_WRITE is set', async () => {
     const backend = openRedis(await takeRedisUrl())
     const { queue, act } = await startBoard(backend)
     await failJob(backend, queue, 'down')
@@ -130,7 +130,7 @@ describeWithRedis('Bull Board', () => {
     expect(await queue.isPaused()).toBe(false)
   })
 
-  test('retries and removes single jobs where writing is switched on', async () => {
+  test('retries and removes single jobs with BULL_BOARD_WRITE', async () => {
     const backend = openRedis(await takeRedisUrl())
     const { queue, act } = await startBoard(backend, { canWrite: true })
     await failJob(backend, queue, 'down')
@@ -147,7 +147,7 @@ describeWithRedis('Bull Board', () => {
     expect(await queue.getJob(JOB_ID)).toBeUndefined()
   })
 
-  test('retries all failed jobs, and pauses and resumes, where writing is switched on', async () => {
+  test('retries all failed jobs, pauses and resumes with BULL_BOARD_WRITE', async () => {
     const backend = openRedis(await takeRedisUrl())
     const { queue, act } = await startBoard(backend, { canWrite: true })
     await failJob(backend, queue, 'down')
@@ -162,7 +162,7 @@ describeWithRedis('Bull Board', () => {
     expect([isPaused, await queue.isPaused()]).toEqual([true, false])
   })
 
-  test('never offers what loses acknowledged messages, or writes the masked data back', async () => {
+  test('never allows an action that loses acknowledged messages or writes masked data back', async () => {
     const { queue, act } = await startBoard(openRedis(await takeRedisUrl()), { canWrite: true })
     await queue.add('message', event, { jobId: JOB_ID })
 
@@ -181,7 +181,7 @@ describeWithRedis('Bull Board', () => {
     expect(await queue.getJobCounts('waiting')).toEqual({ waiting: 1 })
   })
 
-  test('has its jobs counted in the metrics', async () => {
+  test('its jobs are counted in the metrics', async () => {
     const { url, queue } = await startBoard(openRedis(await takeRedisUrl()))
     await queue.add('message', event, { jobId: JOB_ID })
 
@@ -191,7 +191,7 @@ describeWithRedis('Bull Board', () => {
     expect(text).toContain('wa_ingest_queue_jobs{queue="inbound",state="waiting"} 1\n')
   })
 
-  test('obeys no other site, also where writing is switched on', async () => {
+  test('refuses requests of other sites, even with BULL_BOARD_WRITE', async () => {
     const { queue, ask } = await startBoard(openRedis(await takeRedisUrl()), { canWrite: true })
     const foreign = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
 
@@ -201,7 +201,7 @@ describeWithRedis('Bull Board', () => {
     expect(await queue.isPaused()).toBe(false)
   })
 
-  test('says within seconds that the queue is away, hanging or refusing, and works again when it is back', async () => {
+  test('answers within seconds while the queue hangs or refuses connections, and works again afterwards', async () => {
     const redis = await startRedisServer()
     const { ask } = await startBoard(openRedis(redis.url))
 
@@ -223,7 +223,7 @@ describeWithRedis('Bull Board', () => {
     expect(refused.status).toBe(503)
   })
 
-  test('does not wait for ever on a connection that never gives up', async () => {
+  test('has a deadline on a connection that never gives up', async () => {
     const redis = await startRedisServer()
     const backend = openRedis(redis.url)
     const queue = backend.createQueue('inbound')

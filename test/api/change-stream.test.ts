@@ -40,7 +40,7 @@ async function addChanges({ pool, db }: TestDatabase, from: number, to: number):
   await settle(db)
 }
 
-/** Rows that are announced, half a megabyte each: more than the buffers between two sockets hold. */
+/** Announced messages of half a megabyte each: more than the buffers between two sockets hold. */
 async function addLargeMessages({ pool, db }: TestDatabase, count: number): Promise<void> {
   await pool.query(`
     WITH contact AS (INSERT INTO contacts (name) VALUES ('Ada Example') RETURNING id),
@@ -55,7 +55,7 @@ async function addLargeMessages({ pool, db }: TestDatabase, count: number): Prom
   await settle(db)
 }
 
-test('a client that does not read is disconnected, and goes on where it was', async () => {
+test('a client that does not read is disconnected, and continues from its cursor', async () => {
   const database = await createTestDatabase()
   await addLargeMessages(database, 60)
   const { open, served } = await startStreams(database, { slowClientMs: 300 })
@@ -75,7 +75,7 @@ test('a client that does not read is disconnected, and goes on where it was', as
   expect(ids).toHaveLength(60)
 })
 
-test('a client that is slow but reads gets everything', async () => {
+test('a client that reads slowly gets everything', async () => {
   const database = await createTestDatabase()
   await addLargeMessages(database, 60)
   const { open } = await startStreams(database, { slowClientMs: 5_000 })
@@ -87,7 +87,7 @@ test('a client that is slow but reads gets everything', async () => {
   expect(await slow.waitForChanges(60)).toHaveLength(60)
 })
 
-test('a silent stream shows that it is alive', async () => {
+test('a stream without changes sends heartbeats', async () => {
   const { open } = await startStreams(await createTestDatabase(), { heartbeatMs: 20 })
 
   const stream = await open()
@@ -97,7 +97,7 @@ test('a silent stream shows that it is alive', async () => {
     .toBeGreaterThan(2)
 })
 
-test('a stream outlives a database that goes away, and misses nothing', async () => {
+test('a stream survives an outage of the database, and misses nothing', async () => {
   const database = await createTestDatabase()
   const proxy = await startTcpProxy(database.url)
   const db = createDatabase(createPool({ url: proxy.url, applicationName: 'test' }))

@@ -4,7 +4,7 @@ import { createChangeWatch } from '../../src/api/change-watch.ts'
 
 const INTERVAL_MS = 2
 
-/** A feed whose newest cursor the test sets, and how often it was asked for. */
+/** A feed whose newest cursor the test sets; it counts the reads. */
 function createFeed() {
   const feed = { newest: undefined as string | undefined, reads: 0, errors: 0, isAway: false }
   const watch = createChangeWatch({
@@ -22,7 +22,7 @@ function createFeed() {
   return { feed, watch }
 }
 
-test('wakes everybody who waits as soon as something is new', async () => {
+test('wakes every waiting stream when the newest cursor changes', async () => {
   const { feed, watch } = createFeed()
   const { signal } = new AbortController()
   const waiting = [watch.changed(undefined, signal), watch.changed(undefined, signal)]
@@ -33,7 +33,7 @@ test('wakes everybody who waits as soon as something is new', async () => {
   expect(watch.newest()).toBe('1.1')
 })
 
-test('does not wait for what was new already', async () => {
+test('does not wait when the newest cursor has changed before', async () => {
   const { feed, watch } = createFeed()
   const { signal } = new AbortController()
   feed.newest = '1.1'
@@ -44,7 +44,7 @@ test('does not wait for what was new already', async () => {
   expect(watch.newest()).toBe('1.1')
 })
 
-test('goes on asking when the database was away', async () => {
+test('reads again after an outage of the database', async () => {
   const { feed, watch } = createFeed()
   feed.isAway = true
   const waiting = watch.changed(undefined, new AbortController().signal)
@@ -56,7 +56,7 @@ test('goes on asking when the database was away', async () => {
   await waiting
 })
 
-test('asks nothing while nobody waits, and asks again when somebody does', async () => {
+test('does not read while no stream waits, and reads again for the next one', async () => {
   const { feed, watch } = createFeed()
   const leaving = new AbortController()
   const waiting = watch.changed(undefined, leaving.signal)

@@ -39,13 +39,13 @@ describe('GET /health/ready', () => {
     expect(response.headers['cache-control']).toBe('no-store')
   })
 
-  test('is 503 when one dependency does not', async () => {
+  test('is 503 when one dependency does not answer', async () => {
     const { ready } = await startApp({ checks: [good, refused] })
 
     expect((await ready()).status).toBe(503)
   })
 
-  test('tells the public nothing but yes or no', async () => {
+  test('answers only yes or no without credentials', async () => {
     const bad = await startApp({ checks: [good, refused] })
     const fine = await startApp({ checks: [good, unsafe] })
 
@@ -53,7 +53,7 @@ describe('GET /health/ready', () => {
     expect((await fine.ready()).json()).toEqual({ status: 'ok' })
   })
 
-  test('tells the admin which dependency and which unsafe setting', async () => {
+  test('names the dependency and the unsafe setting for the admin', async () => {
     const { readyForAdmin } = await startApp({ checks: [good, { ...unsafe, name: 'settings' }, refused] })
 
     expect((await readyForAdmin()).json()).toEqual({
@@ -94,7 +94,7 @@ describe('GET /health/ready', () => {
     })
   })
 
-  test('asks a hanging dependency once, not once for every probe', async () => {
+  test('calls a hanging dependency once, not once for every probe', async () => {
     let asked = 0
     let time = 0
     const check = () => {
@@ -110,7 +110,7 @@ describe('GET /health/ready', () => {
     expect(asked).toBe(1)
   })
 
-  test('runs the checks once for all probes of a second, and again after it', async () => {
+  test('runs the checks once for all probes within a second', async () => {
     let runs = 0
     let time = 0
     const check = async () => ({ ok: ++runs < 3 })
@@ -129,7 +129,7 @@ describe('GET /health/ready', () => {
     expect([second.status, third.status]).toEqual([200, 503])
   })
 
-  test('lets the process say what it can do without', async () => {
+  test('lets the process decide which dependency it needs', async () => {
     const checks = [good, refused]
     const { ready } = await startApp({ checks, isReady: (reports) => reports.some((report) => report.ok) })
 

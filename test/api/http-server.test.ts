@@ -1,4 +1,4 @@
-/** What a slow, silent or hostile client gets from the server, over raw sockets. */
+/** How the server treats slow, silent and hostile clients, over raw sockets. */
 import type { RequestListener } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
@@ -40,14 +40,14 @@ function open(port: number, first = ''): RawClient {
   return { socket, text: () => text, ended }
 }
 
-/** Sends a little every few milliseconds until the other side has had enough. */
+/** Sends a little every few milliseconds until the server closes the connection. */
 function dribble({ socket, ended }: RawClient, piece: string): void {
   const timer = setInterval(() => socket.write(piece), 10)
   void ended.finally(() => clearInterval(timer))
 }
 
-describe('a client that takes its time', () => {
-  test('over the headers is cut off with 408', async () => {
+describe('a slow client', () => {
+  test('that sends its headers slowly is disconnected with 408', async () => {
     const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 60_000 })
     const client = open(port, 'GET / HTTP/1.1\r\nHost: a\r\n')
     dribble(client, 'X-A: b\r\n')
@@ -55,7 +55,7 @@ describe('a client that takes its time', () => {
     expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
   })
 
-  test('over the body is cut off with 408', async () => {
+  test('that sends its body slowly is disconnected with 408', async () => {
     const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
     const client = open(port, POST)
     dribble(client, 'x')
@@ -63,7 +63,7 @@ describe('a client that takes its time', () => {
     expect(await client.ended).toMatch(/^HTTP\/1\.1 408 /)
   })
 
-  test('over a body that was answered before its end is cut off just as soon', async () => {
+  test('whose body was answered before its end has no more time to send it', async () => {
     const { port } = await start({ requestTimeoutMs: 200 }, (_req, res) => res.writeHead(404).end())
     const client = open(port, POST)
     dribble(client, 'x')
@@ -74,7 +74,7 @@ describe('a client that takes its time', () => {
     expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 
-  test('over a body that was answered before its end, and then ends it, may go on', async () => {
+  test('that ends a body which was answered before may send its next request', async () => {
     const { port } = await start({ requestTimeoutMs: 200 }, (req, res) => {
       if (req.method === 'POST') res.writeHead(404).end()
       else setTimeout(() => res.end('later'), 400)
@@ -87,7 +87,7 @@ describe('a client that takes its time', () => {
     await eventually(() => expect(client.text()).toContain('later'))
   })
 
-  test('with a piece of an answer that goes on is not cut off', async () => {
+  test('that is still receiving an answer is not disconnected', async () => {
     const { port } = await start({ silenceTimeoutMs: 100 }, (_req, res) => {
       const timer = setInterval(() => res.write('beat'), 20)
       res.once('close', () => clearInterval(timer))
@@ -99,7 +99,7 @@ describe('a client that takes its time', () => {
     expect(client.socket.readyState).toBe('open')
   })
 
-  test('over a body that may be long is cut off when nothing of it comes', async () => {
+  test('that sends nothing of a long body is disconnected', async () => {
     const { port } = await start({ silenceTimeoutMs: 100 }, (req, res) => {
       allowLongBody(req)
       answerWhenRead(req, res)
@@ -108,7 +108,7 @@ describe('a client that takes its time', () => {
     expect(await open(port, POST).ended).toBe('')
   })
 
-  test('over an answer that it does not read is cut off', async () => {
+  test('that does not read its answer is disconnected', async () => {
     const sockets: Socket[] = []
     const { port } = await start({ silenceTimeoutMs: 100 }, (req, res) => {
       sockets.push(req.socket)
@@ -120,7 +120,7 @@ describe('a client that takes its time', () => {
     await eventually(() => expect(sockets.map(({ destroyed }) => destroyed)).toEqual([true]))
   })
 
-  test('over a body that may be long is not cut off, before that takes too long as well', async () => {
+  test('has more time for a long body, up to the limit of long bodies', async () => {
     const { port } = await start(
       { headersTimeoutMs: 50, requestTimeoutMs: 100, longRequestTimeoutMs: 1_000 },
       (req, res) => {
@@ -136,13 +136,13 @@ describe('a client that takes its time', () => {
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(1_000)
   })
 
-  test('and says nothing at all is cut off', async () => {
+  test('that sends nothing at all is disconnected', async () => {
     const { port } = await start({ headersTimeoutMs: 100, requestTimeoutMs: 200 })
 
     expect(await open(port).ended).toMatch(/^(?:HTTP\/1\.1 408 |$)/)
   })
 
-  test('with its next request is closed when the connection was idle for long', async () => {
+  test('that was idle for long between two requests is disconnected', async () => {
     const { port } = await start({ keepAliveTimeoutMs: 50 })
 
     const answer = await open(port, GET).ended
@@ -151,7 +151,7 @@ describe('a client that takes its time', () => {
     expect(answer.split('HTTP/1.1').length).toBe(2)
   })
 
-  test('keeps nobody else waiting', async () => {
+  test('does not delay other clients', async () => {
     const { port } = await start({ headersTimeoutMs: 20_000 })
     for (let i = 0; i < 100; i++) open(port, 'GET / HTTP/1.1\r\nHost: a\r\n')
 
@@ -159,7 +159,7 @@ describe('a client that takes its time', () => {
   })
 })
 
-test('connections beyond the limit are closed at once, and there is room again when one ends', async () => {
+test('connections beyond the limit are closed at once, and a new one is accepted when one ends', async () => {
   const { port } = await start({ maxConnections: 2 })
   const [first, second] = [open(port, GET), open(port, GET)]
   await Promise.all(
@@ -180,8 +180,8 @@ test('connections beyond the limit are closed at once, and there is room again w
     .toBe(200)
 })
 
-describe('a client that asks on without waiting for answers', () => {
-  test('gets all of them, in their order, as long as few are outstanding', async () => {
+describe('a client that sends requests without waiting for answers', () => {
+  test('gets all answers in order while few requests are unanswered', async () => {
     let asked = 0
     const { port } = await start({ maxUnanswered: 4 }, (_req, res) => {
       const number = ++asked
@@ -238,7 +238,7 @@ describe('a request that two servers could read in two ways', () => {
 
     const answer = await open(port, `POST / HTTP/1.1\r\nHost: a\r\n${headers}\r\n\r\n${body}${GET}`).ended
 
-    // One answer, and what follows is never read as a request of its own.
+    // One answer; the bytes after it are never read as another request.
     expect(answer).toMatch(/^HTTP\/1\.1 400 /)
     expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
@@ -250,7 +250,7 @@ describe('a request that two servers could read in two ways', () => {
   })
 })
 
-describe('a request that is too much', () => {
+describe('a request that is too large or not allowed', () => {
   test.each([
     ['one long header', `X-Long: ${'x'.repeat(17 * 1024)}`],
     ['many headers', Array.from({ length: 2_000 }, (_, i) => `X-${i}: abcdef`).join('\r\n')],
@@ -277,8 +277,8 @@ describe('a request that is too much', () => {
   })
 })
 
-test('a client that never stops asking over its connection does not hold up the end of the server', async () => {
-  // Never idle at the moment when the end begins.
+test('a client that keeps sending requests does not delay the shutdown', async () => {
+  // The connection is never idle when the shutdown begins.
   const server = await startHttpServer((_req, res) => setTimeout(() => res.end('ok'), 50), {
     port: 0,
     host: '127.0.0.1',

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { summarizeJobData, summarizeResult } from '../../src/api/job-summary.ts'
 
-describe('the data of a job, as the board shows it', () => {
-  test('says what an event is and how large, and nothing of what is in it', () => {
+describe('the data of a job on Bull Board', () => {
+  test('has the kind and size of an event, and no content', () => {
     const event = {
       v: 1,
       kind: 'message',
@@ -40,14 +40,14 @@ describe('the data of a job, as the board shows it', () => {
     expect(JSON.stringify(summarizeJobData(data))).not.toContain('4321')
   })
 
-  test('shows why an event was parked, without the value that was refused', () => {
+  test('has the reason why an event was parked, without the refused value', () => {
     expect(summarizeJobData({ park: 'timestamp "1555000123456" is no time' }).park).toBe(
       'timestamp "…" is no time',
     )
   })
 })
 
-test('shows the result of a job when it is a word or a number, and its size when it is more', () => {
+test('the result of a job is shown if it is a word or a number; otherwise only its size is', () => {
   expect(summarizeResult('stored')).toBe('stored')
   expect(summarizeResult(3)).toBe(3)
   expect(summarizeResult(null)).toBe(null)

@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 const store = (content: string, about = {}) => storeFile({ db: database.db, uploadFolder }, content, about)
 
-test('a link gives the file as what it is, to be saved and not to be run', async () => {
+test('a link serves the file with its type, to be saved and not to be run', async () => {
   const { id } = await store('%PDF 12345', { filename: 'Rechnung "März".pdf' })
 
   const response = await send(url + mediaLinkPath(id, 'current'))
@@ -46,7 +46,7 @@ test('a link gives the file as what it is, to be saved and not to be run', async
   })
 })
 
-test('HEAD and a part of the file work, as Twilio and WhatsApp ask for them', async () => {
+test('HEAD and ranges work, as Twilio and WhatsApp request them', async () => {
   const { id } = await store('0123456789')
   const link = url + mediaLinkPath(id, 'next')
 
@@ -57,7 +57,7 @@ test('HEAD and a part of the file work, as Twilio and WhatsApp ask for them', as
   expect(await send(link, { headers: { range: 'bytes=2-4' } })).toMatchObject({ status: 206, text: '234' })
 })
 
-test('whatever is not exactly a link is nothing: another key, another file, a later day, a path', async () => {
+test('a link with another key, file or day, or with a path, is 404', async () => {
   const { id } = await store('secret')
   const other = await store('other secret')
   const good = mediaLinkPath(id, 'current')
@@ -66,7 +66,7 @@ test('whatever is not exactly a link is nothing: another key, another file, a la
 
   for (const path of [
     mediaLinkPath(id, 'former'),
-    // An empty token would let everybody sign.
+    // With an empty token any client could sign links.
     mediaLinkPath(id, ''),
     mediaLinkPath(id, 'current', Date.now() - 25 * HOUR_MS),
     `/media/${other.id}/${ticket}`,
@@ -84,7 +84,7 @@ test('whatever is not exactly a link is nothing: another key, another file, a la
   expect(await send(url + good)).toMatchObject({ status: 200 })
 })
 
-test('an upload that was removed, or whose file this process does not see, is nothing', async () => {
+test('a removed upload, or one whose file this process does not see, is 404', async () => {
   const gone = await store('gone')
   const unseen = await store('unseen')
   await database.pool.query('DELETE FROM uploads WHERE id = $1', [gone.id])
@@ -94,7 +94,7 @@ test('an upload that was removed, or whose file this process does not see, is no
     expect(await send(url + mediaLinkPath(id, 'current'))).toMatchObject({ status: 404 })
 })
 
-test('a link that cannot be served shows in the log, and is still good only for who has it', async () => {
+test('a link that cannot be served is logged without the part that makes it valid', async () => {
   const unseen = await store('unseen')
   rmSync(unseen.file)
   const link = mediaLinkPath(unseen.id, 'current')

@@ -10,7 +10,7 @@ async function scrape(metrics: Metrics): Promise<HttpResponse> {
   return send(`${await serve(app)}/metrics`)
 }
 
-/** The samples of one metric, without comments. */
+/** The samples of one metric, without its comment lines. */
 function samplesOf(text: string, name: string): string[] {
   return text.split('\n').filter((line) => line.startsWith(name))
 }
@@ -25,7 +25,7 @@ describe('GET /metrics', () => {
     expect(response.text).toMatch(/^nodejs_eventloop_lag_p99_seconds /m)
   })
 
-  test('counts webhooks, events, outcomes and what went past the queue', async () => {
+  test('counts webhooks, events, outcomes and the direct path', async () => {
     const metrics = createMetrics()
 
     metrics.countWebhook('meta', 'queued')

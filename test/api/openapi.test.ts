@@ -55,7 +55,7 @@ describe('the OpenAPI document', () => {
     expect(documented.length).toBeGreaterThan(10)
   })
 
-  test('is whole: references resolve, ids are unique, parameters of the path are described', () => {
+  test('is complete: references resolve, ids are unique, parameters of the path are described', () => {
     const text = JSON.stringify(document)
     const refs = [...text.matchAll(/"\$ref":"([^"]+)"/g)].map(([, ref = '']) => ref)
     const ids = operations().map(({ operation }) => operation.operationId)
@@ -76,14 +76,14 @@ describe('the OpenAPI document', () => {
     }
   })
 
-  test('promises the members of answers, and does not promise that there will be no others', () => {
+  test('requires the members of answers, and allows further ones', () => {
     expect(document.components.schemas.Message?.required).toContain('wa_message_id')
     expect(document.components.schemas.Message).not.toHaveProperty('additionalProperties')
     expect(JSON.stringify(document.components.schemas.NewMessage)).toContain('"additionalProperties":false')
   })
 })
 
-/** How each answer that is documented can be had. */
+/** A request for each documented answer. */
 type Scenario = [operationId: string, status: number, ask: (ids: Ids) => Promise<ApiResponse>]
 type Ids = { message: string; conversation: string; unknown: string }
 
@@ -141,7 +141,9 @@ async function askStream(): Promise<ApiResponse> {
   return { status: stream.status, headers: stream.headers, text: stream.text, body: stream.text }
 }
 
-/** One of every kind: a reaction, an edit, media, an answer, a group, a message of ours that may have been sent. */
+/**
+ * Messages of every kind: a reaction, an edit, media, a reply, a group message, an outbound one with status `unknown`.
+ */
 async function fill(): Promise<Ids> {
   const contact = { phone: '15551230009', name: 'Ada Example', username: 'ada', user_id: 'US.9' }
   const first = await api.receive({
@@ -166,7 +168,7 @@ async function fill(): Promise<Ids> {
   return { message: first.id, conversation: sent.body.conversation_id, unknown: unknown.body.id }
 }
 
-test('every route answers as it is documented: status, content type and body', async () => {
+test('every route answers as documented: status, content type and body', async () => {
   const ids = await fill()
 
   for (const [operationId, status, ask] of SCENARIOS) {
@@ -181,7 +183,7 @@ test('every route answers as it is documented: status, content type and body', a
   }
 })
 
-test('every answer that is documented has been asked for, but for those that every route has', () => {
+test('every documented answer has a request here, except those that every route has', () => {
   // 507: test/api/receive-file.test.ts.
   const common = new Set(['400', '401', '403', '413', '415', '429', '503', '507'])
   const documented = operations().flatMap(({ operation }) =>
@@ -194,7 +196,7 @@ test('every answer that is documented has been asked for, but for those that eve
   expect(documented.filter((answer) => !asked.includes(answer))).toEqual([])
 })
 
-test('the answers that every route has are problems as documented', async () => {
+test('the errors that every route has are problems as documented', async () => {
   const away = await startApi({ db: nowhere(), stats: () => Promise.reject(new Error('away')) })
   const problem = schemaOf({ $ref: '#/components/schemas/Problem' })
   const foreign = {
@@ -216,7 +218,7 @@ test('the answers that every route has are problems as documented', async () => 
   }
 })
 
-test('other methods are refused with those that there are, and no origin is allowed in', async () => {
+test('other methods are refused with the allowed ones, and no origin is allowed', async () => {
   const refused = await api.get('/conversations/1/read', { method: 'DELETE' })
   const preflight = await api.get('/messages', {
     method: 'OPTIONS',
@@ -236,7 +238,7 @@ function responseOf(operationId: string, status: number) {
   return response
 }
 
-/** The schema in the document, closed: a member that is not documented is an error here. */
+/** A schema of the document that refuses members which are not documented. */
 function schemaOf(schema: Json): z.ZodType {
   const close = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(close)

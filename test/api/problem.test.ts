@@ -24,7 +24,7 @@ const failing: RequestHandler = async () => {
 }
 
 describe('the error handler', () => {
-  test('tells the client nothing of an unknown error and logs it once', async () => {
+  test('hides an unknown error from the client and logs it once', async () => {
     const { ask, lines } = await startApp(failing)
 
     const response = await ask('/api/thing')
@@ -54,7 +54,7 @@ describe('the error handler', () => {
     },
   )
 
-  test('shows a browser a page without the error or its stack', async () => {
+  test('shows a page without the error and its stack to a browser', async () => {
     const { ask } = await startApp(failing)
 
     const response = await ask('/page/1', {
@@ -75,7 +75,7 @@ describe('the error handler', () => {
     expect(response.headers['content-type']).toMatch('application/problem+json')
   })
 
-  test('passes on what a ProblemError says, and logs it only when it has a cause', async () => {
+  test('answers a ProblemError, and logs it only if it has a cause', async () => {
     const { ask, lines } = await startApp((req, _res, next) => {
       const cause = req.query.cause === undefined ? undefined : { cause: new Error('connection refused') }
       const headers = { 'Retry-After': '5' }
@@ -117,13 +117,13 @@ describe('the error handler', () => {
     expect((await ask('/page/%ff')).status).toBe(400)
   })
 
-  test('answers 404 where there is nothing', async () => {
+  test('answers 404 at an unknown address', async () => {
     const { ask } = await startApp(failing)
 
     expect((await ask('/nothing')).json()).toMatchObject({ status: 404, title: 'Not Found' })
   })
 
-  test('cuts an answer that fails half way, so that it cannot be taken for whole', async () => {
+  test('closes the connection when an answer fails half-way, so that the client notices', async () => {
     const { ask, lines } = await startApp((_req, res) => {
       res.write('{"items":[')
       throw new Error('the rest is missing')

@@ -10,7 +10,7 @@ import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
-/** A server that takes one file of at most 1000 bytes, and what became of it. */
+/** A server that receives one file of at most 1000 bytes, and the result. */
 async function startReceiver() {
   const folder = path.join(createTempDirectory(), 'not', 'there', 'yet')
   const ends: unknown[] = []
@@ -45,7 +45,7 @@ async function startReceiver() {
   return { folder, post, end, files: () => readdirSync(folder) }
 }
 
-test('a file is there whole, under its id alone, and the answer says what it is', async () => {
+test('a file is complete under its id, and the answer describes it', async () => {
   const { folder, post, end, files } = await startReceiver()
 
   const req = post()
@@ -62,7 +62,7 @@ test('a file is there whole, under its id alone, and the answer says what it is'
   expect(readFileSync(path.join(folder, file.id), 'utf8')).toBe('a'.repeat(400) + 'b'.repeat(600))
 })
 
-test('one that turns out to be too large is refused, and nothing of it is left', async () => {
+test('a file that is too large is refused and removed', async () => {
   const { post, end, files } = await startReceiver()
 
   const req = post()
@@ -73,7 +73,7 @@ test('one that turns out to be too large is refused, and nothing of it is left',
   expect(files()).toEqual([])
 })
 
-test('a client that goes away in the middle leaves nothing', async () => {
+test('a client that disconnects half-way leaves no file', async () => {
   const { post, end, files } = await startReceiver()
   const req = post()
   req.write('half')
@@ -85,7 +85,7 @@ test('a client that goes away in the middle leaves nothing', async () => {
   expect(files()).toEqual([])
 })
 
-test('a disk that is full is an error, also when it shows only at the last byte', async () => {
+test('a full disk is an error, even if only the last byte fails', async () => {
   const body = Readable.from([Buffer.from('some bytes')])
 
   await expect(writeBody(body as never, '/dev/full', 1000)).rejects.toMatchObject({ code: 'ENOSPC' })

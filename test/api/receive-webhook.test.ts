@@ -1,4 +1,4 @@
-/** What the receiver does while its stores stand still. The rest of it is tested in whole processes: test/e2e. */
+/** The receiver while its stores do not answer. test/e2e tests it with real processes. */
 import { describe, expect, test } from 'vitest'
 import { createReceiveWebhook, type ReceiveResult } from '../../src/api/receive-webhook.ts'
 import { createCircuit } from '../../src/core/circuit.ts'
@@ -9,18 +9,18 @@ import { providerWith } from '../support/providers.ts'
 
 const MINUTE = 60_000
 const EVENTS_A_WEBHOOK = 1_000
-/** The first ones with which more than 20,000 events wait. */
+/** The first webhooks after which more than 20,000 events wait. */
 const WEBHOOKS_TO_FILL_A_STORE = 21
 
 describe('while neither store answers', () => {
-  test('a webhook is refused at once when too many events wait already', async () => {
+  test('a webhook is refused at once when too many events wait', async () => {
     const receive = createStuckReceiver()
     for (let count = 0; count < 2 * WEBHOOKS_TO_FILL_A_STORE; count++) void receive()
 
     expect(await atOnce(receive())).toBe('unavailable')
   })
 
-  test('until then it waits for its answer', async () => {
+  test('a webhook waits for its answer while fewer events wait', async () => {
     const receive = createStuckReceiver()
     for (let count = 0; count < 2 * WEBHOOKS_TO_FILL_A_STORE - 1; count++) void receive()
 
@@ -28,7 +28,7 @@ describe('while neither store answers', () => {
   })
 })
 
-/** Each call is a webhook with many messages. Its stores take everything and confirm nothing until the test is over. */
+/** Each call receives a webhook with many messages. The stores accept everything and confirm nothing. */
 function createStuckReceiver(): () => Promise<ReceiveResult> {
   let release = () => {}
   const released = new Promise<void>((resolve) => {
@@ -67,7 +67,7 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
   }
 }
 
-/** Without a timer or a store being waited for. */
+/** Waits only for promises, and for no timer or store. */
 async function atOnce(result: Promise<ReceiveResult>): Promise<ReceiveResult | 'waits'> {
   const turns = async () => {
     for (let count = 0; count < 10; count++) await new Promise((resolve) => setImmediate(resolve))

@@ -83,21 +83,21 @@ describe('a request that changes something', () => {
     expect((await ask(request)).status).toBe(status)
   })
 
-  test('passes with the Origin of the port that was asked, as on ADMIN_PORT', async () => {
+  test('is accepted with the Origin of the requested port, as on ADMIN_PORT', async () => {
     const { ask, host } = await startApp({ publicUrl: PUBLIC_URL })
 
     expect((await ask({ method: 'POST', body, headers: { origin: `http://${host}` } })).status).toBe(200)
     expect((await ask({ method: 'POST', body, headers: { origin: 'http://127.0.0.1:1' } })).status).toBe(403)
   })
 
-  test('passes behind a proxy that keeps Host, with or without the default port', async () => {
+  test('is accepted behind a proxy that keeps Host, with or without the default port', async () => {
     const { ask } = await startApp()
 
     for (const host of ['wa.example.com', 'wa.example.com:443', 'WA.example.com'])
       expect((await ask({ method: 'POST', body, headers: { host, origin: PUBLIC_URL } })).status).toBe(200)
   })
 
-  test('passes behind a proxy that changes Host: by PUBLIC_URL, or by X-Forwarded-Host of a trusted one', async () => {
+  test('is accepted behind a proxy that changes Host: by PUBLIC_URL, or by X-Forwarded-Host of a trusted proxy', async () => {
     const forwarded = { host: 'api:3000', 'x-forwarded-host': 'wa.example.com', origin: PUBLIC_URL }
     const known = await startApp({ publicUrl: `${PUBLIC_URL}/` })
     const trusted = await startApp({ trustProxy: 1 })
@@ -108,7 +108,7 @@ describe('a request that changes something', () => {
     expect((await neither.ask({ method: 'POST', body, headers: forwarded })).status).toBe(403)
   })
 
-  test('with a bearer token passes from anywhere', async () => {
+  test('is accepted with a bearer token from any site', async () => {
     const { ask } = await startApp({ isExempt: true })
 
     expect((await ask({ method: 'POST', body, headers: { origin: 'https://evil.example' } })).status).toBe(
@@ -116,7 +116,7 @@ describe('a request that changes something', () => {
     )
   })
 
-  test('says what to send instead', async () => {
+  test('is refused with the next step', async () => {
     const { ask } = await startApp()
 
     expect((await ask({ method: 'POST' })).json()).toMatchObject({
@@ -125,7 +125,7 @@ describe('a request that changes something', () => {
   })
 })
 
-test.each(['GET', 'HEAD', 'OPTIONS'])('%s is free, because it changes nothing', async (method) => {
+test.each(['GET', 'HEAD', 'OPTIONS'])('%s is always accepted, because it changes nothing', async (method) => {
   const { ask } = await startApp()
 
   expect((await ask({ method, headers: { 'sec-fetch-site': 'cross-site' } })).status).toBe(200)

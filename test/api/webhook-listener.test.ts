@@ -11,7 +11,7 @@ import { captureLog } from './captured-log.ts'
 
 const MIB = 1024 * 1024
 
-/** A listener that notes what it receives and gives it the result asked for. */
+/** A listener that records the received webhooks and answers with the given result. */
 async function listen(result: () => ReceiveResult | Promise<ReceiveResult> = () => 'queued') {
   const received: IncomingWebhook[] = []
   const { log, lines } = captureLog()
@@ -33,7 +33,7 @@ async function listen(result: () => ReceiveResult | Promise<ReceiveResult> = () 
   return { url, received, lines }
 }
 
-test('a webhook arrives byte for byte, with its address', async () => {
+test('a webhook is received byte for byte, with its address', async () => {
   const { url, received } = await listen()
   const body = '{"text":"\\u00e9\\/ é"}'
 
@@ -44,7 +44,7 @@ test('a webhook arrives byte for byte, with its address', async () => {
   expect(received[0]?.rawBody.toString()).toBe(body)
 })
 
-test('a body in many pieces arrives whole', async () => {
+test('a body in many pieces is received whole', async () => {
   const { url, received } = await listen()
   const body = 'é'.repeat(1.5 * MIB)
 
@@ -73,7 +73,7 @@ test.each([
   expect(received[0]?.rawBody.toString()).toBe(`${body} `)
 })
 
-test('a body in very many very small pieces is refused: each takes memory and time of its own', async () => {
+test('a body in very many tiny pieces is refused, because each piece costs memory and time', async () => {
   const { url, received } = await listen()
   const { socket, answer } = openPost(url, 'Transfer-Encoding: chunked')
 
@@ -181,7 +181,7 @@ test.each([
   expect(received).toEqual([])
 })
 
-test('nothing is received of a client that leaves in the middle of its body', async () => {
+test('a body is not received if its client disconnects half-way', async () => {
   const { url, received } = await listen()
   const { port } = new URL(url)
   const socket = connect(Number(port), '127.0.0.1')
@@ -189,7 +189,7 @@ test('nothing is received of a client that leaves in the middle of its body', as
   await new Promise((resolve) => socket.once('connect', resolve))
   socket.destroy()
 
-  // The next request is answered after the first one has been given up.
+  // The next request is answered after the listener has given up the first one.
   await eventually(async () =>
     expect((await send(`${url}/webhooks/meta`, { method: 'POST' })).status).toBe(200),
   )
@@ -197,7 +197,7 @@ test('nothing is received of a client that leaves in the middle of its body', as
   expect(received).toHaveLength(1)
 })
 
-test('a defect is answered with 500, logged without the body, and ends nothing', async () => {
+test('a defect is answered with 500 and logged without the body, and the listener goes on', async () => {
   const { url, lines } = await listen(() => {
     throw new Error('out of ideas')
   })
@@ -219,7 +219,7 @@ function write(socket: Socket, text: string): Promise<void> {
   return new Promise((resolve) => socket.write(text, () => resolve()))
 }
 
-/** The head of a request whose body is up to the test, and the answer, which may come before the body's end. */
+/** Sends the headers of a request; the test sends the body. The answer may come before the end of the body. */
 function openPost(url: string, header: string, path = '/webhooks/meta') {
   const socket = connect(Number(new URL(url).port), '127.0.0.1')
   cleanUp(() => socket.destroy())

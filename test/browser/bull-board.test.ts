@@ -1,4 +1,4 @@
-/** Bull Board's own interface, as the service serves it. What its API answers is in test/api/bull-board.test.ts. */
+/** Bull Board in a real browser. test/api/bull-board.test.ts tests its API. */
 import { type Queue, UnrecoverableError } from 'bullmq'
 import type { Page } from 'playwright-core'
 import { beforeAll, expect, test } from 'vitest'
@@ -23,7 +23,7 @@ describeWithBrowser('Bull Board in a browser', () => {
 
   beforeAll(async () => {
     ;[service, browser] = await Promise.all([
-      // Without a worker everything stays on the queue.
+      // Without a worker all jobs stay on the queue.
       startService({ backend: 'postgres', workers: 0 }),
       startBrowser(),
     ])
@@ -46,14 +46,14 @@ describeWithBrowser('Bull Board in a browser', () => {
     return { ...window, status: response?.status() }
   }
 
-  test('is for nobody without the password', async () => {
+  test('cannot be opened without the password', async () => {
     const { page, status } = await open('/queues', { password: 'not-the-password' })
 
     expect(status).toBe(401)
     expect(await page.getByRole('heading').innerText()).toBe('Unauthorized')
   })
 
-  test('a link leads to it and one leads back; it asks nobody else for anything and complains of nothing', async () => {
+  test('is linked from the dashboard and back, and loads nothing from other sites without errors', async () => {
     const { page, origins, complaints } = await open('/')
 
     await page.getByRole('link', { name: 'Queues' }).click()
@@ -66,7 +66,7 @@ describeWithBrowser('Bull Board in a browser', () => {
     expect(complaints).toEqual([])
   })
 
-  test('shows how many jobs there are and what they are, nothing of what people wrote, and no text as markup', async () => {
+  test('shows the number and kind of jobs, no content of messages, and no text as markup', async () => {
     const { page, complaints } = await open('/queues/queue/inbound?status=waiting')
     await page.getByText('received_at').first().waitFor()
     const waiting = await page.content()
@@ -82,11 +82,11 @@ describeWithBrowser('Bull Board in a browser', () => {
     expect(complaints).toEqual([])
   })
 
-  test('offers nothing that changes anything, and refuses it to whoever asks all the same', async () => {
+  test('offers no action that changes something, and refuses requests for one', async () => {
     const { page } = await open('/queues/queue/inbound?status=failed')
     await page.getByText(MARKUP).waitFor()
 
-    // All that is left beside the tabs: copying what is shown, and how many workers there are.
+    // The only buttons beside the tabs: copying the shown data, and the number of workers.
     const buttons = page.locator('main button:not([role=tab]):not(:has(.lucide-copy, .lucide-users))')
     const answers = await page.evaluate<number[]>(`Promise.all(
       ['inbound/pause', 'inbound/retry/failed', 'inbound/clean/failed', 'inbound/empty'].map(async (action) =>

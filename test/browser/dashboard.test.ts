@@ -1,4 +1,4 @@
-/** The pages of the service in a real browser. What stands on them in which case is in test/dashboard. */
+/** The pages of the service in a real browser. test/dashboard tests their content. */
 import type { Page } from 'playwright-core'
 import { beforeAll, expect, test } from 'vitest'
 import { mediaLinkPath } from '../../src/providers/twilio/media-link.ts'
@@ -44,7 +44,7 @@ describeWithBrowser('the pages in a browser', () => {
     return { ...window, status: response?.status() }
   }
 
-  test('the overview counts what was delivered, what was stored and what came twice', async () => {
+  test('the overview counts delivered, stored and duplicate events', async () => {
     const { page } = await openAs({ password }, '/')
 
     await eventually(async () => {
@@ -60,9 +60,9 @@ describeWithBrowser('the pages in a browser', () => {
     })
   })
 
-  test('the overview is for nobody without the password', async () => {
+  test('the overview cannot be opened without the password', async () => {
     const stranger = await browser.openWindow()
-    // Browsers differ in what they do when nobody answers their question for it.
+    // Without an answer to its password dialog, each browser behaves in another way.
     await stranger.page.goto(service.url).catch(() => {})
     const guesser = await openAs({ password: 'not-the-password' }, '/')
 
@@ -73,7 +73,7 @@ describeWithBrowser('the pages in a browser', () => {
     expect(guesser.complaints).toEqual([])
   })
 
-  test('what people wrote is shown as they wrote it, and runs nothing', async () => {
+  test('text of messages is shown as text and runs no script', async () => {
     const { page, complaints } = await openAs({ password }, '/api/conversations')
     await eventually(async () => {
       await page.reload()
@@ -115,12 +115,12 @@ describeWithBrowser('the pages in a browser', () => {
     await follow('Metrics')
     expect(await page.locator('body').innerText()).toContain('# HELP wa_ingest_')
     await page.goBack()
-    // The password goes along: without it the page would say no more than "ok".
+    // The browser sends the password: without it the page would answer only "ok".
     await follow('Health')
     expect(await page.locator('body').innerText()).toContain('"name":"database"')
   })
 
-  test('the keyboard gets past the links to the content', async () => {
+  test('a keyboard user can skip the links', async () => {
     const { page } = await openAs({ password }, '/')
     const focus = page.locator(':focus')
 
@@ -133,7 +133,7 @@ describeWithBrowser('the pages in a browser', () => {
     expect(await focus.getAttribute('id')).toBe('content')
   })
 
-  test('a link to an uploaded file saves it and opens nothing', async () => {
+  test('a link to an uploaded file saves the file and opens nothing', async () => {
     const upload = await send(`${service.url}/api/media?filename=page.html`, {
       method: 'POST',
       headers: { ...bearerAuth(API_TOKEN), 'content-type': 'text/plain' },

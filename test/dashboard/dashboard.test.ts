@@ -23,14 +23,14 @@ async function openPage(overrides: Partial<PageDeps> = {}) {
   return { url, page: await send(url) }
 }
 
-/** What a reader sees: the name and the figure of each tile. */
+/** The name and the figure of each tile, as a reader sees them. */
 function tilesOf(page: string): Record<string, string> {
   const tiles = page.matchAll(/<dt>(.*?)<\/dt><dd class="value">(.*?)<\/dd>/g)
   return Object.fromEntries([...tiles].map(([, name, value]) => [name, value!.replace(/<[^>]*>/g, '')]))
 }
 
 describe('the overview', () => {
-  test('shows the totals and what waits', async () => {
+  test('shows the totals and the number of waiting jobs', async () => {
     const { page } = await openPage()
 
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
@@ -45,13 +45,13 @@ describe('the overview', () => {
     expect(page.text).toContain('200,000 by the database, about 34,000 by the queue.')
   })
 
-  test('leads to the queues, the health report and the metrics', async () => {
+  test('links to the queues, the health report and the metrics', async () => {
     const { page } = await openPage()
 
     for (const path of ['/queues', '/health/ready', '/metrics']) expect(page.text).toContain(`href="${path}"`)
   })
 
-  test('shows the rest when the database is away', async () => {
+  test('shows the other figures while the database is away', async () => {
     const { page } = await openPage({ totals: () => Promise.reject(new Error('connect ECONNREFUSED')) })
 
     expect(page.status).toBe(200)
@@ -60,14 +60,14 @@ describe('the overview', () => {
     expect(tilesOf(page.text)).toMatchObject({ 'Waiting right now': '42', Stored: '–' })
   })
 
-  test('shows the rest within seconds when the queue hangs', async () => {
+  test('shows the other figures within seconds while the queue hangs', async () => {
     const { page } = await openPage({ waitingJobs: () => new Promise(() => {}) })
 
     expect(page.text).toContain('The queue does not answer right now.')
     expect(tilesOf(page.text)).toMatchObject({ 'Waiting right now': '–', Stored: '1,000,000' })
   })
 
-  test('tells somebody who has no message yet how to get some', async () => {
+  test('shows how to send test messages while there are none', async () => {
     const empty = { received: 0, stored: 0, duplicates: { queue: 0, database: 0 }, merged: 0, parked: 0 }
 
     const fresh = await openPage({ totals: async () => empty })
@@ -77,7 +77,7 @@ describe('the overview', () => {
     expect(used.page.text).not.toContain('npx wa-ingest simulate')
   })
 
-  test('needs no script and no style of its own, and finds its files', async () => {
+  test('has no inline script or style, and its assets exist', async () => {
     const { url, page } = await openPage()
 
     expect(page.text).not.toMatch(/<script|<style|style=|\son\w+=/)
@@ -86,7 +86,7 @@ describe('the overview', () => {
   })
 })
 
-test('an error page shows text from outside as text', () => {
+test('an error page escapes text from outside', () => {
   const page = createDashboard(deps).renderErrorPage({
     status: 404,
     title: 'Not "Found"',

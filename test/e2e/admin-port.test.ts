@@ -1,4 +1,4 @@
-/** A receiver whose admin has a port of its own: what strangers who reach the webhooks' port can still ask there. */
+/** A receiver with ADMIN_PORT: what strangers can request on the webhooks' port. */
 import { beforeAll, describe, expect, test } from 'vitest'
 import { basicAuth, bearerAuth, send } from '../support/http.ts'
 import { findFreePort } from '../support/processes.ts'
@@ -13,7 +13,7 @@ let service: TestService
 let adminUrl: string
 
 beforeAll(async () => {
-  // Below those that connections are given, so that it is still free when the receiver wants it.
+  // Below the ports that the system gives to connections, so that it is still free when the receiver starts.
   const ADMIN_PORT = String(await findFreePort(20_000 + (process.pid % 10_000)))
   service = await startService({
     backend: 'postgres',
@@ -26,7 +26,7 @@ beforeAll(async () => {
 const ask = (path: string, headers = {}) => send(service.url + path, { headers })
 
 describe("the webhooks' port", () => {
-  test('tells a right password from a wrong one by nothing, however often it is asked', async () => {
+  test('gives the same answers to a right and a wrong password, however many requests there are', async () => {
     const wrong = basicAuth('admin', 'guess')
 
     for (const path of ['/health/ready', '/health/live', '/metrics', '/', '/api/stats', '/queues']) {
@@ -47,7 +47,7 @@ describe("the webhooks' port", () => {
     expect((await ask('/health/ready', headers)).json()).toEqual({ status: 'ok' })
   })
 
-  test('gives metrics for the token of metrics alone', async () => {
+  test('serves metrics for METRICS_TOKEN only', async () => {
     const denied = await Promise.all(
       [{}, asAdmin, bearerAuth(API_TOKEN), bearerAuth('guess')].map((headers) => ask('/metrics', headers)),
     )
@@ -57,7 +57,7 @@ describe("the webhooks' port", () => {
     expect((await ask('/metrics', bearerAuth(METRICS_TOKEN))).text).toContain('wa_ingest_')
   })
 
-  test('has the handshake and no page', async () => {
+  test('serves the handshake and no page', async () => {
     const query = `hub.mode=subscribe&hub.verify_token=${VERIFY_TOKEN}&hub.challenge=115820`
 
     expect(await ask(`/webhooks/meta?${query}`)).toMatchObject({ status: 200, text: '115820' })
@@ -66,7 +66,7 @@ describe("the webhooks' port", () => {
   })
 })
 
-test("the admin's port knows the password, and guesses elsewhere do not block it", async () => {
+test("the admin's port accepts the password, and guesses on the other port do not block it", async () => {
   for (let guess = 0; guess < 12; guess++) await ask('/metrics', basicAuth('admin', 'guess'))
 
   const paths = ['/', '/api/stats', '/metrics', '/health/ready']
@@ -76,6 +76,6 @@ test("the admin's port knows the password, and guesses elsewhere do not block it
   expect(answers[3]?.json()).toMatchObject({ checks: expect.any(Array) })
 })
 
-test('webhooks do not come in through it', async () => {
+test("the admin's port accepts no webhooks", async () => {
   expect((await send(`${adminUrl}/webhooks/meta`, { method: 'POST', body: '{}' })).status).toBe(404)
 })

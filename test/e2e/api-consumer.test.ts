@@ -1,4 +1,4 @@
-/** The consumer of docs/api.md, exactly as it stands there, against the real service. */
+/** Runs the consumer of docs/api.md, unchanged, against the real service. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -17,7 +17,7 @@ describe.skipIf(!hasRedis)('with the queue on Redis', () => describeConsumer('re
 describe('with the queue on PostgreSQL', () => describeConsumer('postgres'))
 
 function describeConsumer(backend: 'redis' | 'postgres'): void {
-  test('misses nothing while it, the api and the worker are killed and restarted in the middle', async () => {
+  test('misses nothing while the consumer, the api and the worker are killed and restarted', async () => {
     const service = await startService({ backend, env: { API_TOKENS: TOKEN } })
     const directory = createTempDirectory()
     writeFileSync(path.join(directory, 'consumer.mjs'), CODE)
@@ -39,7 +39,7 @@ function describeConsumer(backend: 'redis' | 'postgres'): void {
     await traffic.waitFor(120)
     await traffic.stop()
 
-    // What a killed worker held is stored last, when its locks have run out.
+    // Jobs that a killed worker had reserved are stored last, when their locks have expired.
     await eventually(
       async () => {
         const stored = await readStored(service)
@@ -62,7 +62,7 @@ function startConsumer(service: TestService, directory: string): CapturedProcess
   })
 }
 
-/** What the consumer has of each message: its status, by wa_message_id. */
+/** The status of each message that the consumer has stored, by wa_message_id. */
 function readCopy(directory: string): Map<string, string | null> {
   const messages = path.join(directory, 'messages')
   const files = readdirSync(messages).filter((file) => file.endsWith('.json'))
@@ -79,7 +79,7 @@ async function readStored({ database }: TestService): Promise<Map<string, string
   return new Map(rows.map((row) => [row.wa_message_id, row.status]))
 }
 
-/** Texts from customers and echoes with their statuses, one webhook after the other; what is refused is sent again. */
+/** Sends texts and echoes with their statuses, one webhook after the other; a refused webhook is sent again. */
 function startTraffic(service: TestService) {
   const acknowledged: string[] = []
   let isRunning = true

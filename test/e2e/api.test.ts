@@ -1,4 +1,4 @@
-/** The API of the real processes. */
+/** The API with real processes. */
 import { expect, test } from 'vitest'
 import { openEventStream } from '../support/event-stream.ts'
 import { eventually } from '../support/eventually.ts'
@@ -16,7 +16,7 @@ const TOKEN = 'token-of-the-tests'
 const headers = bearerAuth(TOKEN)
 const env = { API_TOKENS: TOKEN, META_PHONE_NUMBER_ID, META_ACCESS_TOKEN: 'test-access-token' }
 
-test('a message that comes in shows up in the list and in an open stream', async () => {
+test('an inbound message appears in the list and in an open stream', async () => {
   const service = await startService({ backend: 'postgres', env })
   const stream = await openEventStream(`${service.url}/api/stream?after=now`, headers)
   const id = wamid()
@@ -29,7 +29,7 @@ test('a message that comes in shows up in the list and in an open stream', async
   expect(list.json()).toMatchObject({ items: [{ unread_count: 1, last_message: message }] })
 })
 
-test('open streams do not hold up the end of the process', async () => {
+test('open streams do not delay the end of the process', async () => {
   const service = await startService({ backend: 'postgres', workers: 0, env })
   const streams = await Promise.all(
     Array.from({ length: 20 }, () => openEventStream(`${service.url}/api/stream`, headers)),
@@ -39,13 +39,13 @@ test('open streams do not hold up the end of the process', async () => {
   const end = await service.api.stop()
 
   expect(end).toEqual({ code: 0, signal: null })
-  // The http server would wait 3.5 s for requests that do not end.
+  // For a request that does not end, the HTTP server would wait 3.5 s.
   expect(performance.now() - startedAt).toBeLessThan(3_000)
   await eventually(() => expect(streams.every((stream) => stream.hasEnded)).toBe(true))
   expect(service.api.output).not.toMatch(/"level":"(?:error|fatal)"/)
 })
 
-test.skipIf(!hasRedis)('a message is taken while the queue is away, once for its key', async () => {
+test.skipIf(!hasRedis)('a message is accepted while the queue is away, once for its key', async () => {
   const service = await startService({ backend: 'redis', workers: 0, env })
   await service.redisProxy?.takeDown()
   const order = () =>

@@ -1,4 +1,4 @@
-/** The back-fill that workers do by themselves. */
+/** The scheduled back-fill of the workers. */
 import { expect, test } from 'vitest'
 import { migrateQueueSchema } from '../../src/queue/postgres-backend.ts'
 import { eventually } from '../support/eventually.ts'
@@ -8,7 +8,7 @@ import { startCli } from '../support/processes.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 import { TWILIO_AUTH_TOKEN } from '../support/twilio-webhooks.ts'
 
-test('two workers: what was missed is stored, and Twilio is asked by one of them', async () => {
+test('with two workers, one of them reads the list of Twilio and stores the missing messages', async () => {
   const [database, twilio] = await Promise.all([createTestDatabase(), startFakeTwilio()])
   await migrateQueueSchema(database.url)
   const { sid } = twilio.put()

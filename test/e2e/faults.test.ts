@@ -1,4 +1,4 @@
-/** Stores that go away and processes that die: nothing acknowledged is lost, nothing is stored twice. */
+/** Outages of stores and crashes of processes: no acknowledged message is lost or stored twice. */
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
@@ -41,7 +41,7 @@ async function fillTo(redis: Redis, share: number): Promise<void> {
 }
 
 describeWithRedis('the queue goes away', () => {
-  test('refusing connections: webhooks go straight to the database, and to the queue again when it is back', async () => {
+  test('refusing connections: webhooks go straight to the database, and to the queue again afterwards', async () => {
     const service = await startService({ backend: 'redis', workers: 0 })
     await service.redisProxy?.takeDown()
     const ids = Array.from({ length: 20 }, wamid)
@@ -59,7 +59,7 @@ describeWithRedis('the queue goes away', () => {
     })
   })
 
-  test('frozen: the first webhook waits for one deadline, the next ones for none', async () => {
+  test('frozen: only the first webhook waits for a deadline', async () => {
     const service = await startService({ backend: 'redis', workers: 0 })
     service.redisProxy?.freeze()
     const [first, second] = [wamid(), wamid()]
@@ -73,7 +73,7 @@ describeWithRedis('the queue goes away', () => {
     await isStoredOnce(service, [first, second])
   })
 
-  test('thawed: what was stored directly is not stored again when the queue still has it', async () => {
+  test('thawed: events that were stored directly are not stored again if the queue has them too', async () => {
     const service = await startService({ backend: 'redis', workers: 1 })
     service.redisProxy?.freeze()
     const ids = Array.from({ length: 10 }, wamid)
@@ -104,7 +104,7 @@ describeWithRedis('the queue goes away', () => {
 })
 
 describe.skipIf(!hasRedis)('the database goes away', () => {
-  test('while the queue is there: webhooks are acknowledged, and stored when it is back, without a restart', async () => {
+  test('with the queue available: webhooks are acknowledged, and stored afterwards without a restart', async () => {
     const service = await startService({ backend: 'redis', workers: 2 })
     await service.databaseProxy.takeDown()
     const ids = Array.from({ length: 50 }, wamid)
@@ -119,7 +119,7 @@ describe.skipIf(!hasRedis)('the database goes away', () => {
     expect(await service.count('webhook_events')).toBe(0)
   })
 
-  test('frozen under the worker: everything is stored once when it moves again', async () => {
+  test('frozen under the worker: everything is stored once when it continues', async () => {
     const service = await startService({ backend: 'redis', workers: 1 })
     service.databaseProxy.freeze()
     const ids = Array.from({ length: 50 }, wamid)
@@ -130,7 +130,7 @@ describe.skipIf(!hasRedis)('the database goes away', () => {
     await isStoredOnce(service, ids)
   })
 
-  test('together with the queue: 503 in bounded time, at once when known, and 200 when one is back', async () => {
+  test('together with the queue: 503 within the deadline, then at once, and 200 when one store is back', async () => {
     const service = await startService({ backend: 'redis', workers: 0 })
     service.redisProxy?.freeze()
     service.databaseProxy.freeze()
@@ -163,7 +163,7 @@ test('on the PostgreSQL backend a database that is away is 503, and 200 when it 
 })
 
 describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
-  test('a worker killed in the middle of its work: its jobs are picked up and stored once', async () => {
+  test('a killed worker: its jobs are run by another one and stored once', async () => {
     const service = await startService({ backend, workers: 2 })
     const batches = Array.from({ length: 5 }, () => Array.from({ length: 100 }, () => metaMessage()))
 
@@ -180,7 +180,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     )
   })
 
-  test('SIGTERM under load: the worker ends in time and the next one finds everything', async () => {
+  test('SIGTERM under load: the worker ends in time, and the next one stores the rest', async () => {
     const service = await startService({ backend, workers: 1 })
     const messages = Array.from({ length: 300 }, () => metaMessage())
     await service.deliver(JSON.stringify(metaMessagesWebhook(messages)))
@@ -203,7 +203,7 @@ describeWithRedis('a failed job', () => {
     const id = wamid()
     const queue = new Queue('inbound', { connection: { url: redisUrl }, prefix: '{wa}' })
     cleanUp(() => queue.close())
-    // As if a later release had put it there: this worker does not know the version, and fails the job.
+    // A job of a later release: this worker does not know its version, and fails the job.
     await queue.add('message', { v: 99 }, { jobId: id })
     await eventually(async () => expect(await queue.getFailedCount()).toBe(1))
 

@@ -1,4 +1,4 @@
-/** Sessions of the database whose process stands still or is cut off without a word. */
+/** Database sessions whose process is frozen or loses its connection without notice. */
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { cleanUp } from '../support/clean-up.ts'
@@ -41,7 +41,7 @@ test.skipIf(!hasRedis)(
   },
 )
 
-/** Writers stop inside their transaction, after they have inserted messages, until this is released. */
+/** Makes writers stop inside their transaction, after the insert of messages, until it is released. */
 async function holdUpWriters({ database }: TestService): Promise<() => Promise<void>> {
   const client = new pg.Client(database.url)
   client.on('error', () => {})

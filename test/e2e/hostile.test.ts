@@ -1,9 +1,9 @@
 /**
- * Signed and hostile: whatever stands in a signed body, the answer is 200, the service stays up, and every item is stored
- * or parked exactly once. Real processes, on both queue backends.
+ * Signed and hostile: for every content of a signed body the answer is 200, the service keeps running, and every item
+ * is stored or parked exactly once. Real processes, on both queue backends.
  *
- * A failure prints fast-check's seed and path. More of it: WA_FUZZ_RUNS=2000 (60 unless given; up to 8 bodies each). The
- * same again: WA_FUZZ_SEED=<seed>.
+ * A failure prints fast-check's seed and path. WA_FUZZ_RUNS=2000 makes more runs (default 60, with up to 8 bodies
+ * each); WA_FUZZ_SEED=<seed> repeats a run.
  */
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -31,7 +31,7 @@ const HOUR = 3600 * SECOND
 const FUZZ_RUNS = Number(process.env.WA_FUZZ_RUNS ?? 60)
 const FUZZ_SEED = process.env.WA_FUZZ_SEED
 const BODIES_PER_RUN = 8
-/** For each backend, unless the number of runs is given: on a slow machine there are fewer of them. */
+/** Time limit for each backend, without a given number of runs: a slow machine makes fewer runs. */
 const FUZZ_TIME_MS = 10 * SECOND
 
 const BAD_ITEMS = [
@@ -70,7 +70,7 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     }
   }
 
-  test('a thousand items, ten of them bad: 990 messages, ten parked, once', async () => {
+  test('a thousand items, ten of them bad: 990 messages and ten parked, each once', async () => {
     const items = Array.from({ length: 1_000 }, (_, i) =>
       i % 100 === 50 ? BAD_ITEMS[(i - 50) / 100] : metaMessage(),
     )
@@ -78,7 +78,7 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     expect(await added([metaBody({ messages: items })])).toEqual({ messages: 990, statuses: 0, events: 10 })
   })
 
-  test('the same items many times in a body, and the body many times at once: each of them once', async () => {
+  test('the same items many times in a body, and the body many times at once: each item once', async () => {
     const items = { messages: [metaMessage(), metaMessage()], statuses: [metaStatus(), null, { a: 1 }] }
     const repeated = Object.fromEntries(
       Object.entries(items).map(([name, list]) => [name, Array(50).fill(list).flat()]),
@@ -87,14 +87,14 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     expect(await added(Array(20).fill(metaBody(repeated)))).toEqual({ messages: 2, statuses: 1, events: 2 })
   })
 
-  test('more items than the receiver holds for a slow store: taken', async () => {
+  test('more items than the receiver keeps for a slow store: accepted', async () => {
     const items = Array.from({ length: 20_001 }, () => 'the same')
 
-    // The same content is the same event.
+    // Equal content is one event.
     expect(await added([metaBody({ messages: items })])).toEqual({ messages: 0, statuses: 0, events: 1 })
   })
 
-  test('ids that are keys of the queue or names of JavaScript: messages like others, and the queue lives on', async () => {
+  test('ids that are keys of the queue or names of JavaScript: normal messages, and the queue keeps working', async () => {
     const count = RESERVED_IDS.length
     const bodies = [
       metaBody({ messages: RESERVED_IDS.map((id) => metaMessage({ id })) }),
@@ -107,7 +107,7 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     expect(await added(bodies)).toEqual({ messages: count + 1, statuses: 3 * count, events: 0 })
   })
 
-  test('ids that differ only in what PostgreSQL cannot store: parked, each by itself', async () => {
+  test('ids that differ only in characters that PostgreSQL cannot store: each parked', async () => {
     const ids = ['\u0000', '\ud800', '\ud801', '\udc00'].map((character) => `wamid.${character}`)
     const messages = ids.map((id) => metaMessage({ id }))
 
@@ -133,7 +133,7 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     HOUR,
   )
 
-  test('after all of it totals and changes agree with the rows', async () => {
+  test('afterwards the totals and changes agree with the rows', async () => {
     const { rows } = await service.database.pool.query(`
       SELECT (SELECT count(*) FROM webhook_events WHERE reason IS NOT NULL)::int AS parked,
         (SELECT count(*) FROM webhook_events WHERE reason IS NULL)::int
@@ -147,13 +147,13 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
     expect([created, distinct_created]).toEqual([messages, messages])
   })
 
-  test('after all of it both processes run, nothing was logged as an error, and no job is left', async () => {
+  test('afterwards both processes run, no error was logged, and no job is left', async () => {
     await service.settle()
     await service.expectUnharmed()
   })
 }
 
-/** `knownIds`: JSON texts of the ids that other bodies have had; those of these are added. */
+/** `knownIds`: JSON texts of the ids in earlier bodies; the function adds the ids of these bodies. */
 async function expectAccountedFor(
   service: HostileService,
   bodies: readonly (SignedBody & Partial<HostileBody>)[],
@@ -180,7 +180,7 @@ async function expectEveryMarkOnce(
   const found = (mark: string) => findings.get(mark) ?? { rows: 0, bodies: 0 }
   const ids = new Map(bodies.flatMap((body) => [...(body.ids ?? [])]))
   const stored = [...ids].filter(([mark]) => found(mark).rows > 0).flatMap(([, own]) => own)
-  // A second message under an id is a duplicate, whatever else it says; which one is second is a race.
+  // A second message with an id is a duplicate, whatever its content is; which one is second is a race.
   const taken = new Set([...knownIds, ...stored])
   for (const { bytes } of bodies) {
     for (const [mark, places] of marksIn(bytes)) {

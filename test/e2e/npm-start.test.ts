@@ -1,4 +1,4 @@
-/** What a stranger does: clone, `npm start`, paste the printed line, Ctrl-C, and start again. */
+/** The first steps of a new user: clone, `npm start`, paste the printed line, Ctrl-C, and start again. */
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { serve } from '../support/http.ts'
@@ -6,13 +6,13 @@ import { findFreePort, PROJECT, startProcess } from '../support/processes.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
 const MINUTE = 60_000
-/** What the machine's own npm runs on, and not what the tests run on. */
+/** The Node of the machine's npm, which is not the one that runs the tests. */
 const WITHOUT_OUR_BIN = (process.env.PATH ?? '')
   .split(path.delimiter)
   .filter((folder) => !folder.includes('node_modules'))
   .join(path.delimiter)
 
-test('a fresh clone runs, stores what the printed line sends, stops at Ctrl-C and finds its data again', {
+test('a fresh clone runs, stores the messages of the printed line, stops at Ctrl-C and keeps its data', {
   timeout: 5 * MINUTE,
 }, async () => {
   const clone = path.join(createTempDirectory(), 'wa-ingest')

@@ -1,4 +1,4 @@
-/** What the receiver and the worker promise together, as processes, on both queue backends. */
+/** The promises of receiver and worker together, with real processes on both queue backends. */
 import { getPriority } from 'node:os'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
@@ -37,7 +37,7 @@ function describeReceiving(backend: 'redis' | 'postgres'): void {
   const isStored = (...ids: string[]) =>
     eventually(async () => expect(await rowsOf(...ids)).toHaveLength(new Set(ids).size))
 
-  test('where processors are short, the receiver goes first', () => {
+  test('when the processors are busy, the receiver has priority', () => {
     const priorities = service.workers.map(({ pid }) => getPriority(pid))
 
     expect(Math.min(...priorities)).toBeGreaterThan(getPriority(service.api.pid))
@@ -89,7 +89,7 @@ function describeReceiving(backend: 'redis' | 'postgres'): void {
     })
   })
 
-  test('types and fields that nobody has heard of are kept', async () => {
+  test('unknown types and fields are stored', async () => {
     const message = metaMessage({ type: 'hologram', hologram: { depth: 3 } })
     const field = metaChange({ mood: 'sunny' }, 'weather_update')
 
@@ -164,7 +164,7 @@ function describeReceiving(backend: 'redis' | 'postgres'): void {
     expect((await rowsOf(id))[0].content).toBe('café 😀 https://a.test')
   })
 
-  test('U+0000, lone surrogates and numbers beyond 2^53 are survived', async () => {
+  test('U+0000, lone surrogates and numbers beyond 2^53 are stored', async () => {
     const id = wamid()
     const body = metaTextWebhook({ id, text: 'TEXT' })
       .replace('TEXT', 'a\\u0000b\\ud800c')
@@ -202,7 +202,7 @@ function describeReceiving(backend: 'redis' | 'postgres'): void {
     expect((await ask('wrong')).status).toBe(403)
   })
 
-  test('a status that comes before its message is applied when the message comes', async () => {
+  test('a status that arrives before its message is applied when the message arrives', async () => {
     const id = wamid()
     await service.deliver(metaStatusWebhook({ id, status: 'read' }))
     await eventually(async () => {

@@ -1,6 +1,6 @@
 /**
- * A receiver as a stranger on the network meets it: one real process with everything on its port. What concerns the
- * connection alone is in test/api/http-server.test.ts.
+ * A receiver as a stranger on the network sees it: one real process with everything on one port. Tests of connections
+ * alone are in test/api/http-server.test.ts.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -25,7 +25,7 @@ let service: TestService
 beforeAll(async () => {
   service = await startService({
     backend: 'postgres',
-    // What arrives stays on the queue, where Bull Board shows it.
+    // Events stay on the queue, where Bull Board shows them.
     workers: 0,
     env: {
       API_TOKENS: API_TOKEN,
@@ -42,7 +42,7 @@ beforeAll(async () => {
 const ask = (path: string, request: HttpRequest = {}) => send(service.url + path, request)
 
 describe('without credentials', () => {
-  test('nothing is told but that the service is there', async () => {
+  test('a client sees only that the service exists', async () => {
     const closed = ['/', '/queues', '/queues/api/queues', '/queues/static/js/x.js', '/metrics']
     const api = [
       'stats',
@@ -68,7 +68,7 @@ describe('without credentials', () => {
       expect((await ask(path)).status, path).toBe(404)
   })
 
-  test('the handshake needs the token, and its answer is never a page', async () => {
+  test('the handshake needs the token and never answers with a page', async () => {
     const challenge = '<script>alert(1)</script>'
     const query = (token: string) =>
       `/webhooks/meta?hub.mode=subscribe&hub.verify_token=${token}&hub.challenge=${encodeURIComponent(challenge)}`
@@ -92,7 +92,7 @@ describe('without credentials', () => {
       const { status, text } = await ask('/webhooks/meta', { method, headers: metaHeaders(body), body })
 
       expect([200, 404, 405]).toContain(status)
-      // TRACE would send back what a proxy added.
+      // TRACE would reveal headers that a proxy has added.
       expect(text).not.toContain('sha256=')
       if (method !== 'OPTIONS') expect(status).not.toBe(200)
     },
@@ -100,7 +100,7 @@ describe('without credentials', () => {
 })
 
 describe('guessing the password', () => {
-  test('ends after ten wrong ones, for this address alone, also for the right one', async () => {
+  test('ends after ten wrong ones, for this address only, and even for the right one', async () => {
     const from = (address: string) => ({ 'x-forwarded-for': address })
     const guess = (password: string, address = '203.0.113.7') =>
       ask('/api/stats', { headers: { ...basicAuth('admin', password), ...from(address) } })
@@ -114,7 +114,7 @@ describe('guessing the password', () => {
     await eventually(() => expect(service.api.output).toContain('admin login blocked'))
   })
 
-  test('an answer does not tell whether the user was right', async () => {
+  test('an answer does not reveal whether the user name was right', async () => {
     const answers = await Promise.all(
       [basicAuth('admin', 'guess'), basicAuth('nobody', 'guess'), bearerAuth('guess')].map((headers) =>
         ask('/api/stats', { headers: { ...headers, 'x-forwarded-for': '203.0.113.9' } }),
@@ -125,8 +125,8 @@ describe('guessing the password', () => {
   })
 })
 
-describe('bodies that are more than they look', () => {
-  test('a compressed webhook is refused unread, however it is signed', async () => {
+describe('bodies that cost more than their size', () => {
+  test('a compressed webhook is refused unread, even with a right signature', async () => {
     const body = gzipSync(Buffer.alloc(64 * MIB))
 
     const { status } = await ask('/webhooks/meta', {
@@ -138,7 +138,7 @@ describe('bodies that are more than they look', () => {
     expect(status).toBe(415)
   })
 
-  test('a compressed request to the API is unpacked up to its limit and no further', async () => {
+  test('a compressed request to the API is unpacked up to its limit only', async () => {
     const before = await residentBytes()
 
     const answer = await post('/api/messages', gzipSync(Buffer.alloc(64 * MIB, ' ')), {
@@ -151,7 +151,7 @@ describe('bodies that are more than they look', () => {
     expect((await residentBytes()) - before).toBeLessThan(48 * MIB)
   })
 
-  test('a webhook in pieces of one byte takes no more memory than its bytes', async () => {
+  test('a webhook in pieces of one byte takes no more memory than its size', async () => {
     const before = await residentBytes()
     const socket = await open()
     const answer = new Promise<string>((resolve) =>
@@ -172,7 +172,7 @@ describe('bodies that are more than they look', () => {
   })
 })
 
-test('a client that asks on without waiting for answers is disconnected, and nobody else', async () => {
+test('a client that sends requests without reading answers is disconnected, and no other client', async () => {
   const socket = await open()
   socket.resume()
   const closed = new Promise((resolve) => socket.once('close', resolve))
@@ -183,7 +183,7 @@ test('a client that asks on without waiting for answers is disconnected, and nob
   expect((await ask('/health/live')).status).toBe(200)
 })
 
-describe('what a browser is told', () => {
+describe('headers for browsers', () => {
   test.each(['/', '/queues', '/health/ready', '/unknown'])(
     '%s runs nothing of others and stands in no frame',
     async (path) => {
@@ -220,7 +220,7 @@ describe('what a browser is told', () => {
   })
 })
 
-test('neither the log nor Bull Board nor an error shows a secret, or what people wrote', async () => {
+test('the log, Bull Board and errors show no secret and no content of messages', async () => {
   const [text, name, phone] = ['private words of a person', 'Private Name', '15551239876']
   const body = metaTextWebhook({ id: wamid(), text, from: phone })
     .toString()
@@ -269,7 +269,7 @@ async function open(): Promise<Socket> {
   return socket
 }
 
-/** The raw answer, also where the server gives it before it has read the whole body. */
+/** The raw answer, even if the server sends it before it has read the whole body. */
 async function post(path: string, body: Buffer, headers: Record<string, string>): Promise<string> {
   const socket = await open()
   const { host } = new URL(service.url)

@@ -1,6 +1,6 @@
 /**
- * Sending with real processes that die at every step of a send: there are never two calls for one message, unless a person
- * asks for the second, and every message ends in a state that is true.
+ * Sending with real processes that are killed at every step of a send: a message never causes two calls, unless a
+ * person requests the second one, and every message ends with a true status.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
@@ -14,7 +14,7 @@ import { startService, type TestService } from '../support/service.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 
 const API_TOKEN = 'test-api-token'
-/** Longer than a message may be `sending`. */
+/** Longer than the time that a message may have the status `sending`. */
 const LONG_SENDING = '2 minutes'
 
 type Row = { id: string; status: string; wa_message_id: string | null; callback_id: string; error: unknown }
@@ -44,7 +44,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
   })
 
-  // Most tests leave a worker that the next one can go on with.
+  // Most tests leave a worker that the next test can use.
   beforeEach(startMissingWorker)
 
   const post = (to: string, text: string, key?: string) =>
@@ -90,12 +90,12 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect((await service.deliver(metaStatusOf(wamid, status, callback_id))).status).toBe(200)
   }
 
-  /** Everything that waited in this conversation has had its turn when the next message is sent. */
+  /** Sends another message: when it is sent, every earlier message of the conversation has been handled. */
   async function sendAnother(to: string): Promise<void> {
     await hasStatus(await order(to, 'another'), 'accepted')
   }
 
-  /** Runs `during` while a transaction holds this lock; a worker waits for it when `during` is called. */
+  /** Runs `during` while a transaction holds this lock and a worker waits for it. */
   async function whileLocked(lock: string, begin: () => unknown, during: () => unknown): Promise<void> {
     const client = await service.database.pool.connect()
     try {
@@ -128,7 +128,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   async function killAndReplace(): Promise<void> {
     worker.kill('SIGKILL')
     await worker.ended
-    // As if the time were over after which another worker sweeps.
+    // As if the time had passed after which another worker sweeps.
     await query(`DELETE FROM leases WHERE name = 'send-sweep'`)
     await startMissingWorker()
   }
@@ -150,7 +150,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     const [id = ''] = ids
     // A ring that no dead worker holds.
     await order(to, 'another')
-    // The worker may have died in the middle of the one call.
+    // The worker may have died during the only call.
     await eventually(async () => expect((await message(id)).status).not.toBe('queued'), { timeoutMs: 30_000 })
     await eventually(async () => {
       if ((await message(id)).status === 'sending') await age(id)
@@ -164,7 +164,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   })
 
   describe('a worker killed', () => {
-    test('before its claim is committed: sent once, by the next one', async () => {
+    test('before its claim is committed: sent once, by the next worker', async () => {
       const to = somebody()
       await sendAnother(to)
       let id = ''
@@ -177,7 +177,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
         killAndReplace,
       )
 
-      // It does not wait until the queue gives up the dead worker's job.
+      // The message does not wait until the lock of the dead worker's job expires.
       await sendAnother(to)
       expect((await message(id)).status).toBe('accepted')
       expect(sentTo(to)).toEqual(['another', 'once', 'another'])
@@ -207,7 +207,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect((await message(id)).status).toBe('unknown')
     })
 
-    test('while Meta gets its file: queued, and sent once by the next one', async () => {
+    test('while it copies the file to Meta: queued, and sent once by the next worker', async () => {
       const to = somebody()
       const headers = bearerAuth(API_TOKEN)
       const { id: upload_id } = (
@@ -227,7 +227,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       await killAndReplace()
       held.release()
       expect((await message(id)).status).toBe('queued')
-      // As if the time were over after which others take the worker for dead.
+      // As if the time had passed after which other workers treat this one as dead.
       await query('UPDATE upload_copies SET copying_until = NULL')
       await sendAnother(to)
 
@@ -237,7 +237,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(meta.files().filter((file) => file.includes(`%PDF on ${backend}`))).toHaveLength(2)
     })
 
-    test('during the call: unknown, then what the status says', async () => {
+    test('during the call: unknown, then the state of the next status', async () => {
       const to = somebody()
       const held = holding()
       meta.next(held.behaviour)
@@ -255,7 +255,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(sentTo(to)).toEqual(['once', 'another'])
     })
 
-    test('between the response and its commit: unknown, then what the status says', async () => {
+    test('between the response and its commit: unknown, then the state of the next status', async () => {
       const to = somebody()
       const held = holding()
       meta.next(held.behaviour)
@@ -293,7 +293,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
   })
 
-  test('a worker that is stopped in the middle of a call stores that nobody knows', async () => {
+  test('a worker that is stopped during a call stores `unknown`', async () => {
     const to = somebody()
     const held = holding()
     meta.next(held.behaviour)
@@ -323,7 +323,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(await message(id)).toMatchObject({ status: 'accepted' })
   })
 
-  test('the database away when the response comes: stored when it is back', async () => {
+  test('the database is away when the response arrives: the result is stored afterwards', async () => {
     const to = somebody()
     const held = holding()
     meta.next(held.behaviour)
@@ -339,9 +339,9 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sentTo(to)).toEqual(['once'])
   })
 
-  // On PostgreSQL the queue is not away without the database.
+  // On the PostgreSQL backend, queue and database are away together.
   if (backend === 'redis') {
-    test('the queue away: stored all the same, and sent when it is back', async () => {
+    test('the queue is away: the message is stored, and sent afterwards', async () => {
       const to = somebody()
       await service.redisProxy?.takeDown()
 
@@ -354,7 +354,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
   }
 
-  test('no secret is in the log of a worker', async () => {
+  test('the log of a worker contains no secret', async () => {
     const to = somebody()
     meta.next((_, exchange) =>
       exchange.answer(401, { error: { code: 190, message: 'Malformed access token test-access-token' } }),

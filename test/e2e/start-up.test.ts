@@ -1,4 +1,4 @@
-/** What a process does about stores and secrets that are not as they should be: it refuses, or it says so and goes on. */
+/** Stores and secrets that are missing, weak or unsafe: the process does not start, or it reports them. */
 import { createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { runCommand } from '../cli/run-command.ts'
@@ -13,7 +13,7 @@ import { createTempDirectory } from '../support/temp-directory.ts'
 
 const INDEX = 'idx_chat_messages_wa_message_id_unique'
 const MIGRATIONS = 'wa_ingest_migrations'
-/** Runs in this process, whose output is the test run's. */
+/** Runs in the process of the test, whose output is that of the test run. */
 const QUIET = { PORT: '0', LOG_LEVEL: 'silent' }
 
 describe('a receiver does not start', () => {
@@ -53,14 +53,14 @@ describe('a receiver does not start', () => {
     expect(stderr).toMatch(/no wa-ingest tables; run: npx wa-ingest migrate/)
   })
 
-  test('behind a pooler that it was not told of', async () => {
+  test('behind a pooler without DATABASE_DIRECT_URL', async () => {
     const { code, stderr } = await runCommand(['api'], { ...QUIET, DATABASE_URL: await startPooler() })
 
     expect(code).toBe(1)
     expect(stderr).toMatch(/pooler[\s\S]*set DATABASE_DIRECT_URL/)
   })
 
-  test('with secrets that keep nobody out, where others can reach it, and names all of them', async () => {
+  test('with weak secrets where others can reach it, and names all of them', async () => {
     const { code, stderr } = await runCommand(['api'], {
       NODE_ENV: 'production',
       DATABASE_URL: 'postgres://127.0.0.1:1/x',
@@ -77,7 +77,7 @@ describe('a receiver does not start', () => {
 })
 
 describe('a receiver that runs', () => {
-  test('is no longer ready when its tables are older than it, or its index is gone, and tells the admin why', async () => {
+  test('is not ready when its tables are older than the release or its index is missing, and tells the admin why', async () => {
     const { url, database } = await startService({ backend: 'postgres', workers: 0 })
     const ready = () => send(`${url}/health/ready`, { headers: basicAuth('admin', ADMIN_PASSWORD) })
     const failed = (name: string) =>
@@ -94,7 +94,7 @@ describe('a receiver that runs', () => {
     )
   })
 
-  test('behind a proxy that it was not told of says so, in the log and to the admin', async () => {
+  test('behind a proxy without TRUST_PROXY reports that in the log and to the admin', async () => {
     const { url, api } = await startService({
       backend: 'postgres',
       workers: 0,
@@ -116,7 +116,7 @@ describe('a receiver that runs', () => {
     })
   })
 
-  test('behind a pooler that it was told of sends no time-outs, and says what is missing', async () => {
+  test('behind a pooler with DATABASE_DIRECT_URL sends no time-outs, and reports what is missing', async () => {
     const database = await createTestDatabase()
     const direct = new URL(database.url)
     direct.searchParams.set('application_name', 'direct')
@@ -177,7 +177,7 @@ async function ownPlaces() {
   return { PORT: String(await findFreePort()), DATA_DIR: createTempDirectory() }
 }
 
-/** Answers as PgBouncer 1.18 does to a start-up parameter that it does not know. */
+/** Answers an unknown start-up parameter as PgBouncer 1.18 does. */
 async function startPooler(): Promise<string> {
   const fields = ['SFATAL', 'C08P01', 'Munsupported startup parameter: statement_timeout', '']
   const body = Buffer.from(`${fields.join('\0')}\0`)

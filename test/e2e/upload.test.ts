@@ -1,4 +1,4 @@
-/** A large file through the real processes: from the client to disk, and from disk to Meta. */
+/** A large file with real processes: from the client to disk, and from disk to Meta. */
 import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { expect, test } from 'vitest'
@@ -11,13 +11,13 @@ import { startService } from '../support/service.ts'
 const TOKEN = 'token-of-the-tests'
 const headers = bearerAuth(TOKEN)
 const MB = 1024 * 1024
-/** WhatsApp's largest. */
+/** The largest file that WhatsApp accepts. */
 const SIZE = 100 * MB
-/** Of memory beside what the process has: what is on its way, and what is not collected yet. */
+/** Additional memory of a process: bytes on their way, and garbage that is not collected yet. */
 const MAX_GROWTH = 90 * MB
 
-// Only Linux tells what the most was that a process has had.
-test.runIf(process.platform === 'linux')('100 MB pass through without being held in memory', async () => {
+// Only Linux reports the peak memory of a process.
+test.runIf(process.platform === 'linux')('100 MB pass through without being kept in memory', async () => {
   const meta = await startFakeMeta()
   const service = await startService({
     backend: 'postgres',
@@ -55,13 +55,13 @@ test.runIf(process.platform === 'linux')('100 MB pass through without being held
   expect(peakMemory(worker.pid) - before.worker).toBeLessThan(MAX_GROWTH)
 })
 
-/** The most memory that this process has had at a time, in bytes. */
+/** The peak memory of the process in bytes. */
 function peakMemory(pid: number): number {
   const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
   return Number(kilobytes) * 1024
 }
 
-/** In pieces, as fast as the server takes them, without saying beforehand how many. */
+/** Sends the body in chunks without a length, as fast as the server reads them. */
 function uploadLarge(url: string): Promise<{ id: string; size_bytes: number }> {
   return new Promise((resolve, reject) => {
     const req = request(

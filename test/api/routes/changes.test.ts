@@ -17,7 +17,7 @@ async function receive(...contents: string[]): Promise<void> {
 
 const contentsOf = (items: { message: { content: string } }[]) => items.map((item) => item.message.content)
 
-test('a cursor that cannot be read on from is refused by both, with the reason', async () => {
+test('both routes refuse a cursor from which they cannot continue, with the reason', async () => {
   for (const [cursor, status, reason] of [
     ['x', 400, 'cursor_invalid'],
     ['1.2.3', 400, 'cursor_invalid'],
@@ -31,7 +31,7 @@ test('a cursor that cannot be read on from is refused by both, with the reason',
 })
 
 describe('GET /api/changes', () => {
-  test('goes on from next_cursor, page by page, and knows where it is at the end', async () => {
+  test('continues from next_cursor page by page, and keeps the cursor at the end', async () => {
     await receive('a', 'b', 'c')
 
     const first = await api.get('/changes?limit=2')
@@ -43,7 +43,7 @@ describe('GET /api/changes', () => {
     expect(first.body.items[1].cursor).toBe(first.body.next_cursor)
   })
 
-  test('an empty after is none, and after=now begins with what comes next', async () => {
+  test('an empty after counts as none, and after=now begins with the next change', async () => {
     await receive('before')
     const now = await api.get('/changes?after=now')
     await receive('after')
@@ -55,7 +55,7 @@ describe('GET /api/changes', () => {
     expect((await api.get('/changes?after=')).body.items).toHaveLength(2)
   })
 
-  test('a cursor from before what was removed is 410, with what to do', async () => {
+  test('a cursor before the removed changes is 410, with the next step', async () => {
     await receive('a', 'b')
     const { body } = await api.get('/changes?limit=1')
     await api.database.pool.query(
@@ -73,7 +73,7 @@ describe('GET /api/stream', () => {
   const open = (query = '', headers: Record<string, string> = {}) =>
     openEventStream(`${api.url}/api/stream${query}`, { ...withApiToken, ...headers })
 
-  test('sends what was there, and then what happens, each with its cursor as id', async () => {
+  test('sends the stored changes and then new ones, each with its cursor as id', async () => {
     await receive('a', 'b')
 
     const stream = await open()
@@ -86,7 +86,7 @@ describe('GET /api/stream', () => {
     expect((await api.get('/changes')).body.items).toEqual(stream.changes())
   })
 
-  test('is made for browsers and for proxies that buffer', async () => {
+  test('has the headers that browsers and buffering proxies need', async () => {
     const stream = await open()
 
     expect(stream.status).toBe(200)
@@ -98,7 +98,7 @@ describe('GET /api/stream', () => {
     expect(stream.headers['access-control-allow-origin']).toBeUndefined()
   })
 
-  test('goes on by Last-Event-ID, which comes before after', async () => {
+  test('continues from Last-Event-ID, which has precedence over after', async () => {
     await receive('a', 'b', 'c')
     const first = await open()
     const [a, b] = await first.waitForChanges(3)
@@ -110,7 +110,7 @@ describe('GET /api/stream', () => {
     expect(contentsOf(await byQuery.waitForChanges(2))).toEqual(['b', 'c'])
   })
 
-  test('a client that leaves before the first event misses nothing when it comes back', async () => {
+  test('a client that disconnects before the first event misses nothing when it connects again', async () => {
     await receive('before')
     const first = await open('?after=now')
     await expect.poll(() => first.lastEventId()).toBeDefined()
@@ -122,7 +122,7 @@ describe('GET /api/stream', () => {
     expect(contentsOf(await second.waitForChanges(1))).toEqual(['meanwhile'])
   })
 
-  test('catches up over many pages without missing or repeating one', async () => {
+  test('sends many pages without missing or repeating a change', async () => {
     await api.database.pool.query(
       `INSERT INTO changes (kind) SELECT 'n' || n FROM generate_series(1, 1234) n`,
     )
@@ -134,7 +134,7 @@ describe('GET /api/stream', () => {
     expect(changes.map((change) => change.kind)).toEqual(Array.from({ length: 1234 }, (_, n) => `n${n + 1}`))
   })
 
-  test('fifty streams see the same while several write', async () => {
+  test('fifty streams see the same changes while several writers work', async () => {
     const streams = await Promise.all(Array.from({ length: 50 }, () => open('?after=now')))
     await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map((content) => api.receive({ content })))
 
@@ -144,7 +144,7 @@ describe('GET /api/stream', () => {
     expect(contentsOf(seen[0] ?? []).sort()).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
   })
 
-  test('ends at once when the process stops, and takes no new ones', async () => {
+  test('ends at once when the process stops, and then accepts no new streams', async () => {
     const stream = await open()
 
     api.stop()

@@ -10,7 +10,7 @@ beforeAll(async () => {
 const NOWHERE = '999999999'
 
 describe('GET /api/conversations', () => {
-  test('pages through all of them by next_cursor', async () => {
+  test('lists all conversations page by page with next_cursor', async () => {
     for (let index = 0; index < 7; index++)
       await api.receive({ contact: { phone: String(15550004000 + index) } })
     const whole = await api.get('/conversations?limit=200')
@@ -91,7 +91,7 @@ describe('GET /api/conversations/:id and its messages', () => {
 })
 
 describe('POST /api/conversations/:id/read', () => {
-  test('clears what is unread up to the message, and has the provider told once', async () => {
+  test('marks messages up to the given one, and sends the provider one receipt', async () => {
     const contact = { phone: '15550006000' }
     const first = await api.receive({ contact })
     await api.receive({ contact })
@@ -132,7 +132,7 @@ describe('POST /api/conversations/:id/read', () => {
     expect(response.body.errors).toHaveLength(1)
   })
 
-  test('is 404 for a conversation that is not there', async () => {
+  test('is 404 for an unknown conversation', async () => {
     expect((await api.post(`/conversations/${NOWHERE}/read`)).status).toBe(404)
   })
 })

@@ -68,7 +68,7 @@ describe('POST /api/media', () => {
     expect(readdirSync(folder)).toHaveLength(before + 2)
   })
 
-  test('a file that was lost is there again when it is uploaded again', async () => {
+  test('a lost file is replaced when it is uploaded again', async () => {
     const content = newContent()
     const { body } = await upload(content)
     rmSync(path.join(folder, body.id))
@@ -98,7 +98,7 @@ describe('POST /api/media', () => {
   ])('%s is refused, and nothing is stored', async (_, content, request, status) => {
     const before = readdirSync(folder)
 
-    // A server that does not read on may close the connection before its answer is read.
+    // The server does not read the rest and may close the connection before the client reads the answer.
     const response = await upload(content, request).catch((err: NodeJS.ErrnoException) => err)
 
     if (!(response instanceof Error)) expect(response, response.text).toMatchObject({ status })
@@ -127,7 +127,7 @@ describe('POST /api/media', () => {
 })
 
 describe('a message with an upload', () => {
-  test('says what the file is, and is one message for one key', async () => {
+  test('has the type of the file, and is one message for one key', async () => {
     const { body: file } = await upload(newContent(), { query: '?filename=bill.pdf' })
     const { body: other } = await upload(newContent())
 
@@ -157,7 +157,7 @@ describe('a message with an upload', () => {
     expect(rows).toEqual([{ is_long: true }])
   })
 
-  test('is refused with a reason where it could never be sent', async () => {
+  test('is refused with a reason if it can never be sent', async () => {
     const { body: file } = await upload(newContent())
     const large = await storeFile({ db: api.database.db, uploadFolder: folder }, 'x'.repeat(16 * MB + 1))
     const twilio = { provider: 'twilio' }

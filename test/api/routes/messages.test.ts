@@ -15,7 +15,7 @@ function key(value = `key-${++lastKey}`) {
   return { 'idempotency-key': value }
 }
 
-/** An object in an object, so many times. */
+/** An object with this many levels. */
 function nested(levels: number): object {
   let value = {}
   for (let level = 1; level < levels; level++) value = { value }
@@ -76,7 +76,7 @@ describe('POST /api/messages', () => {
     expect(await countRows('reused')).toBe(1)
   })
 
-  test('the same request written otherwise is the same request', async () => {
+  test('the same request in another spelling is the same request', async () => {
     await api.post('/messages', TEXT, key('spelt'))
 
     const response = await api.post(
@@ -88,7 +88,7 @@ describe('POST /api/messages', () => {
     expect(response.status).toBe(200)
   })
 
-  test('without a key every request is a message', async () => {
+  test('without a key every request creates a message', async () => {
     const [first, second] = [await api.post('/messages', TEXT), await api.post('/messages', TEXT)]
 
     expect([first.status, second.status]).toEqual([201, 201])
@@ -109,7 +109,7 @@ describe('POST /api/messages', () => {
     expect(response.body.errors).toMatchObject([{ header: 'idempotency-key' }])
   })
 
-  test('into a conversation it goes out from the number of that conversation, as an answer or a reaction', async () => {
+  test('a reply or reaction to a conversation is sent from the number of that conversation', async () => {
     const contact = { phone: '15551230002' }
     const asked = await api.receive({ contact, business_number: '4711', content: 'A question' })
     const where = { conversation_id: asked.conversation_id }
@@ -156,7 +156,7 @@ describe('POST /api/messages', () => {
     expect(response.body).toMatchObject(expected)
   })
 
-  test('lists everything that is wrong at once', async () => {
+  test('lists all errors at once', async () => {
     const response = await api.post(
       '/messages?dry=1',
       { type: 'text', text: '', reply_to: 'x', size: 3 },
@@ -244,7 +244,7 @@ describe('POST /api/messages', () => {
 })
 
 describe('GET /api/messages/:id', () => {
-  test('answers the message with its history and the object of the provider', async () => {
+  test("answers the message with its history and the provider's object", async () => {
     const { id } = await api.receive({ contact: { phone: '15551230003' }, content: 'Hi' })
 
     const { status, body } = await api.get(`/messages/${id}`)
@@ -268,7 +268,7 @@ describe('POST /api/messages/:id/resend', () => {
     return body.id
   }
 
-  test('sends it again once, as a message of its own', async () => {
+  test('sends the message again once, as a new message', async () => {
     const id = await sendUnknown()
 
     const responses = await Promise.all(Array.from({ length: 5 }, () => api.post(`/messages/${id}/resend`)))
@@ -284,7 +284,7 @@ describe('POST /api/messages/:id/resend', () => {
     })
   })
 
-  test('refuses one that is on its way, one that came in, and one that is not there', async () => {
+  test('refuses a message that is being sent, an inbound one and an unknown one', async () => {
     const { body } = await api.post('/messages', TEXT)
     const received = await api.receive()
 
@@ -300,7 +300,7 @@ describe('POST /api/messages/:id/resend', () => {
   })
 })
 
-test('when the database is away every route answers 503 and says so', async () => {
+test('every route answers 503 with the reason while the database is away', async () => {
   const away = await startApi({ db: nowhere() })
 
   const responses = await Promise.all([
