@@ -64,7 +64,7 @@ test('a client that does not read is disconnected, and continues from its cursor
   slow.pause()
   await served[0]
   slow.resume()
-  await expect.poll(() => slow.hasEnded).toBe(true)
+  await expect.poll(() => slow.hasEnded, { timeout: 20_000 }).toBe(true)
   const seen = slow.changes().length
   const again = await (await startStreams(database)).open(slow.lastEventId())
   await again.waitForChanges(60 - seen)
