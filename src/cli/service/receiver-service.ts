@@ -74,7 +74,11 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     uploadFolder: uploadFolder(config),
     providers,
   })
-  const routers = [createHandshakeRoutes(providers), mediaLinks, isSplit ? admin.publicMonitoring : admin.admin]
+  const routers = [
+    createHandshakeRoutes(providers),
+    mediaLinks,
+    isSplit ? admin.publicMonitoring : admin.admin,
+  ]
   const { renderErrorPage } = admin
   // Error pages need the style sheet, which only the admin routes serve.
   const pages = isSplit ? {} : { renderErrorPage }
