@@ -1,29 +1,28 @@
 /**
- * Taking over the tables of an old chat system.
+ * Adoption: takes over the tables of an old chat system.
  *
- * Everything is looked at before anything is changed: what cannot be taken over is refused with the reason and the next
- * command. Then every step looks at what is there, so an adoption that was stopped goes on when it is run again. Nothing is
- * deleted: ids, data and extra columns stay; what is in the way is renamed, and only when the operator allows it.
+ * Everything is checked before anything is changed: what cannot be taken over is refused with the reason and the next
+ * command. Each step then looks at what is there, so an adoption that was stopped continues when it is run again. Nothing is
+ * deleted: ids, data and extra columns stay. What is in the way is renamed, and only when the operator allows it.
  */
 import type { Kysely } from 'kysely'
 import { type Query, queryWithKysely } from '../any-table/query.ts'
+import { TableError } from '../any-table/table-error.ts'
 import type { Database } from '../schema.ts'
-import type { AdoptProgress } from './adopt-progress.ts'
-import { AdoptionError } from './adoption-error.ts'
-import { changeTable, columnStatements, continueIds, setAsideStatements } from './alter-tables.ts'
 import {
-  addConstraints,
-  addIndexes,
-  type Constraining,
-  findTakenNames,
-  requireColumns,
-  requireKey,
-} from './constrain-tables.ts'
-import { fillConversations } from './fill-conversations.ts'
+  type AdoptionRun,
+  type AdoptProgress,
+  changeTable,
+  columnStatements,
+  continueIds,
+  setAsideStatements,
+} from './alter-tables.ts'
+import { ADOPTED, type Conflict, findConflicts, findOldTables } from './conflicts.ts'
+import { addConstraints, addIndexes, requireColumns, requireKey } from './constrain-tables.ts'
+import { type Filled, fillConversations } from './fill-conversations.ts'
 import { fillMessages } from './fill-messages.ts'
-import { assertFillable, findObstacles } from './obstacles.ts'
-import { ADOPTED, type Conflict, findConflicts, findOldTables, type Shapes } from './old-schema.ts'
-import { readShapes } from './shape.ts'
+import { findObstacles } from './obstacles.ts'
+import { readShapes, type Shapes } from './shape.ts'
 import { findSources, type SourceOptions, type Sources } from './sources.ts'
 import { createMissingTables, readTargetSchema } from './target-schema.ts'
 import { tryService } from './try-service.ts'
@@ -41,19 +40,19 @@ export type AdoptOptions = SourceOptions & {
 export type Adoption = {
   /** Old tables that are ours now. */
   tables: string[]
-  /** Renamed to old_…: table, or table.column. */
+  /** What was renamed to old_…: table, or table.column. */
   renamed: string[]
   messages: number
   conversations: number
   conversations_with_phone: number
-  /** What was taken for granted, one sentence each. */
+  /** The assumptions that were made, one sentence each. */
   notes: string[]
 }
 
 /**
- * Makes the tables of `schema` what the migrations would have made of an empty database, around what is there.
- * @param db one connection: what it does belongs together.
- * @throws AdoptionError before anything is changed.
+ * Makes the tables of `schema` what the migrations make of an empty database, around what is there.
+ * @param db one connection.
+ * @throws TableError with every reason, before anything is changed.
  */
 export async function adoptOldTables(
   db: Kysely<Database>,
@@ -61,32 +60,17 @@ export async function adoptOldTables(
   options: AdoptOptions,
   signal?: AbortSignal,
 ): Promise<Adoption> {
-  const targetSchema = await readTargetSchema(db)
   const query = queryWithKysely(db)
-  const report = options.onProgress ?? (() => {})
-  // A limit of the role would cut what takes long.
+  const run: AdoptionRun = { query, signal, report: options.onProgress ?? (() => {}) }
+  // A limit that the role has would end the long statements.
   await query('SET statement_timeout = 0')
   try {
-    const plan = await planAdoption(query, schema, targetSchema, options)
+    const plan = await planAdoption(query, schema, await readTargetSchema(db), options)
     if (options.isDryRun) return describe(plan, { conversations: 0, with_phone: 0 })
-    const { conflicts, sources } = plan
-    if (conflicts.length > 0) await changeTable(query, setAsideStatements(conflicts, plan.shapes), signal)
-    const present = await readShapes(query, schema)
-    for (const name of ADOPTED) {
-      const [there, ours] = [present.get(name), targetSchema.get(name)]
-      if (!there || !ours) continue
-      report({ step: `columns of ${name}`, done: 0, total: 0 })
-      await changeTable(query, columnStatements(there, ours, sources.defaults[name] ?? {}), signal)
-      await continueIds(query, name, signal)
-    }
+    const present = await alterColumns(run, schema, plan)
     await createMissingTables(db, schema, (table) => !present.has(table))
-    const filled = await fill(db, plan, signal)
-    const run: Constraining = {
-      query,
-      signal,
-      onStep: (details) => report({ step: 'constraints and indexes', done: 0, total: 0, details }),
-    }
-    await constrain(run, schema, targetSchema)
+    const filled = await fill(run, plan)
+    await constrain(run, schema, plan.targetSchema)
     await tryService(query)
     return describe(plan, filled)
   } finally {
@@ -110,17 +94,17 @@ async function planAdoption(
   options: AdoptOptions,
 ): Promise<Plan> {
   const shapes = await readShapes(query, schema)
-  assertFillable(targetSchema)
   const conflicts = await findConflicts(query, shapes, targetSchema)
-  const obstacles = await findObstacles(query, shapes, targetSchema, conflicts, {
-    schema,
-    canRewrite: options.canRewrite === true,
-  })
-  obstacles.push(...(await findTakenNames(query, shapes, targetSchema, schema)))
   const sources = await findSources(query, shapes, conflicts, options)
-  obstacles.push(...sources.obstacles)
-  if (conflicts.length > 0 && options.renameOld !== true) obstacles.push(...describeConflicts(conflicts))
-  if (obstacles.length > 0) throw new AdoptionError(obstacles)
+  const obstacles = [
+    ...(await findObstacles(query, shapes, targetSchema, conflicts, {
+      schema,
+      canRewrite: options.canRewrite === true,
+    })),
+    ...sources.obstacles,
+    ...(options.renameOld ? [] : describeConflicts(conflicts)),
+  ]
+  if (obstacles.length > 0) throw new TableError(obstacles.join('\n'))
   const { rows } = shapes.has('chat_messages')
     ? await query<{ count: string }>('SELECT count(*) AS count FROM chat_messages')
     : { rows: [] }
@@ -135,67 +119,71 @@ async function planAdoption(
 }
 
 function describeConflicts(conflicts: readonly Conflict[]): string[] {
-  const lines = conflicts.map(({ table, column, reason }) =>
-    column === undefined
-      ? `the table ${table} is in the way: ${reason}`
-      : `the column ${table}.${column} is in the way: ${reason}`,
-  )
+  if (conflicts.length === 0) return []
   return [
-    ...lines,
+    ...conflicts.map(({ table, column, reason }) =>
+      column === undefined
+        ? `the table ${table} is in the way: ${reason}`
+        : `the column ${table}.${column} is in the way: ${reason}`,
+    ),
     'to rename what is in the way to old_…, with all that is in it, run: npx wa-ingest migrate --rename-old',
   ]
 }
 
-async function fill(db: Kysely<Database>, { sources, targetSchema, old }: Plan, signal?: AbortSignal) {
-  const query = queryWithKysely(db)
+/** @returns the tables that are there afterwards. */
+async function alterColumns(
+  run: AdoptionRun,
+  schema: string,
+  { shapes, targetSchema, conflicts, sources }: Plan,
+): Promise<Shapes> {
+  if (conflicts.length > 0) await changeTable(run, setAsideStatements(conflicts, shapes))
+  const present = await readShapes(run.query, schema)
+  for (const name of ADOPTED) {
+    const [old, target] = [present.get(name), targetSchema.get(name)]
+    if (!old || !target) continue
+    run.report({ step: `columns of ${name}`, done: 0, total: 0 })
+    await changeTable(run, columnStatements(old, target, sources.defaults[name] ?? {}))
+    await continueIds(run, name)
+  }
+  return present
+}
+
+async function fill(run: AdoptionRun, { sources, old }: Plan): Promise<Filled> {
   if (!old.includes('chat_messages') && !old.includes('conversations'))
     return { conversations: 0, with_phone: 0 }
-  const { report } = sources
-  const filled = await fillConversations(
-    query,
-    sources.conversations,
-    (done, total) => report({ step: 'conversations', done, total }),
-    signal,
-  )
-  if (targetSchema.has('chat_messages'))
-    await fillMessages(
-      query,
-      sources.messages,
-      (done, total) => report({ step: 'messages', done, total }),
-      signal,
-    )
+  const filled = await fillConversations(run, sources)
+  await fillMessages(run, sources)
   return filled
 }
 
-/** Keys first: foreign keys need them. */
-async function constrain(run: Constraining, schema: string, targetSchema: Shapes): Promise<void> {
+/** Keys come first, because foreign keys need them. */
+async function constrain(run: AdoptionRun, schema: string, targetSchema: Shapes): Promise<void> {
   const filled = await readShapes(run.query, schema)
   for (const name of ADOPTED) {
-    const there = filled.get(name)
-    const ours = targetSchema.get(name)
-    if (!there || !ours) continue
-    await requireColumns(run, there, ours)
-    await requireKey(run, there)
+    const [old, target] = [filled.get(name), targetSchema.get(name)]
+    if (!old || !target) continue
+    await requireColumns(run, old, target)
+    await requireKey(run, old)
   }
   const keyed = await readShapes(run.query, schema)
-  for (const [name, ours] of targetSchema) {
-    const there = keyed.get(name)
-    if (!there) continue
-    await addConstraints(run, there, ours)
-    await addIndexes(run, there, ours)
+  for (const target of targetSchema.values()) {
+    const old = keyed.get(target.name)
+    if (!old) continue
+    await addConstraints(run, old, target)
+    await addIndexes(run, old, target)
   }
   await run.query('ANALYZE chat_messages')
 }
 
-function describe(plan: Plan, filled: { conversations: number; with_phone: number }): Adoption {
+function describe({ old, conflicts, messages, sources }: Plan, filled: Filled): Adoption {
+  const isAside = (name: string) =>
+    conflicts.some(({ table, column }) => table === name && column === undefined)
   return {
-    tables: plan.old.filter(
-      (name) => !plan.conflicts.some(({ table, column }) => table === name && column === undefined),
-    ),
-    renamed: plan.conflicts.map(({ table, column }) => (column === undefined ? table : `${table}.${column}`)),
-    messages: plan.messages,
+    tables: old.filter((name) => !isAside(name)),
+    renamed: conflicts.map(({ table, column }) => (column === undefined ? table : `${table}.${column}`)),
+    messages,
     conversations: filled.conversations,
     conversations_with_phone: filled.with_phone,
-    notes: plan.sources.notes,
+    notes: sources.notes,
   }
 }

@@ -1,22 +1,27 @@
 /**
- * Giving old tables our columns.
+ * Gives old tables our columns.
  *
- * All changes to a table are one statement, so it is rewritten at most once; what needs no rewrite is a note in the
- * catalogue, whatever the size. The lock that it takes is waited for in short tries, because while one waits everybody
- * else waits behind it.
+ * All changes to a table are one statement, so PostgreSQL rewrites it at most once; a change that needs no rewrite is an
+ * entry in the catalogue, whatever the size.
  */
 import { LOCK_TIMEOUT_MS, untilUnlocked } from '../any-table/locks.ts'
-import { quoteName, quoteText } from '../any-table/names.ts'
+import { MAX_NAME_BYTES, quoteName, quoteText } from '../any-table/names.ts'
 import { inTransaction, type Query } from '../any-table/query.ts'
-import { type Conflict, conversionOf, DEFAULTS } from './old-schema.ts'
-import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
+import { type Conflict, conversionOf } from './conflicts.ts'
+import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shape.ts'
+
+/** How far a step of an adoption is, in rows; total 0: the step has no rows to count. */
+export type AdoptProgress = { step: string; done: number; total: number; details?: string }
+
+/** One adoption: what its steps share. */
+export type AdoptionRun = {
+  query: Query
+  signal: AbortSignal | undefined
+  report: (progress: AdoptProgress) => void
+}
 
 /** Runs the statements in one transaction, again and again until it gets its locks. */
-export function changeTable(
-  query: Query,
-  statements: readonly string[],
-  signal?: AbortSignal,
-): Promise<void> {
+export function changeTable({ query, signal }: AdoptionRun, statements: readonly string[]): Promise<void> {
   const change = () =>
     inTransaction(query, async () => {
       await query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`)
@@ -26,81 +31,77 @@ export function changeTable(
 }
 
 /**
- * Renames what is in the way. A column keeps its content and loses NOT NULL, because nothing of ours fills it; a foreign
- * key of the messages to a table that is set aside goes, because new conversations are not in that table.
+ * Renames what is in the way. A renamed column keeps its content and loses NOT NULL, because this service does not fill it.
+ * The indexes of a renamed table are renamed too, because our indexes need the names.
  */
-export function setAsideStatements(
-  conflicts: readonly Conflict[],
-  tables: ReadonlyMap<string, TableShape>,
-): string[] {
-  const renamed = conflicts.flatMap(({ table, column }) => (column === undefined ? [table] : []))
-  const columns = conflicts.flatMap(({ table, column }) =>
-    column === undefined
-      ? []
-      : [
-          `ALTER TABLE ${quoteName(table)} ALTER COLUMN ${quoteName(column)} DROP NOT NULL`,
-          `ALTER TABLE ${quoteName(table)} RENAME COLUMN ${quoteName(column)} TO ${quoteName(`old_${column}`)}`,
-        ],
-  )
-  const keys = (tables.get('chat_messages')?.constraints ?? [])
-    .filter(
-      ({ kind, target, columns: own }) =>
-        kind === 'f' && renamed.includes(target ?? '') && own[0] === 'conversation_id',
-    )
-    .filter(
-      () => !conflicts.some(({ table, column }) => table === 'chat_messages' && column === 'conversation_id'),
-    )
-    .map(({ name }) => `ALTER TABLE chat_messages DROP CONSTRAINT ${quoteName(name)}`)
-  const others = renamed.flatMap((table) => [
-    `ALTER TABLE ${quoteName(table)} RENAME TO ${quoteName(`old_${table}`)}`,
-    // Names of indexes are taken too: ours are to have theirs.
-    ...(tables.get(table)?.indexes ?? []).map(
-      ({ name }) => `ALTER INDEX ${quoteName(name)} RENAME TO ${quoteName(`old_${name}`.slice(0, 63))}`,
-    ),
-  ])
-  return [...keys, ...columns, ...others]
+export function setAsideStatements(conflicts: readonly Conflict[], shapes: Shapes): string[] {
+  const columns = conflicts.flatMap(({ table, column }) => {
+    if (column === undefined) return []
+    const alter = `ALTER TABLE ${quoteName(table)}`
+    return [
+      `${alter} ALTER COLUMN ${quoteName(column)} DROP NOT NULL`,
+      `${alter} RENAME COLUMN ${quoteName(column)} TO ${oldName(column)}`,
+    ]
+  })
+  const tables = conflicts.flatMap(({ table, column }) => {
+    if (column !== undefined) return []
+    const indexes = shapes.get(table)?.indexes ?? []
+    return [
+      `ALTER TABLE ${quoteName(table)} RENAME TO ${oldName(table)}`,
+      ...indexes.map(({ name }) => `ALTER INDEX ${quoteName(name)} RENAME TO ${oldName(name)}`),
+    ]
+  })
+  return [...columns, ...tables]
 }
 
-/** What makes the columns of a table ours. Required ones are required later, once they are filled. */
+function oldName(name: string): string {
+  return quoteName(`old_${name}`.slice(0, MAX_NAME_BYTES))
+}
+
+/** Adds and converts columns. NOT NULL follows later, once the columns are filled. `defaults`: by name of the column. */
 export function columnStatements(
-  there: TableShape,
-  ours: TableShape,
+  old: TableShape,
+  target: TableShape,
   defaults: Readonly<Record<string, string>>,
 ): string[] {
-  const actions = ours.columns.flatMap((column) => {
-    const old = columnOf(there, column.name)
-    return old === undefined ? [addition(ours.name, column, defaults)] : conversion(ours.name, old, column)
+  const actions = target.columns.flatMap((column) => {
+    const there = columnOf(old, column.name)
+    const value = defaultOf(column, defaults)
+    return there === undefined ? [addition(column, value)] : conversion(there, column, value)
   })
-  return actions.length === 0 ? [] : [`ALTER TABLE ${quoteName(there.name)} ${actions.join(', ')}`]
+  return actions.length === 0 ? [] : [`ALTER TABLE ${quoteName(old.name)} ${actions.join(', ')}`]
 }
 
-/** A constant default costs nothing, and old writers who do not know the column go on writing. */
-function addition(table: string, column: ColumnShape, defaults: Readonly<Record<string, string>>): string {
-  const own = defaults[column.name] ?? DEFAULTS[table]?.[column.name]
-  const value = own === undefined ? column.default : `${quoteText(own)}::${column.type}`
-  const required = column.isNotNull && value !== null ? ' NOT NULL' : ''
-  return `ADD COLUMN ${quoteName(column.name)} ${column.type}${value === null ? '' : ` DEFAULT ${value}`}${required}`
+/** As SQL; null: the column has none. */
+function defaultOf({ name, type, default: own }: ColumnShape, defaults: Readonly<Record<string, string>>) {
+  const value = defaults[name]
+  return value === undefined ? own : `${quoteText(value)}::${type}`
 }
 
-function conversion(table: string, old: ColumnShape, ours: ColumnShape): string[] {
-  const name = quoteName(ours.name)
+/** A constant default is stored once and not in every row, and writers that do not know the column can still insert. */
+function addition({ name, type, isNotNull }: ColumnShape, value: string | null): string {
+  const required = isNotNull && value !== null ? ' NOT NULL' : ''
+  return `ADD COLUMN ${quoteName(name)} ${type}${value === null ? '' : ` DEFAULT ${value}`}${required}`
+}
+
+function conversion(old: ColumnShape, target: ColumnShape, value: string | null): string[] {
+  const name = quoteName(target.name)
   const actions: string[] = []
-  if (conversionOf(old.type, ours.type) !== 'same')
-    actions.push(`ALTER COLUMN ${name} TYPE ${ours.type} USING ${name}::${ours.type}`)
-  const own = DEFAULTS[table]?.[ours.name]
-  const value = own === undefined ? ours.default : quoteText(own)
+  if (conversionOf(old.type, target.type) !== 'same')
+    actions.push(`ALTER COLUMN ${name} TYPE ${target.type} USING ${name}::${target.type}`)
   if (value !== null && old.default === null && old.identity === '' && !old.isGenerated)
     actions.push(`ALTER COLUMN ${name} SET DEFAULT ${value}`)
-  if (old.isNotNull && !ours.isNotNull) actions.push(`ALTER COLUMN ${name} DROP NOT NULL`)
+  if (old.isNotNull && !target.isNotNull) actions.push(`ALTER COLUMN ${name} DROP NOT NULL`)
   if (old.identity === 'a') actions.push(`ALTER COLUMN ${name} SET GENERATED BY DEFAULT`)
   return actions
 }
 
 /**
- * Ids go on behind those that are there: an identity where the column had no default, and a sequence that is as wide as
- * the column and not behind it (rows that were copied in do not move it).
+ * New ids follow the highest one: the column gets an identity where it has no default, and its sequence becomes as wide as
+ * the column and moves past the ids that are there (rows that were copied in do not move it).
  */
-export async function continueIds(query: Query, table: string, signal?: AbortSignal): Promise<void> {
+export async function continueIds(run: AdoptionRun, table: string): Promise<void> {
+  const { query } = run
   const { rows } = await query<{ default: string | null; identity: string; is_not_null: boolean }>(
     `SELECT pg_get_expr(d.adbin, d.adrelid) AS default, a.attidentity AS identity, a.attnotnull AS is_not_null
      FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -109,24 +110,33 @@ export async function continueIds(query: Query, table: string, signal?: AbortSig
   )
   const id = rows[0]
   if (id && id.default === null && id.identity === '') {
-    const required = id.is_not_null ? [] : [`ALTER TABLE ${table} ALTER COLUMN id SET NOT NULL`]
-    await changeTable(
-      query,
-      [...required, `ALTER TABLE ${table} ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY`],
-      signal,
-    )
+    const alter = `ALTER TABLE ${table} ALTER COLUMN id`
+    await changeTable(run, [
+      ...(id.is_not_null ? [] : [`${alter} SET NOT NULL`]),
+      `${alter} ADD GENERATED BY DEFAULT AS IDENTITY`,
+    ])
   }
   const sequence = await findSequence(query, table)
   if (sequence === undefined) return
   await query(`ALTER SEQUENCE ${sequence} AS bigint`).catch(() => undefined)
+  await advanceSequence(query, sequence, [`SELECT max(id) FROM ${table}`])
+}
+
+/** Moves the sequence past the ids that these queries return; never back. */
+export async function advanceSequence(
+  query: Query,
+  sequence: string,
+  highestIds: readonly string[],
+): Promise<void> {
+  const next = highestIds.map((select) => `coalesce((${select}), 0) + 1`)
   await query(
-    `SELECT setval('${sequence.replaceAll("'", "''")}', greatest(
-       (SELECT coalesce(max(id), 0) FROM ${table}) + 1, (SELECT last_value + CASE WHEN is_called THEN 1 ELSE 0 END FROM ${sequence})
-     ), false)`,
+    `SELECT setval($1::text::regclass, greatest(${next.join(', ')},
+       (SELECT last_value + CASE WHEN is_called THEN 1 ELSE 0 END FROM ${sequence})), false)`,
+    [sequence],
   )
 }
 
-/** The one that the default of `id` draws from, whoever owns it. */
+/** The sequence that the default of `id` draws from, whichever column owns it. Quoted where it has to be. */
 export async function findSequence(query: Query, table: string): Promise<string | undefined> {
   const { rows } = await query<{ sequence: string }>(
     `SELECT s.oid::regclass::text AS sequence

@@ -1,126 +1,47 @@
 /**
- * What an old chat system knows of its messages under names of its own: who wrote them, and to whom they went.
+ * Column heuristics: which columns of an old chat system say who sent a message, and what the contact's phone and name are.
  *
- * Found by the names that people give. Where nothing fits, nothing is guessed: a message counts as received, and a
- * conversation has a contact without a number.
+ * They go by the names that such columns usually have. Where no name fits, nothing is guessed: a message counts as
+ * received, and a conversation has a contact without a number.
  */
 import { quoteName, quoteText } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
-import type { Shapes } from './old-schema.ts'
-import { columnOf, type TableShape } from './shape.ts'
+import { columnOf, type Shapes, type TableShape } from './shape.ts'
 
-/** Compared without case and underscores. */
-const PHONE_NAMES = [
-  'phone',
-  'phonenumber',
-  'waid',
-  'whatsappid',
-  'whatsappnumber',
-  'whatsappphone',
-  'mobile',
-  'msisdn',
-  'customerphone',
-  'customerphonenumber',
-  'customernumber',
-  'contactphone',
-  'contactnumber',
-  'contactwaid',
-  'clientphone',
-  'userphone',
-  'fromnumber',
-  'fromphone',
-  'remotejid',
-  'participantphone',
-]
-const NAME_NAMES = [
-  'name',
-  'displayname',
-  'fullname',
-  'contactname',
-  'customername',
-  'profilename',
-  'pushname',
-]
+// Names are compared in lower case and without underscores.
+const PHONE_NAMES = words(`
+  phone phonenumber waid whatsappid whatsappnumber whatsappphone mobile msisdn customerphone
+  customerphonenumber customernumber contactphone contactnumber contactwaid clientphone userphone
+  fromnumber fromphone remotejid participantphone`)
+const NAME_NAMES = words('name displayname fullname contactname customername profilename pushname')
 
-const OUTBOUND_FLAGS = [
-  'fromme',
-  'isfromme',
-  'isoutgoing',
-  'outgoing',
-  'isoutbound',
-  'outbound',
-  'sentbyus',
-  'frombusiness',
-]
-const INBOUND_FLAGS = [
-  'isincoming',
-  'incoming',
-  'isinbound',
-  'inbound',
-  'fromcustomer',
-  'isfromcustomer',
-  'fromuser',
-]
+const OUTBOUND_FLAGS = words('fromme isfromme isoutgoing outgoing isoutbound outbound sentbyus frombusiness')
+const INBOUND_FLAGS = words('isincoming incoming isinbound inbound fromcustomer isfromcustomer fromuser')
 
-const SENDER_NAMES = [
-  'olddirection',
-  'sender',
-  'sendertype',
-  'senderrole',
-  'role',
-  'author',
-  'authortype',
-  'sentby',
-]
-const OUTBOUND_WORDS = [
-  'out',
-  'outgoing',
-  'outbound',
-  'sent',
-  'agent',
-  'bot',
-  'business',
-  'operator',
-  'assistant',
-  'admin',
-  'staff',
-  'system',
-  'company',
-  'me',
-]
-const INBOUND_WORDS = [
-  'in',
-  'incoming',
-  'inbound',
-  'received',
-  'user',
-  'customer',
-  'client',
-  'contact',
-  'guest',
-  'lead',
-]
-/** A column with more different words than this is no side of a conversation. */
+const SENDER_NAMES = words('olddirection sender sendertype senderrole role author authortype sentby')
+const OUTBOUND_WORDS = words(`
+  out outgoing outbound sent agent bot business operator assistant admin staff system company me`)
+const INBOUND_WORDS = words('in incoming inbound received user customer client contact guest lead')
+/** A column with more different words than this does not say who sent a message. */
 const MAX_WORDS = 10
 
 export type PeerColumn = {
-  /** SQL that reads it from row `v` of the table it was looked for in. */
+  /** SQL that reads it from row `v` of the table. */
   sql: string
   /** For people: table.column. */
   label: string
 }
 
 export type OutboundRule = {
-  /** SQL over a row of chat_messages: true where we sent it. */
+  /** SQL over a row of chat_messages: true where the business sent it. */
   sql: string
-  /** The column that says so, for people. */
+  /** The column that it goes by: table.column. */
   label: string
 }
 
 /**
- * How a row tells that it was sent by the business, as SQL over a row with its original names (see `sentBy`). Undefined:
- * nothing says so.
- * @returns `unclear` with the words where the direction is told in words that are not known.
+ * Finds the condition under which the business sent a message, as SQL over a row with its original names (see `sentBy`).
+ * @returns `unclear` with the words where a column `direction` has unknown words; undefined where no column fits.
  */
 export async function findOutboundRule(
   query: Query,
@@ -133,7 +54,7 @@ export async function findOutboundRule(
     if (type === 'boolean' && INBOUND_FLAGS.includes(plain(name)))
       return { sql: `NOT ${quoteName(name)}`, label }
   }
-  const names = isDirectionOurs ? SENDER_NAMES : ['direction', 'olddirection', ...SENDER_NAMES]
+  const names = isDirectionOurs ? SENDER_NAMES : ['direction', ...SENDER_NAMES]
   const sender = messages.columns.find(({ name }) => names.includes(plain(name)))
   if (!sender) return undefined
   const { rows } = await query<{ word: string }>(
@@ -150,11 +71,11 @@ export async function findOutboundRule(
   return { sql: `lower(${quoteName(original)}::text) IN (${list})`, label }
 }
 
-/**
- * SQL that is true for a row (by its alias) that `condition` says the business sent. The condition is over the columns as
- * they were called before any of them was set aside.
- */
-export function sentBy(condition: string, messages: TableShape): (alias: string) => string {
+/** For the alias of a row: SQL that is true where the row meets the condition. */
+export type RowCondition = (alias: string) => string
+
+/** Makes a condition that uses the original names of columns work after some of them were renamed to old_…. */
+export function sentBy(condition: string, messages: TableShape): RowCondition {
   const aside = new Set(
     messages.columns
       .map(({ name }) => originalName(name))
@@ -170,12 +91,12 @@ export function sentBy(condition: string, messages: TableShape): (alias: string)
   }
 }
 
-/** Before it was set aside. */
+/** The name before the column was renamed. */
 function originalName(name: string): string {
   return name.startsWith('old_') ? name.slice('old_'.length) : name
 }
 
-/** A column with the phone, or the name, of the other side: in the table itself, or up to two foreign keys away. */
+/** Finds the column with the contact's phone or name, in the table itself or up to two foreign keys away. */
 export function findPeerColumn(
   shapes: Shapes,
   table: TableShape | undefined,
@@ -205,7 +126,7 @@ function peerColumn(
   return undefined
 }
 
-/** The column of that name, as a PeerColumn. Undefined: there is none. */
+/** The column of that name; undefined where there is none. */
 export function givenPeerColumn(table: TableShape | undefined, column: string): PeerColumn | undefined {
   const found = columnOf(table, column)
   return found && table
@@ -213,9 +134,13 @@ export function givenPeerColumn(table: TableShape | undefined, column: string): 
     : undefined
 }
 
-/** Twilio's message SIDs; everything else is taken for Meta's. */
+/** Twilio's message SIDs, as a regular expression of PostgreSQL. */
 export const TWILIO_ID = '^(SM|MM)[0-9a-fA-F]{32}$'
 
 function plain(name: string): string {
   return name.toLowerCase().replaceAll('_', '')
+}
+
+function words(text: string): string[] {
+  return text.trim().split(/\s+/)
 }

@@ -1,176 +1,104 @@
 /**
- * Giving filled tables our constraints and indexes, without a long lock: a constraint is added NOT VALID and then
- * validated beside the writers, an index is built concurrently.
+ * Gives filled tables our constraints and indexes without a long lock: a constraint is added NOT VALID and validated while
+ * writers go on, an index is built concurrently.
  */
-import { MESSAGES } from '../any-table/message-index.ts'
 import { quoteName } from '../any-table/names.ts'
-import type { Query } from '../any-table/query.ts'
-import { inspectIndex } from '../any-table/unique-index.ts'
-import { changeTable } from './alter-tables.ts'
-import { ADOPTED, type Shapes } from './old-schema.ts'
+import { type AdoptionRun, changeTable } from './alter-tables.ts'
 import { type ConstraintShape, columnOf, type IndexShape, type TableShape } from './shape.ts'
 
-export type Constraining = { query: Query; signal?: AbortSignal | undefined; onStep: (what: string) => void }
-
-/** Required columns are required, without a scan under a lock: PostgreSQL takes the validated CHECK for proof. */
-export async function requireColumns(run: Constraining, there: TableShape, ours: TableShape): Promise<void> {
-  const table = quoteName(there.name)
-  for (const { name, isNotNull } of ours.columns) {
-    if (!isNotNull || columnOf(there, name)?.isNotNull !== false) continue
-    const [column, check] = [quoteName(name), quoteName(`wa_ingest_${name}_not_null`)]
-    run.onStep(`${there.name}.${name}`)
-    await changeTable(
-      run.query,
-      [
-        `ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${check}`,
-        `ALTER TABLE ${table} ADD CONSTRAINT ${check} CHECK (${column} IS NOT NULL) NOT VALID`,
-      ],
-      run.signal,
-    )
-    await run.query(`ALTER TABLE ${table} VALIDATE CONSTRAINT ${check}`)
-    await changeTable(
-      run.query,
-      [
-        `ALTER TABLE ${table} ALTER COLUMN ${column} SET NOT NULL`,
-        `ALTER TABLE ${table} DROP CONSTRAINT ${check}`,
-      ],
-      run.signal,
-    )
+/** Sets NOT NULL without a scan under a lock: PostgreSQL accepts a validated CHECK as the proof. */
+export async function requireColumns(run: AdoptionRun, old: TableShape, target: TableShape): Promise<void> {
+  for (const { name, isNotNull } of target.columns) {
+    if (!isNotNull || columnOf(old, name)?.isNotNull !== false) continue
+    const [column, check] = [quoteName(name), `wa_ingest_${name}_not_null`]
+    reportStep(run, `${old.name}.${name}`)
+    await addValidated(run, old, check, `CHECK (${column} IS NOT NULL)`)
+    await changeTable(run, [
+      `ALTER TABLE ${quoteName(old.name)} ALTER COLUMN ${column} SET NOT NULL`,
+      `ALTER TABLE ${quoteName(old.name)} DROP CONSTRAINT ${quoteName(check)}`,
+    ])
   }
 }
 
-/** The primary key, where nothing makes the id unique yet. */
-export async function requireKey(run: Constraining, there: TableShape): Promise<void> {
-  const isUnique = there.indexes.some(
-    ({ isUnique: unique, isValid, columns, definition }) =>
-      unique && isValid && columns.join() === 'id' && !definition.includes(' WHERE '),
+/** Adds the primary key where no index makes the id unique. */
+export async function requireKey(run: AdoptionRun, old: TableShape): Promise<void> {
+  const isUnique = old.indexes.some(
+    (index) =>
+      index.isUnique &&
+      index.isValid &&
+      index.columns.join() === 'id' &&
+      !index.definition.includes(' WHERE '),
   )
   if (isUnique) return
-  run.onStep(`${there.name}.id`)
-  const index = quoteName(`${there.name}_id_unique`)
-  await buildIndex(run, there.name, {
-    name: `${there.name}_id_unique`,
-    definition: `CREATE UNIQUE INDEX ${index} ON ${quoteName(there.name)} USING btree (id)`,
+  reportStep(run, `${old.name}.id`)
+  const [table, name] = [quoteName(old.name), `${old.name}_id_unique`]
+  await buildIndex(run, old, {
+    name,
+    definition: `CREATE UNIQUE INDEX ${quoteName(name)} ON ${table} USING btree (id)`,
   })
-  const hasPrimaryKey = there.constraints.some(({ kind }) => kind === 'p')
-  await changeTable(
-    run.query,
-    [
-      `ALTER TABLE ${quoteName(there.name)} ADD CONSTRAINT ${index} ${hasPrimaryKey ? 'UNIQUE' : 'PRIMARY KEY'} USING INDEX ${index}`,
-    ],
-    run.signal,
-  )
+  const kind = old.constraints.some((constraint) => constraint.kind === 'p') ? 'UNIQUE' : 'PRIMARY KEY'
+  await changeTable(run, [
+    `ALTER TABLE ${table} ADD CONSTRAINT ${quoteName(name)} ${kind} USING INDEX ${quoteName(name)}`,
+  ])
 }
 
-/** Checks and foreign keys of ours that a table lacks. */
-export async function addConstraints(run: Constraining, there: TableShape, ours: TableShape): Promise<void> {
-  const missing = ours.constraints.filter(
-    (constraint) => (constraint.kind === 'c' || constraint.kind === 'f') && !hasConstraint(there, constraint),
-  )
-  const table = quoteName(there.name)
-  for (const { name, definition } of missing) {
-    run.onStep(name)
-    const add = `ALTER TABLE ${table} ADD CONSTRAINT ${quoteName(name)} ${definition} NOT VALID`
-    await changeTable(
-      run.query,
-      [`ALTER TABLE ${table} DROP CONSTRAINT IF EXISTS ${quoteName(name)}`, add],
-      run.signal,
-    )
-    await run.query(`ALTER TABLE ${table} VALIDATE CONSTRAINT ${quoteName(name)}`)
+/** Adds the checks and foreign keys that a table lacks. */
+export async function addConstraints(run: AdoptionRun, old: TableShape, target: TableShape): Promise<void> {
+  for (const constraint of target.constraints) {
+    const { name, kind, definition } = constraint
+    if ((kind !== 'c' && kind !== 'f') || hasConstraint(old, constraint)) continue
+    reportStep(run, name)
+    await addValidated(run, old, name, definition)
   }
 }
 
-/** An old foreign key to the same table serves as well, whatever it does on delete. */
-function hasConstraint(there: TableShape, ours: ConstraintShape): boolean {
-  return there.constraints.some(
-    (old) =>
-      old.kind === ours.kind &&
-      (ours.kind === 'f'
-        ? old.columns.join() === ours.columns.join() && old.target === ours.target
-        : old.definition === ours.definition),
+/** An old foreign key to the same table is enough, whatever it does on delete. */
+function hasConstraint(table: TableShape, wanted: ConstraintShape): boolean {
+  return table.constraints.some(
+    ({ kind, columns, target, definition }) =>
+      kind === wanted.kind &&
+      (kind === 'f'
+        ? columns.join() === wanted.columns.join() && target === wanted.target
+        : definition === wanted.definition),
   )
 }
 
-/** Indexes of ours that a table lacks, or has only as INVALID ones. */
-export async function addIndexes(run: Constraining, there: TableShape, ours: TableShape): Promise<void> {
-  for (const index of ours.indexes) {
-    if (
-      index.constraint !== null ||
-      there.indexes.some(({ name, isValid }) => name === index.name && isValid)
-    )
-      continue
-    run.onStep(index.name)
-    await buildIndex(run, there.name, index)
+async function addValidated(run: AdoptionRun, table: TableShape, name: string, definition: string) {
+  const [alter, constraint] = [`ALTER TABLE ${quoteName(table.name)}`, quoteName(name)]
+  await changeTable(run, [
+    `${alter} DROP CONSTRAINT IF EXISTS ${constraint}`,
+    `${alter} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`,
+  ])
+  await run.query(`${alter} VALIDATE CONSTRAINT ${constraint}`)
+}
+
+/** Builds the indexes that a table lacks, or has only as INVALID ones. */
+export async function addIndexes(run: AdoptionRun, old: TableShape, target: TableShape): Promise<void> {
+  for (const index of target.indexes) {
+    const isThere = old.indexes.some(({ name, isValid }) => name === index.name && isValid)
+    if (index.constraint !== null || isThere) continue
+    reportStep(run, index.name)
+    await buildIndex(run, old, index)
   }
 }
 
-/** @throws when rows stand against a unique index; what the attempt left is gone then. */
+/** @throws when rows violate a unique index; nothing of the attempt is left then. */
 async function buildIndex(
-  { query }: Constraining,
-  table: string,
+  { query }: AdoptionRun,
+  table: TableShape,
   { name, definition }: Pick<IndexShape, 'name' | 'definition'>,
 ): Promise<void> {
-  await query(`DROP INDEX CONCURRENTLY IF EXISTS ${quoteName(name)}`)
+  const drop = `DROP INDEX CONCURRENTLY IF EXISTS ${quoteName(name)}`
+  await query(drop)
   try {
     await query(definition.replace(/^CREATE (UNIQUE )?INDEX /, 'CREATE $1INDEX CONCURRENTLY '))
   } catch (err) {
-    await query(`DROP INDEX CONCURRENTLY IF EXISTS ${quoteName(name)}`)
-    throw new Error(
-      `the index ${name} of ${table} cannot be built: ${err instanceof Error ? err.message : String(err)}`,
-      {
-        cause: err,
-      },
-    )
+    await query(drop)
+    const reason = err instanceof Error ? err.message : String(err)
+    throw new Error(`the index ${name} of ${table.name} cannot be built: ${reason}`, { cause: err })
   }
 }
 
-/** Names of our indexes that something else has; in words, with what to do. */
-export async function findTakenNames(
-  query: Query,
-  shapes: Shapes,
-  targetSchema: Shapes,
-  schema: string,
-): Promise<string[]> {
-  const taken: string[] = []
-  for (const table of ADOPTED) {
-    const there = shapes.get(table)
-    for (const index of there === undefined ? [] : (targetSchema.get(table)?.indexes ?? [])) {
-      if (index.constraint !== null) continue
-      const reason = await findTaken(query, there, index, schema)
-      if (reason !== undefined) taken.push(reason)
-    }
-  }
-  return taken
-}
-
-async function findTaken(
-  query: Query,
-  there: TableShape | undefined,
-  ours: IndexShape,
-  schema: string,
-): Promise<string | undefined> {
-  const old = there?.indexes.find(({ name }) => name === ours.name)
-  if (!there || !old?.isValid) return undefined
-  const isTheOne = ours.name === indexOfMessages.name
-  const isSame = isTheOne
-    ? (
-        await inspectIndex(query, {
-          oid: there.oid,
-          schema,
-          indexName: ours.name,
-          column: { name: MESSAGES.column },
-        })
-      ).fault === undefined
-    : plain(old.definition) === plain(ours.definition)
-  if (isSame) return undefined
-  return isTheOne
-    ? `the index ${ours.name} has another definition: ${old.definition}; run: npx wa-ingest dedupe --apply --replace-index`
-    : `the index ${ours.name} has another definition: ${old.definition}; run: ALTER INDEX ${quoteName(ours.name)} RENAME TO ${quoteName(`old_${ours.name}`)}`
-}
-
-const indexOfMessages = { name: 'idx_chat_messages_wa_message_id_unique' }
-
-/** Columns of other types show casts. */
-function plain(definition: string): string {
-  return definition.replaceAll(/::(?:text|character varying)|[()\s]/g, '')
+function reportStep({ report }: AdoptionRun, details: string): void {
+  report({ step: 'constraints and indexes', done: 0, total: 0, details })
 }

@@ -1,7 +1,7 @@
 /**
- * What uses a column whose type has to change. PostgreSQL changes no type under a view, a trigger that names the column, a
- * policy, a computed column, a publication with a condition, or a function with a body in SQL: all of them go first, and
- * come back afterwards.
+ * What uses a column whose type has to change. PostgreSQL refuses to change the type while a view, a trigger that names the
+ * column, a policy, a computed column, a publication with a condition, or a function with a body in SQL uses it. The
+ * operator drops these first and makes them again afterwards.
  */
 import type { Query } from '../any-table/query.ts'
 import type { ColumnShape, TableShape } from './shape.ts'
@@ -9,12 +9,12 @@ import type { ColumnShape, TableShape } from './shape.ts'
 type Dependent = {
   /** Its kind and name. */
   what: string
-  /** Of the table, that it uses. */
+  /** The columns of the table that it uses. */
   columns: string[]
   drop: string
-  /** How to have it again: a statement, or undefined where `definition` shows one. */
+  /** The statement that makes it again; null where `definition` shows it. */
   again: string | null
-  /** What shows its definition in psql. */
+  /** The psql command that shows its definition. */
   definition: string | null
 }
 
@@ -35,7 +35,7 @@ export async function findDependents(
   })
 }
 
-/** Computed columns depend by themselves up to PostgreSQL 14, and later by their expression. */
+/** Up to PostgreSQL 14 the computed column itself depends on the other column, later its expression does. */
 const DEPENDENTS = `
   WITH used AS (
     SELECT d.classid, d.objid, CASE d.classid WHEN 'pg_class'::regclass THEN d.objsubid ELSE 0 END AS part,

@@ -1,19 +1,20 @@
-/** Why an old schema cannot be taken over as it is. Everything is looked for before anything is changed. */
+/** Why an old schema cannot be taken over as it is. */
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { areLeftoversEmpty, describeLeftovers, findLeftovers } from '../dedupe/leftovers.ts'
+import { findServerObstacles, isRowSecurityActive } from '../dedupe/privileges.ts'
 import { isRunAtWork } from '../dedupe/session.ts'
+import { ADOPTED, type Conflict, conversionOf, isInteger } from './conflicts.ts'
 import { findDependents } from './dependents.ts'
-import { ADOPTED, type Conflict, conversionOf, DEFAULTS, isInteger, type Shapes } from './old-schema.ts'
-import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
-import { findUniqueObstacles } from './unique-obstacles.ts'
+import { findTakenIndexNames, findUniqueObstacles } from './index-obstacles.ts'
+import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shape.ts'
 
-/** A rewrite of less than this goes unnoticed. */
+/** The rewrite of a smaller table is too short to disturb. */
 const REWRITE_BYTES = 100_000_000
-/** A guess, for the operator to know whether it is seconds or hours. */
+/** A rough value, so that the operator knows whether a rewrite takes seconds or htarget. */
 const REWRITTEN_BYTES_PER_SECOND = 25_000_000
 
-/** Where an old system may keep the message id under another name. */
+/** Columns in which an old system may have the message id. */
 const ID_NAMES = [
   'wa_sid',
   'wamid',
@@ -27,7 +28,7 @@ const ID_NAMES = [
 
 export type ObstacleOptions = { schema: string; canRewrite: boolean }
 
-/** One line each: the reason, and the exact next command. `conflicts` are what will have been set aside by then. */
+/** One line each: the reason, and the exact next command. `conflicts`: what will have been set aside by then. */
 export async function findObstacles(
   query: Query,
   shapes: Shapes,
@@ -37,27 +38,18 @@ export async function findObstacles(
 ): Promise<string[]> {
   const obstacles = await findServerObstacles(query)
   for (const name of ADOPTED) {
-    const [there, ours] = [shapes.get(name), targetSchema.get(name)]
+    const [old, target] = [shapes.get(name), targetSchema.get(name)]
+    if (!old || !target) continue
+    obstacles.push(...(await findTakenIndexNames(query, old, target, options.schema)))
     const isSetAside = conflicts.some(({ table, column }) => table === name && column === undefined)
-    if (!there || !ours) continue
     if (isSetAside && name !== 'chat_messages') continue
-    const kind = describeKind(there)
+    const kind = describeKind(old)
     if (kind !== undefined) obstacles.push(kind)
-    else obstacles.push(...(await findTableObstacles(query, there, ours, conflicts, options)))
+    else obstacles.push(...(await findTableObstacles(query, old, target, conflicts, options)))
   }
   const messages = shapes.get('chat_messages')
   if (messages?.kind === 'r') obstacles.push(...(await findMessageObstacles(query, messages, options.schema)))
   return obstacles
-}
-
-async function findServerObstacles(query: Query): Promise<string[]> {
-  const { rows } = await query<{ version: number }>(
-    `SELECT current_setting('server_version_num')::int AS version`,
-  )
-  const version = rows[0]?.version ?? 0
-  return version < 130_000
-    ? [`PostgreSQL ${Math.floor(version / 10_000)} is too old; 13 or later is needed`]
-    : []
 }
 
 function describeKind({ name, kind, hasChildren }: TableShape): string | undefined {
@@ -69,103 +61,98 @@ function describeKind({ name, kind, hasChildren }: TableShape): string | undefin
 
 async function findTableObstacles(
   query: Query,
-  there: TableShape,
-  ours: TableShape,
+  old: TableShape,
+  target: TableShape,
   conflicts: readonly Conflict[],
   options: ObstacleOptions,
 ): Promise<string[]> {
-  const { name } = there
+  const { name } = old
   const setAside = new Set(
     conflicts.flatMap(({ table, column }) => (table === name && column ? [column] : [])),
   )
   const obstacles: string[] = []
-  if (!there.isOwner)
+  if (!old.isOwner)
     obstacles.push(
-      `${name} belongs to ${there.owner}; connect as ${there.owner}, or run: GRANT ${quoteName(there.owner)} TO CURRENT_USER`,
+      `${name} belongs to ${old.owner}; connect as ${old.owner}, or run: GRANT ${quoteName(old.owner)} TO CURRENT_USER`,
     )
-  if (there.isUnlogged)
+  if (old.isUnlogged)
     obstacles.push(`${name} is UNLOGGED, so a crash empties it; run: ALTER TABLE ${name} SET LOGGED`)
-  if (there.hasRules)
+  if (old.hasRules)
     obstacles.push(
       `${name} has rules, and ON CONFLICT does not go with them; run: DROP RULE <name> ON ${name} (psql: \\d ${name})`,
     )
-  obstacles.push(...describeId(there))
-  obstacles.push(...describeRequiredColumns(there, ours))
-  obstacles.push(...describeChecks(there, ours, setAside))
-  obstacles.push(...findUniqueObstacles(there, ours, setAside))
-  obstacles.push(...(await findRowSecurity(query, there)))
-  const converted = ours.columns.filter((column) => {
-    const old = columnOf(there, column.name)
-    return old !== undefined && !setAside.has(column.name) && conversionOf(old.type, column.type) !== 'same'
+  obstacles.push(...describeId(old))
+  obstacles.push(...describeRequiredColumns(old, target))
+  obstacles.push(...describeChecks(old, target, setAside))
+  obstacles.push(...findUniqueObstacles(old, target, setAside))
+  if (await isRowSecurityActive(query, old))
+    obstacles.push(`row security hides rows of ${name}; run: ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`)
+  const converted = target.columns.filter((column) => {
+    const there = columnOf(old, column.name)
+    if (there === undefined || setAside.has(column.name)) return false
+    return conversionOf(there.type, column.type) !== 'same'
   })
-  obstacles.push(...(await findDependents(query, there, converted)))
-  obstacles.push(...describeRewrite(there, converted, options))
+  obstacles.push(...(await findDependents(query, old, converted)))
+  obstacles.push(...describeRewrite(old, converted, options))
   return obstacles
 }
 
-function describeId(there: TableShape): string[] {
-  const id = columnOf(there, 'id')
+function describeId(old: TableShape): string[] {
+  const id = columnOf(old, 'id')
   if (id === undefined)
     return [
-      `${there.name} has no column id; run: ALTER TABLE ${there.name} ADD COLUMN id bigint GENERATED BY DEFAULT AS IDENTITY`,
+      `${old.name} has no column id; run: ALTER TABLE ${old.name} ADD COLUMN id bigint GENERATED BY DEFAULT AS IDENTITY`,
     ]
   if (isInteger(id.type)) return []
   return [
-    `${there.name}.id is ${id.type}, and ids of wa-ingest are bigint; start beside it with an empty table: ALTER TABLE ${there.name} RENAME TO old_${there.name}`,
+    `${old.name}.id is ${id.type}, and ids of wa-ingest are bigint; start beside it with an empty table: ALTER TABLE ${old.name} RENAME TO old_${old.name}`,
   ]
 }
 
-/** Our INSERTs know nothing of them. */
-function describeRequiredColumns(there: TableShape, ours: TableShape): string[] {
-  const required = there.columns.filter(
+/** The INSERTs of this service do not set them. */
+function describeRequiredColumns(old: TableShape, target: TableShape): string[] {
+  const required = old.columns.filter(
     (column) =>
       column.isNotNull &&
       column.default === null &&
       column.identity === '' &&
       !column.isGenerated &&
-      columnOf(ours, column.name) === undefined,
+      columnOf(target, column.name) === undefined,
   )
   return required.map(
     ({ name }) =>
-      `${there.name}.${name} is required and has no default, so wa-ingest could write no row; run: ALTER TABLE ${there.name} ALTER COLUMN ${quoteName(name)} DROP NOT NULL`,
+      `${old.name}.${name} is required and has no default, so wa-ingest could write no row; run: ALTER TABLE ${old.name} ALTER COLUMN ${quoteName(name)} DROP NOT NULL`,
   )
 }
 
-/** A condition on a column that we write may refuse what we write. */
-function describeChecks(there: TableShape, ours: TableShape, setAside: ReadonlySet<string>): string[] {
-  const known = new Set(ours.constraints.map(({ name }) => name))
-  const standing = there.constraints.filter(
+/** A condition on a column that this service writes may refuse what it writes. */
+function describeChecks(old: TableShape, target: TableShape, setAside: ReadonlySet<string>): string[] {
+  const known = new Set(target.constraints.map(({ name }) => name))
+  const standing = old.constraints.filter(
     ({ kind, name, columns }) =>
       (kind === 'c' || kind === 'x') &&
       !known.has(name) &&
-      columns.some((column) => columnOf(ours, column) !== undefined && !setAside.has(column)),
+      columns.some((column) => columnOf(target, column) !== undefined && !setAside.has(column)),
   )
   return standing.map(
     ({ name, definition }) =>
-      `${there.name} has the constraint ${name}, ${definition}, which may refuse messages; run: ALTER TABLE ${there.name} DROP CONSTRAINT ${quoteName(name)}`,
+      `${old.name} has the constraint ${name}, ${definition}, which may refuse messages; run: ALTER TABLE ${old.name} DROP CONSTRAINT ${quoteName(name)}`,
   )
 }
 
-async function findRowSecurity(query: Query, { oid, name }: TableShape): Promise<string[]> {
-  const { rows } = await query<{ active: boolean }>('SELECT row_security_active($1::oid) AS active', [oid])
-  return rows[0]?.active
-    ? [`row security hides rows of ${name}; run: ALTER TABLE ${name} DISABLE ROW LEVEL SECURITY`]
-    : []
-}
-
 function describeRewrite(
-  there: TableShape,
+  old: TableShape,
   converted: readonly ColumnShape[],
   { canRewrite }: ObstacleOptions,
 ): string[] {
   const rewritten = converted.filter(
-    ({ name, type }) => conversionOf(columnOf(there, name)?.type ?? '', type) === 'rewrite',
+    ({ name, type }) => conversionOf(columnOf(old, name)?.type ?? '', type) === 'rewrite',
   )
-  if (rewritten.length === 0 || canRewrite || there.bytes < REWRITE_BYTES) return []
+  if (rewritten.length === 0 || canRewrite || old.bytes < REWRITE_BYTES) return []
   const changes = rewritten.map(({ name, type }) => `${name} becomes ${type}`).join(', ')
-  const seconds = Math.ceil(there.bytes / REWRITTEN_BYTES_PER_SECOND)
+  const seconds = Math.ceil(old.bytes / REWRITTEN_BYTES_PER_SECOND)
   return [
-    `${there.name} has to be rewritten (${changes}), and nobody can read or write it for about ${seconds} s; at a quiet time run: npx wa-ingest migrate --rewrite`,
+    `${old.name} has to be rewritten (${changes}), and nobody can read or write it for about ${seconds} s; at a quiet time run: npx wa-ingest migrate --rewrite`,
   ]
 }
 
@@ -195,27 +182,4 @@ function describeMissingId(messages: TableShape): string[] {
     : [
         `chat_messages has no wa_message_id, but ${other.name}; run: ALTER TABLE chat_messages RENAME COLUMN ${other.name} TO wa_message_id`,
       ]
-}
-
-/** Required columns of ours that nothing says how to fill: a table of a later version than this file. */
-export function assertFillable(targetSchema: Shapes): void {
-  const filledElsewhere = [
-    'id',
-    'conversation_id',
-    'provider',
-    'business_number',
-    'contact_id',
-    'created_at',
-    'updated_at',
-  ]
-  for (const name of ['conversations', 'chat_messages']) {
-    for (const column of targetSchema.get(name)?.columns ?? []) {
-      const isKnown =
-        !column.isNotNull ||
-        column.default !== null ||
-        filledElsewhere.includes(column.name) ||
-        DEFAULTS[name]?.[column.name] !== undefined
-      if (!isKnown) throw new Error(`nothing says what old rows have in ${name}.${column.name}`)
-    }
-  }
 }

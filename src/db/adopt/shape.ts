@@ -1,4 +1,4 @@
-/** What a table is made of, as the catalogue has it: for comparing tables that are there with tables as they should be. */
+/** Tables as the catalogue describes them, for comparing old tables with the target schema. */
 import type { Query } from '../any-table/query.ts'
 
 export type ColumnShape = {
@@ -24,7 +24,7 @@ export type ConstraintShape = {
 
 export type IndexShape = {
   name: string
-  /** Without the schema. */
+  /** As PostgreSQL prints it, without the schema. */
   definition: string
   isUnique: boolean
   isValid: boolean
@@ -41,7 +41,7 @@ export type TableShape = {
   kind: string
   isUnlogged: boolean
   hasChildren: boolean
-  /** CREATE RULE: ON CONFLICT does not go with them. */
+  /** Made with CREATE RULE; ON CONFLICT does not work on a table with rules. */
   hasRules: boolean
   isOwner: boolean
   owner: string
@@ -51,10 +51,13 @@ export type TableShape = {
   indexes: IndexShape[]
 }
 
+/** By the name of the table. */
+export type Shapes = ReadonlyMap<string, TableShape>
+
 type TableRow = Omit<TableShape, 'columns' | 'constraints' | 'indexes'>
 
-/** All tables, views and the like of a schema, by name. */
-export async function readShapes(query: Query, schema: string): Promise<Map<string, TableShape>> {
+/** All tables, views, materialized views and foreign tables of a schema. */
+export async function readShapes(query: Query, schema: string): Promise<Shapes> {
   const { rows: tables } = await query<TableRow>(
     `SELECT c.relname AS name, c.oid::text AS oid, c.relkind AS kind, c.relpersistence = 'u' AS "isUnlogged",
        c.relhasrules AND c.relkind = 'r' AS "hasRules", pg_has_role(c.relowner, 'USAGE') AS "isOwner",
@@ -100,7 +103,7 @@ async function readColumns(query: Query, oids: readonly string[]): Promise<Part<
   return rows.map(({ table, ...part }) => ({ table, part }))
 }
 
-/** NOT NULL is told by the column; PostgreSQL 18 lists it among the constraints as well. */
+/** Without NOT NULL, which PostgreSQL 18 lists as a constraint too: the column has it. */
 async function readConstraints(query: Query, oids: readonly string[]): Promise<Part<ConstraintShape>[]> {
   const { rows } = await query<ConstraintShape & { table: string }>(
     `SELECT c.conrelid::text AS "table", c.conname AS name, c.contype AS kind, pg_get_constraintdef(c.oid) AS definition,

@@ -1,40 +1,51 @@
-/** Where the content of our columns comes from in an old schema, and what is taken for granted where it says nothing. */
+/** Where the content of our columns comes from in an old schema, and the assumptions where it says nothing. */
+import { detailOf } from '../../core/fact.ts'
 import { parseName, spellingsOf } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
-import type { AdoptProgress } from './adopt-progress.ts'
 import {
   findOutboundRule,
   findPeerColumn,
   givenPeerColumn,
   type PeerColumn,
+  type RowCondition,
   sentBy,
   TWILIO_ID,
 } from './column-heuristics.ts'
-import type { ConversationSources } from './fill-conversations.ts'
-import type { MessageSources } from './fill-messages.ts'
-import { type Conflict, isInteger, type Shapes } from './old-schema.ts'
-import { type ColumnShape, type ConstraintShape, columnOf, type TableShape } from './shape.ts'
+import { type Conflict, isInteger } from './conflicts.ts'
+import { type ColumnShape, type ConstraintShape, columnOf, type Shapes, type TableShape } from './shape.ts'
+
+type Provider = 'meta' | 'twilio'
 
 export type SourceOptions = {
   /** SQL over a row of chat_messages: true where the business sent it. */
   outboundWhen?: string
-  /** `table.column` with the phone of the other side. */
+  /** `table.column` with the contact's phone. */
   phoneColumn?: string
-  /** Of messages whose id does not tell. */
-  provider?: 'meta' | 'twilio'
+  /** The provider of messages whose id does not say it. */
+  provider?: Provider
   /** The business's own number by provider (Meta: phone number id; Twilio: digits); '' or absent: not known. */
-  numbers?: Partial<Record<'meta' | 'twilio', string>>
-  onProgress?: (progress: AdoptProgress) => void
+  numbers?: Partial<Record<Provider, string>>
 }
 
+type PeerColumns = { phone?: PeerColumn | undefined; name?: PeerColumn | undefined }
+
 export type Sources = {
-  conversations: ConversationSources
-  messages: MessageSources
-  /** By table and column: for columns that are added. */
+  /** The column of chat_messages that tells conversations apart. Absent: all messages are one conversation. */
+  group?: string | undefined
+  /** Whether `group` has the ids of conversations. */
+  hasConversationIds: boolean
+  /** The contact's phone and name, from the old conversation (row `v`) and from the messages (row `v`). */
+  ofConversation: PeerColumns
+  ofMessage: PeerColumns
+  /** Which rows of chat_messages the business sent. Absent: nothing says it. */
+  outbound?: RowCondition | undefined
+  provider: Provider
+  /** The business's own number by provider, '' where it is not known. */
+  numbers: Record<Provider, string>
+  /** By table and column: the values of columns that old rows do not have and old writers do not set. */
   defaults: Record<string, Record<string, string>>
   notes: string[]
   obstacles: string[]
-  report: (progress: AdoptProgress) => void
 }
 
 export async function findSources(
@@ -45,47 +56,44 @@ export async function findSources(
 ): Promise<Sources> {
   const shapes = afterRenaming(current, conflicts)
   const messages = current.get('chat_messages')?.kind === 'r' ? shapes.get('chat_messages') : undefined
-  const notes: string[] = []
-  const obstacles: string[] = []
+  const findings = { notes: [], obstacles: [] }
   const provider = options.provider ?? (await findProvider(query, messages, options))
-  const outbound = await findOutbound(query, current.get('chat_messages'), messages, options, {
-    notes,
-    obstacles,
-  })
+  const outbound = await findOutbound(query, current.get('chat_messages'), messages, options, findings)
   const isAside = columnOf(messages, 'old_conversation_id') !== undefined
   const hasConversationIds = !isAside && isInteger(columnOf(messages, 'conversation_id')?.type)
   const group = isAside ? 'old_conversation_id' : hasConversationIds ? 'conversation_id' : undefined
-  const phone = findPhone(shapes, messages, options, obstacles)
+  const phone = findPhone(shapes, messages, options, findings)
   const numbers = { meta: options.numbers?.meta ?? '', twilio: options.numbers?.twilio ?? '' }
-  if (messages) notes.push(...describe({ phone, group, numbers, provider }))
+  if (messages) noteAssumptions(findings, { phone, group, numbers, provider })
+  const peerColumns = (table: Phone['table'], shape: TableShape | undefined): PeerColumns => ({
+    phone: phone?.table === table ? phone : undefined,
+    name: findPeerColumn(shapes, shape, 'name'),
+  })
   return {
-    conversations: {
-      group,
-      hasConversationIds,
-      provider,
-      numbers,
-      outbound,
-      ofConversation: {
-        phone: phone?.table === 'conversations' ? phone : undefined,
-        name: findPeerColumn(shapes, shapes.get('conversations'), 'name'),
-      },
-      ofMessage: {
-        phone: phone?.table === 'chat_messages' ? phone : undefined,
-        name: findPeerColumn(shapes, messages, 'name'),
-      },
-    },
-    messages: { group, outbound },
+    group,
+    hasConversationIds,
+    ofConversation: peerColumns('conversations', shapes.get('conversations')),
+    ofMessage: peerColumns('chat_messages', messages),
+    outbound,
+    provider,
+    numbers,
     defaults: {
-      chat_messages: { provider },
+      chat_messages: {
+        direction: 'inbound',
+        source: 'backfill',
+        detail: String(detailOf('backfill', false)),
+        message_type: 'text',
+        provider,
+      },
       conversations: { provider, business_number: numbers[provider] },
     },
-    notes,
-    obstacles,
-    report: options.onProgress ?? (() => {}),
+    ...findings,
   }
 }
 
-/** The old tables as they will be called: their columns are looked up by the names that they have then. */
+type Findings = { notes: string[]; obstacles: string[] }
+
+/** The old tables with the names that they and their columns will have once the conflicts are set aside. */
 function afterRenaming(shapes: Shapes, conflicts: readonly Conflict[]): Shapes {
   const isAside = (table: string, column?: string) =>
     conflicts.some((conflict) => conflict.table === table && conflict.column === column)
@@ -116,7 +124,7 @@ async function findProvider(
   query: Query,
   messages: TableShape | undefined,
   { numbers }: SourceOptions,
-): Promise<'meta' | 'twilio'> {
+): Promise<Provider> {
   const isConfigured = numbers?.twilio && !numbers.meta ? 'twilio' : 'meta'
   if (columnOf(messages, 'wa_message_id') === undefined) return isConfigured
   const { rows } = await query<{ twilio: string; meta: string }>(
@@ -128,14 +136,14 @@ async function findProvider(
   return twilio > meta ? 'twilio' : 'meta'
 }
 
-/** Tried on the table as it is, used on the table as it will be. */
+/** The condition is tried on the table as it is, and returned for the table as it will be. */
 async function findOutbound(
   query: Query,
   current: TableShape | undefined,
   renamed: TableShape | undefined,
   { outboundWhen }: SourceOptions,
-  { notes, obstacles }: { notes: string[]; obstacles: string[] },
-): Promise<((alias: string) => string) | undefined> {
+  { notes, obstacles }: Findings,
+): Promise<RowCondition | undefined> {
   if (!current || !renamed) return undefined
   if (outboundWhen !== undefined) {
     const refusal = await tryCondition(query, sentBy(outboundWhen, current))
@@ -163,7 +171,7 @@ async function findOutbound(
   return sentBy(rule.sql, renamed)
 }
 
-async function tryCondition(query: Query, sent: (alias: string) => string): Promise<string | undefined> {
+async function tryCondition(query: Query, sent: RowCondition): Promise<string | undefined> {
   try {
     await query(`SELECT ${sent('m')} AND true FROM chat_messages m LIMIT 1`)
     return undefined
@@ -178,7 +186,7 @@ function findPhone(
   shapes: Shapes,
   messages: TableShape | undefined,
   { phoneColumn }: SourceOptions,
-  obstacles: string[],
+  { obstacles }: Findings,
 ): Phone | undefined {
   if (phoneColumn === undefined) {
     const ofConversation = findPeerColumn(shapes, shapes.get('conversations'), 'phone')
@@ -197,18 +205,15 @@ function findPhone(
   return undefined
 }
 
-function describe({
-  phone,
-  group,
-  numbers,
-  provider,
-}: {
-  phone: Phone | undefined
-  group: string | undefined
-  numbers: Record<'meta' | 'twilio', string>
-  provider: 'meta' | 'twilio'
-}): string[] {
-  const notes: string[] = []
+function noteAssumptions(
+  { notes }: Findings,
+  {
+    phone,
+    group,
+    numbers,
+    provider,
+  }: Pick<Sources, 'group' | 'numbers' | 'provider'> & { phone: Phone | undefined },
+): void {
   notes.push(
     phone === undefined
       ? 'No column has the phone of the other side, so new messages of these people begin new conversations; if one does, give it: --phone-column conversations.<column>.'
@@ -219,5 +224,4 @@ function describe({
     notes.push(
       `The business's own number is not known, so new messages begin new conversations; set ${provider === 'meta' ? 'META_PHONE_NUMBER_ID' : 'TWILIO_FROM'} before, or give --business-number.`,
     )
-  return notes
 }

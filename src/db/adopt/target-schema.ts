@@ -1,25 +1,28 @@
 /**
- * The tables as the migrations make them.
+ * The target schema: the tables as the migrations make them.
  *
- * The migrations are the only place that says what the tables are. So they are run in a schema of their own, to be read
- * there and rolled back; or, for tables that a database lacks, to be moved from there to where they belong.
+ * Only the migrations define the tables. So they run in a schema of their own, where the tables are read and rolled back;
+ * or, for tables that a database lacks, from where the tables are moved to their place.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { migrations } from '../../../migrations/index.ts'
 import { quoteName } from '../any-table/names.ts'
 import { type Query, queryWithKysely } from '../any-table/query.ts'
+import { TableError } from '../any-table/table-error.ts'
 import type { Database } from '../schema.ts'
 import { sqlStateOf } from '../sql-state.ts'
-import { AdoptionError } from './adoption-error.ts'
-import { readShapes, type TableShape } from './shape.ts'
+import { readShapes, type Shapes } from './shape.ts'
 
 const SCHEMA = 'wa_ingest_target_schema'
 const INSUFFICIENT_PRIVILEGE = '42501'
 
-/** Every table of the newest schema, by name. Changes nothing. */
-export async function readTargetSchema(db: Kysely<Database>): Promise<Map<string, TableShape>> {
+/**
+ * Every table of the newest version, by name. Changes nothing.
+ * @throws TableError where the role may not create schemas.
+ */
+export async function readTargetSchema(db: Kysely<Database>): Promise<Shapes> {
   const undo = new Error('undo')
-  let shapes = new Map<string, TableShape>()
+  let shapes: Shapes = new Map()
   try {
     await db.transaction().execute(async (trx) => {
       await runMigrations(trx)
@@ -27,15 +30,19 @@ export async function readTargetSchema(db: Kysely<Database>): Promise<Map<string
       throw undo
     })
   } catch (err) {
-    if (sqlStateOf(err) === INSUFFICIENT_PRIVILEGE) throw mayNotMakeSchemas(err)
+    if (sqlStateOf(err) === INSUFFICIENT_PRIVILEGE)
+      throw new TableError(
+        'this role may not make schemas in this database; as its owner run: GRANT CREATE ON DATABASE <database> TO <role>',
+        { cause: err },
+      )
     if (err !== undo) throw err
   }
   return shapes
 }
 
 /**
- * Makes the tables that are missing in `schema`, with everything that belongs to them, and the functions. Foreign keys of
- * theirs to tables that are there already are to be added afterwards: those may not have their key yet.
+ * Makes the tables that are missing in `schema`, with everything that belongs to them, and the functions. Their foreign
+ * keys to tables that are there already have to be added afterwards, because those may not have their key yet.
  */
 export async function createMissingTables(
   db: Kysely<Database>,
@@ -60,15 +67,6 @@ export async function createMissingTables(
   })
 }
 
-function mayNotMakeSchemas(cause: unknown): AdoptionError {
-  return new AdoptionError(
-    [
-      'this role may not make schemas in this database; as its owner run: GRANT CREATE ON DATABASE <database> TO <role>',
-    ],
-    { cause },
-  )
-}
-
 async function runMigrations(trx: Transaction<Database>): Promise<void> {
   await sql.raw(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`).execute(trx)
   await sql.raw(`CREATE SCHEMA ${SCHEMA}`).execute(trx)
@@ -76,7 +74,7 @@ async function runMigrations(trx: Transaction<Database>): Promise<void> {
   for (const name of Object.keys(migrations).sort()) await migrations[name]?.up(trx)
 }
 
-/** Those that belong to no column: the others go with their table. */
+/** Moves the sequences that belong to no column; the others move with their table. */
 async function moveSequences(query: Query, schema: string): Promise<void> {
   const { rows } = await query<{ name: string }>(
     `SELECT quote_ident(c.relname) AS name FROM pg_class c

@@ -1,11 +1,11 @@
-/** The last check of an adoption: rows as the service writes them, in a transaction that is rolled back. */
+/** The last check of an adoption: writes rows as the service does, in a transaction that is rolled back. */
 import type { Query } from '../any-table/query.ts'
 
 const CONFLICT = `ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> ''`
 
 /**
- * A new person writes twice, the second message comes again, and a reply without an id is queued and sent.
- * @throws Error that says which of it the database refuses.
+ * A new contact writes two messages, the second is delivered again, and a reply is queued without an id and then sent.
+ * @throws Error with the reason of the database.
  */
 export async function tryService(query: Query): Promise<void> {
   await query('BEGIN')

@@ -29,7 +29,8 @@ export async function findMissingPrivileges(
   return obstacles
 }
 
-async function findServerObstacles(query: Query): Promise<string[]> {
+/** PostgreSQL itself: too old, or a standby. One line each with the next step. */
+export async function findServerObstacles(query: Query): Promise<string[]> {
   const { rows } = await query<{ version: number; is_standby: boolean }>(
     `SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS is_standby`,
   )
@@ -98,7 +99,8 @@ async function findSchemaObstacles(
   )
 }
 
-async function isRowSecurityActive(query: Query, { oid }: Target): Promise<boolean> {
+/** Whether row security hides rows of the table from this role. */
+export async function isRowSecurityActive(query: Query, { oid }: { oid: string }): Promise<boolean> {
   const { rows } = await query<{ is_active: boolean }>('SELECT row_security_active($1::oid) AS is_active', [
     oid,
   ])

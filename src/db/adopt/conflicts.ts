@@ -1,39 +1,25 @@
 /**
- * Which old tables stand where ours should be, and what of each can become ours.
+ * Which old tables have names of ours, and what of each conflicts with ours.
  *
  * `chat_messages` is taken over in place, and so is `conversations` where its ids are numbers. Any other table, and any
- * column of another type or meaning, can only be set aside: renamed to old_…, with everything in it, when the operator
+ * column of another type or meaning, can only be set aside: renamed to old_… with everything in it, when the operator
  * allows it.
  */
-import { detailOf } from '../../core/fact.ts'
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
-import { type ColumnShape, columnOf, type TableShape } from './shape.ts'
+import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shape.ts'
 
-export type Shapes = ReadonlyMap<string, TableShape>
-
-/** Taken over in place. The quarantine is there where dedupe has run before. */
+/** Tables that are taken over in place. The quarantine is there where dedupe has run before. */
 export const ADOPTED = ['conversations', 'chat_messages', 'chat_messages_duplicates'] as const
 
-/** What old rows and old writers have in required columns of ours. */
-export const DEFAULTS: Record<string, Record<string, string>> = {
-  chat_messages: {
-    direction: 'inbound',
-    source: 'backfill',
-    detail: String(detailOf('backfill', false)),
-    message_type: 'text',
-  },
-  conversations: {},
-}
-
-/** Words that a column of ours may have; an old column of that name with other words means something else. */
+/** The words that columns of ours may have. An old column of that name with other words means something else. */
 const WORDS: Record<string, readonly string[]> = {
   direction: ['inbound', 'outbound'],
   provider: ['meta', 'twilio'],
   source: ['webhook', 'echo', 'history', 'backfill', 'api'],
 }
 
-/** Columns whose content only this project understands: an old one of that name is another, unless it is empty. */
+/** Columns whose content is particular to this service. An old one of that name means something else, unless it is empty. */
 const OWN_MEANING = [
   'error',
   'media',
@@ -56,24 +42,24 @@ export type Conflict = {
   reason: string
 }
 
-/** Tables of the targetSchema that are there, and are not ours already. */
+/** Tables that have a name of ours and other columns. */
 export function findOldTables(shapes: Shapes, targetSchema: Shapes): string[] {
   return [...targetSchema.keys()].filter((name) => {
-    const [there, ours] = [shapes.get(name), targetSchema.get(name)]
-    return there !== undefined && ours !== undefined && !hasSameColumns(there, ours)
+    const [old, target] = [shapes.get(name), targetSchema.get(name)]
+    return old !== undefined && target !== undefined && !hasSameColumns(old, target)
   })
 }
 
-function hasSameColumns(there: TableShape, ours: TableShape): boolean {
+function hasSameColumns(old: TableShape, target: TableShape): boolean {
   const text = ({ columns }: TableShape) =>
     columns
       .map(({ name, type, isNotNull }) => `${name} ${type} ${isNotNull}`)
       .sort()
       .join()
-  return there.kind === ours.kind && text(there) === text(ours)
+  return old.kind === target.kind && text(old) === text(target)
 }
 
-/** What cannot become ours as it is, and could be set aside. */
+/** What cannot become ours as it is, and can be set aside. */
 export async function findConflicts(query: Query, shapes: Shapes, targetSchema: Shapes): Promise<Conflict[]> {
   const old = findOldTables(shapes, targetSchema)
   const whole = old
@@ -82,7 +68,7 @@ export async function findConflicts(query: Query, shapes: Shapes, targetSchema: 
   const parts: Conflict[] = []
   for (const table of old.filter((name) => isAdoptable(name, shapes))) {
     for (const column of targetSchema.get(table)?.columns ?? []) {
-      const reason = await columnConflict(query, { shapes, table, ours: column })
+      const reason = await columnConflict(query, { shapes, table, target: column })
       if (reason !== undefined) parts.push({ table, column: column.name, reason })
     }
   }
@@ -110,31 +96,31 @@ export function isInteger(type: string | undefined): boolean {
 
 async function columnConflict(
   query: Query,
-  { shapes, table, ours }: { shapes: Shapes; table: string; ours: ColumnShape },
+  { shapes, table, target }: { shapes: Shapes; table: string; target: ColumnShape },
 ): Promise<string | undefined> {
-  const there = columnOf(shapes.get(table), ours.name)
-  // The id is never set aside: without it no row is the same row.
-  if (there === undefined || ours.name === 'id') return undefined
-  if (there.isGenerated) return 'it is computed from other columns'
-  if (conversionOf(there.type, ours.type) === 'none') return `it is ${there.type}, not ${ours.type}`
-  const reference = referenceConflict(shapes, table, ours.name)
+  const { name, type } = target
+  const old = columnOf(shapes.get(table), name)
+  // The id is never set aside, because rows keep their ids.
+  if (old === undefined || name === 'id') return undefined
+  if (old.isGenerated) return 'it is computed from other columns'
+  if (conversionOf(old.type, type) === 'none') return `it is ${old.type}, not ${type}`
+  const reference = referenceConflict(shapes, table, name)
   if (reference !== undefined) return reference
-  const words = WORDS[ours.name]
-  if (words !== undefined) return wordConflict(query, table, ours.name, words)
-  if (!OWN_MEANING.includes(ours.name)) return undefined
-  return (await hasValues(query, table, ours.name)) ? 'it holds something else' : undefined
+  const words = WORDS[name]
+  if (words !== undefined) return wordConflict(query, table, name, words)
+  if (!OWN_MEANING.includes(name)) return undefined
+  return (await hasValues(query, table, name)) ? 'it holds something else' : undefined
 }
 
-/** A column that refers to a table which is not going to be ours refers to something else. */
+/** A foreign key to a table that will not be ours gives the column another meaning. */
 function referenceConflict(shapes: Shapes, table: string, column: string): string | undefined {
-  const foreign = shapes
-    .get(table)
-    ?.constraints.find(({ kind, columns }) => kind === 'f' && columns.includes(column))
-  const target = foreign?.target
-  if (target === undefined || target === null) return undefined
-  const isKept = ADOPTED.some((name) => name === target) && isAdoptable(target, shapes)
-  const isOurs = target === 'contacts' && columnOf(shapes.get('contacts'), 'merged_into') !== undefined
-  return isKept || isOurs ? undefined : `it refers to ${target}`
+  const isOurs = (target: string) =>
+    isAdoptable(target, shapes) ||
+    (target === 'contacts' && columnOf(shapes.get('contacts'), 'merged_into') !== undefined)
+  for (const { kind, columns, target } of shapes.get(table)?.constraints ?? [])
+    if (kind === 'f' && columns.includes(column) && target !== null && !isOurs(target))
+      return `it refers to ${target}`
+  return undefined
 }
 
 async function wordConflict(
@@ -159,8 +145,8 @@ async function hasValues(query: Query, table: string, column: string): Promise<b
 }
 
 /**
- * What it takes to make a column of one type one of another: nothing, a note in the catalogue, a rewrite of the whole
- * table under a lock, or it cannot be done without a loss.
+ * What it takes to change the type of a column: nothing (`same`), an entry in the catalogue (`instant`), a rewrite of the
+ * whole table under a lock (`rewrite`); `none`: it cannot be done without a loss.
  */
 export function conversionOf(from: string, to: string): 'same' | 'instant' | 'rewrite' | 'none' {
   if (from === to) return 'same'
@@ -168,7 +154,7 @@ export function conversionOf(from: string, to: string): 'same' | 'instant' | 're
   return rules.find(([pattern]) => pattern.test(from))?.[1] ?? 'none'
 }
 
-/** By target; the first pattern that fits the type counts. Everything has a text. */
+/** By the type to change to; the first pattern that fits the old type counts. Every type can become text. */
 const CONVERSIONS: Record<string, [RegExp, 'instant' | 'rewrite'][]> = {
   text: [
     [/^character varying/, 'instant'],
