@@ -1,9 +1,9 @@
 /**
- * A PostgreSQL of our own in DATA_DIR/postgres, for machines that have none.
+ * The embedded PostgreSQL: a server in DATA_DIR/postgres, for machines that have none.
  *
- * One process owns it at a time, and it runs only as long as that process. A server that an earlier process has left
- * behind is stopped and started again rather than adopted, so that the server in use is always our own child, with our
- * settings, our log and our tether.
+ * One process owns it at a time, and the server runs only as long as that process. A server that an earlier process left
+ * behind is stopped and a new one started, so that the server in use is always a child of this process, with its settings,
+ * its log and its tether.
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
@@ -14,7 +14,7 @@ import { findPostgresPackage } from './postgres-package.ts'
 import { startPostgresServer } from './postgres-server.ts'
 import { findRunningPostmaster, stopPostmaster } from './postmaster.ts'
 
-/** For a machine that has other things to do. They go to postgresql.conf, where the operator may change them. */
+/** Small, because the machine does other work too. Written to postgresql.conf, where the operator may change them. */
 const INITIAL_SETTINGS = {
   max_connections: '100',
   shared_buffers: '64MB',
@@ -27,22 +27,23 @@ const INITIAL_SETTINGS = {
 
 export type EmbeddedPostgres = {
   url: string
-  /** Ends the server in under 3 s. May be called more than once. */
+  /** Stops the server in under 3 s. May be called more than once. */
   stop(): Promise<void>
 }
 
 export type EmbeddedPostgresOptions = {
   dataDir: string
-  /** Hears what the operator should know: another place than DATA_DIR, a server left behind, a slow start. */
+  /** Called with what the operator should know: data outside DATA_DIR, a server left behind, a slow start. */
   onLog?: (line: string) => void
-  /** Settings of postgresql.conf that differ from the initial ones, for data that is yet to be made. */
+  /** Settings of postgresql.conf for a new data directory, in place of the initial ones. */
   settings?: Readonly<Record<string, string>>
 }
 
 /**
- * Starts the server on the data of the last start, or on new data. The URL holds the password; its port may differ from
- * start to start. Throws with one line and the next step: in use by another process, made by another version, not usable
- * by this user.
+ * Starts the server on the data of the last start, or on new data. The URL contains the password; its port may change from
+ * start to start.
+ * @throws Error of one line with the next step: the data is in use by another process, was made by another version, or
+ * cannot be used by this user.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { onLog = () => {} } = options
@@ -56,7 +57,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     makeDirectory(dataDir)
     locks.push(takeLock(path.join(dataDir, 'postgres.lock'), dataDir))
     const home = prepareHome(dataDir, postgres, onLog)
-    // Two data directories may link to one home: those of a clone and of its copy.
+    // The data directories of a clone and of its copy may link to the same home.
     locks.push(takeLock(path.join(home.directory, 'home.lock'), dataDir))
     await stopLeftBehind(home.data, onLog)
     const settings = { ...INITIAL_SETTINGS, ...options.settings }
@@ -87,8 +88,8 @@ export function findEmbeddedPostgresUrl(dataDir: string): string | undefined {
 }
 
 /**
- * The server that runs on this data directory, or one started for as long as the caller needs it: for commands that work
- * whether or not the service is running. `stop` ends only what was started here.
+ * Uses the server that runs on this data directory, or starts one: for commands that work whether or not the service is
+ * running. `stop` stops only a server that was started here.
  */
 export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const url = findEmbeddedPostgresUrl(options.dataDir)
@@ -114,7 +115,7 @@ function takeLock(file: string, dataDir: string): FileLock {
   )
 }
 
-/** We hold the lock, so a server that runs on our data has lost its process. */
+/** This process has the lock, so the process that owned a server on this data is gone. */
 async function stopLeftBehind(data: string, onLog: (line: string) => void): Promise<void> {
   const postmaster = findRunningPostmaster(data)
   if (!postmaster) return

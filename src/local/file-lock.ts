@@ -1,18 +1,21 @@
 /**
- * One process at a time, also after kill -9.
+ * A lock that one process has at a time, and that a kill -9 releases.
  *
- * The lock is an exclusive SQLite transaction that is never committed: a lock of the kernel, which falls with the process
- * that holds it. A file with a process id in it would outlive a kill -9, and its id can by then be another program's.
+ * The lock is an exclusive SQLite transaction that is never committed. That is a lock of the kernel, which releases it when
+ * the process ends. A file with a process id would stay after a kill -9, and by then another program may have that id.
  */
 import { DatabaseSync } from 'node:sqlite'
 import { leaveToOwnerOfDirectory } from './run-as.ts'
 
-/** A database that nobody refers to is closed by the garbage collector, and its lock falls. */
+/** Keeps the databases referenced: the garbage collector closes an unreferenced one, which releases its lock. */
 const held = new Set<DatabaseSync>()
 
 export type FileLock = { release(): void }
 
-/** The lock on a file made for it, or undefined where somebody else holds it. Throws where it cannot be written. */
+/**
+ * Locks a file that is made for this purpose. Undefined where another process has the lock.
+ * @throws Error where the file cannot be written.
+ */
 export function lockFile(file: string): FileLock | undefined {
   const database = openDatabase(file)
   leaveToOwnerOfDirectory(file)
@@ -41,7 +44,7 @@ function openDatabase(file: string): DatabaseSync {
   }
 }
 
-/** SQLITE_BUSY, whatever its extended code. */
+/** SQLITE_BUSY (5), whatever its extended code. */
 function isBusy(err: unknown): boolean {
   return err instanceof Error && 'errcode' in err && (Number(err.errcode) & 0xff) === 5
 }

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 
-/** A port on 127.0.0.1 that nobody listens on at the moment; `preferred` if it is free. */
+/** A port on 127.0.0.1 that no program listens on at this moment; `preferred` if it is free. */
 export async function findFreePort(preferred = 0): Promise<number> {
   return (await tryPort(preferred)) ?? (await tryPort(0)) ?? fail()
 }

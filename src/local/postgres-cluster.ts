@@ -1,4 +1,4 @@
-/** The files of the embedded PostgreSQL: made once, whole or not at all, and only opened by the version that made them. */
+/** The data of the embedded PostgreSQL: made completely or not at all, and opened only by the version that made it. */
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
@@ -18,10 +18,10 @@ import { leaveToOwnerOfDirectory } from './run-as.ts'
 export const DATABASE = 'wa_ingest'
 const ROLE = 'wa_ingest'
 
-/** Kept beside the data, readable by its owner alone. */
+/** Stored beside the data, readable only by its owner. */
 export type Connection = { port: number; password: string }
 
-/** Opens the data in the home, or makes it. `settings` go to postgresql.conf when it is made. */
+/** Opens the data directory in the home, or makes it. `settings` go to postgresql.conf of a new one. */
 export async function openCluster(
   home: PostgresHome,
   major: number,
@@ -35,7 +35,7 @@ export async function openCluster(
   if (!existsSync(data)) await createCluster(home, connection.password, settings)
   else {
     assertVersion(data, major)
-    // The file with the password was lost: the data must not be.
+    // The file with the password is lost; a new password keeps the data usable.
     if (!known) await runSingleUser(home, data, `ALTER ROLE ${ROLE} PASSWORD '${connection.password}'`)
   }
   return connection
@@ -85,7 +85,7 @@ function assertVersion(data: string, major: number): void {
     )
 }
 
-/** In a directory of its own, renamed when it is complete: an interrupted start leaves nothing that looks like data. */
+/** Works in another directory and renames it at the end, so an interrupted start leaves nothing that looks like data. */
 async function createCluster(
   home: PostgresHome,
   password: string,
@@ -125,18 +125,18 @@ function runInitdb(
   settings: Readonly<Record<string, string>>,
 ): Promise<void> {
   const args = ['-D', data, '-U', ROLE, `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8']
-  // The same order and case rules on every machine, whatever locales it has.
+  // Sorting and case are then the same on every machine, whatever locales it has.
   args.push('--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8')
   for (const [name, value] of Object.entries(settings)) args.push('-c', `${name}=${value}`)
   return runToEnd(home, 'initdb', args)
 }
 
-/** SQL on a server that is not running. */
+/** Runs SQL while the server is not running. */
 function runSingleUser(home: PostgresHome, data: string, sql: string): Promise<void> {
   return runToEnd(home, 'postgres', ['--single', '-D', data, 'postgres'], `${sql}\n`)
 }
 
-/** Throws with the last lines of what the program said. */
+/** @throws Error with the last lines of the program's output. */
 function runToEnd(home: PostgresHome, program: string, args: string[], input = ''): Promise<void> {
   const identity = home.runAs ? { uid: home.runAs.uid, gid: home.runAs.gid } : {}
   return new Promise((resolve, reject) => {

@@ -1,10 +1,10 @@
 /**
- * Where the embedded PostgreSQL lives: DATA_DIR/postgres, unless the user that it must run as cannot get there (a clone
- * under /root, say). Then DATA_DIR/postgres is a symbolic link to a directory under /var/lib/wa-ingest: the link is what
- * later starts go by, so the data stays found even if permissions change.
+ * The home of the embedded PostgreSQL: DATA_DIR/postgres, unless the user that PostgreSQL runs as cannot reach it (a clone
+ * under /root, for example). Then DATA_DIR/postgres is a symbolic link to a directory under /var/lib/wa-ingest. Later starts
+ * follow the link, so they find the data even if permissions change.
  *
- * Where we are root, the home belongs to root and only `data` in it to that user: in a directory of its own it could
- * replace the files that we write by links to others.
+ * When this process is root, the home belongs to root and only `data` in it to that user. In a directory of its own that
+ * user could replace the files that root writes by links to other files.
  */
 import {
   chmodSync,
@@ -31,9 +31,9 @@ import { findUnprivilegedUser, findUser } from './unprivileged-user.ts'
 export type PostgresHome = {
   /** Without symbolic links. */
   directory: string
-  /** In the home; made by PostgreSQL, and its own. */
+  /** PostgreSQL's data directory, in the home. */
   data: string
-  /** The user that PostgreSQL runs as; undefined where we are not root. */
+  /** The user that PostgreSQL runs as; undefined: the user of this process, which is not root. */
   runAs: RunAs | undefined
   /** The folder with bin/, lib/ and share/, where that user can execute them. */
   native: string
@@ -41,7 +41,10 @@ export type PostgresHome = {
 
 type Log = (line: string) => void
 
-/** Makes or finds the home. `onLog` hears what is in another place than expected. Throws with the next step to take. */
+/**
+ * Finds or makes the home. `onLog` is called with what is in another place than expected.
+ * @throws Error with the next step.
+ */
 export function prepareHome(dataDir: string, postgres: PostgresPackage, onLog: Log): PostgresHome {
   const link = path.join(dataDir, 'postgres')
   const found = findDirectory(link)
@@ -52,7 +55,7 @@ export function prepareHome(dataDir: string, postgres: PostgresPackage, onLog: L
   return { directory, data: path.join(directory, 'data'), runAs, native }
 }
 
-/** The home of an earlier start. One without data is none: an interrupted start, or a volume mounted there. */
+/** The home of an earlier start. One without data does not count: the start was interrupted, or it is a mounted volume. */
 function findDirectory(link: string): string | undefined {
   if (!lstatSync(link, { throwIfNoEntry: false })) return undefined
   if (!existsSync(link))
@@ -62,7 +65,7 @@ function findDirectory(link: string): string | undefined {
   return existsSync(path.join(link, 'data')) ? realpathSync(link) : undefined
 }
 
-/** Data that is there is opened as the user that owns it: which one would be chosen may have changed since. */
+/** Existing data is opened as the user that owns it, because the choice of the user may have changed since. */
 function findOwner(data: string): RunAs | undefined {
   if (process.getuid?.() !== 0) return undefined
   const { uid, gid } = statSync(data)
@@ -123,20 +126,20 @@ function createSystemDirectory(runAs: RunAs): string {
   throw new Error(`user ${runAs.name} cannot use ${SYSTEM_DIRECTORY} for PostgreSQL's data: ${next}`)
 }
 
-/** Tried with a directory like PostgreSQL's own: some mounts do not let root give files away. */
+/** Tries it with a directory like PostgreSQL's: some mounts do not let root change the owner of a file. */
 function canHoldData(home: string, runAs: RunAs | undefined): boolean {
-  const probe = mkdtempSync(path.join(home, 'probe-'))
+  const trial = mkdtempSync(path.join(home, 'trial-'))
   try {
-    if (runAs) chownSync(probe, runAs.uid, runAs.gid)
-    return canOwn(probe, runAs)
+    if (runAs) chownSync(trial, runAs.uid, runAs.gid)
+    return canOwn(trial, runAs)
   } catch {
     return false
   } finally {
-    rmdirSync(probe)
+    rmdirSync(trial)
   }
 }
 
-/** Tried rather than worked out from permission bits: ACLs, mounts and security modules have a say as well. */
+/** Tries it instead of reading permission bits, because ACLs, mounts and security modules decide too. */
 function canOwn(directory: string, runAs: RunAs | undefined): boolean {
   const script = 'cd "$1" && test -O . && test -w . && chmod 700 .'
   return runAsUser(runAs, '/bin/sh', ['-c', script, 'sh', directory]).status === 0

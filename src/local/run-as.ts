@@ -1,10 +1,10 @@
-/** Another user's rights: what it can do, tried rather than worked out; and files that it, too, may have to open. */
+/** Running programs as another user, and files that another user has to be able to open. */
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 import { chownSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { RunAs } from './tethered-process.ts'
 
-/** Runs a program to its end; as ourselves where `runAs` is undefined. */
+/** Runs a program to its end; as the user of this process where `runAs` is undefined. */
 export function runAsUser(
   runAs: RunAs | undefined,
   command: string,
@@ -14,7 +14,7 @@ export function runAsUser(
   return spawnSync(command, args, { cwd: '/', encoding: 'utf8', ...identity })
 }
 
-/** Root leaves files in the directory of a user as that user would have made them, who may start the service next time. */
+/** Gives a file that root made to the owner of its directory, because that user may start the service next time. */
 export function leaveToOwnerOfDirectory(file: string): void {
   if (process.getuid?.() !== 0) return
   const { uid, gid } = statSync(path.dirname(file))

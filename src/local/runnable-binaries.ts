@@ -1,4 +1,4 @@
-/** The binaries of PostgreSQL where the user that it runs as can execute them: as installed, or a copy. */
+/** PostgreSQL's binaries in a place where the user that it runs as can execute them: as installed, or a copy. */
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import type { PostgresPackage } from './postgres-package.ts'
@@ -7,8 +7,8 @@ import { SYSTEM_DIRECTORY, withOpenUmask } from './system-directory.ts'
 import type { RunAs } from './tethered-process.ts'
 
 /**
- * The folder with bin/, lib/ and share/. A copy belongs to root and is shared by every clone on the machine. Throws where
- * the binaries do not run at all.
+ * The folder with bin/, lib/ and share/. A copy belongs to root, and every clone on the machine uses it.
+ * @throws Error where the binaries do not run at all.
  */
 export function findRunnableBinaries(
   postgres: PostgresPackage,
@@ -19,7 +19,7 @@ export function findRunnableBinaries(
   if (!runAs) throw new Error(explain(postgres.native))
   const copy = path.join(SYSTEM_DIRECTORY, `postgresql-${postgres.version}`)
   if (!existsSync(copy)) {
-    // Not even root can run them: a copy would not help.
+    // Where root cannot run them either, a copy would not help.
     if (!canRun(postgres.native, undefined)) throw new Error(explain(postgres.native))
     withOpenUmask(() => copyBinaries(postgres.native, copy))
     onLog(`user ${runAs.name} cannot run ${postgres.native}, so PostgreSQL runs from a copy in ${copy}`)
@@ -42,7 +42,7 @@ function explain(native: string, runAs?: RunAs): string {
   return `The embedded PostgreSQL does not run on this machine (${reason}): set DATABASE_URL to a PostgreSQL server`
 }
 
-/** Complete or not there at all: other starts may look at the same moment. */
+/** Renames the complete copy to its place, because other starts may look for it at the same moment. */
 function copyBinaries(from: string, to: string): void {
   mkdirSync(SYSTEM_DIRECTORY, { recursive: true })
   const temporary = mkdtempSync(path.join(SYSTEM_DIRECTORY, '.copy-'))

@@ -1,7 +1,7 @@
-/** The place of last resort, which every user can reach and only root can write. Used only where we are root. */
+/** Where files go that DATA_DIR cannot hold: every user can read here and only root can write. Used only by root. */
 export const SYSTEM_DIRECTORY = '/var/lib/wa-ingest'
 
-/** Under the umask 077 of a careful root, no other user could enter what is made for it. */
+/** Makes files under the umask 022. With a umask of 077 no other user could enter a directory that root makes for it. */
 export function withOpenUmask<T>(make: () => T): T {
   const umask = process.umask(0o022)
   try {

@@ -1,20 +1,21 @@
 /**
- * A child process that does not outlive us.
+ * A child process that ends when this process ends.
  *
- * It runs in a session of its own, so Ctrl-C on the terminal reaches only us and we end it in our own order. Its tether
- * is a shell that waits on a pipe whose other end only we hold: when we are gone, by kill -9 as well, the kernel closes
- * the pipe and the shell ends the child. A handler in our own process could not do that.
+ * The child runs in a session of its own, so Ctrl-C on the terminal reaches only this process, which then stops the child in
+ * the right order. The tether is a shell that reads from a pipe whose other end is open only in this process. When this
+ * process ends, even by kill -9, the kernel closes the pipe and the shell ends the child. A handler in this process could
+ * not do that.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 
-/** A user to run a child process as, when we are root. */
+/** The user that root runs a child process as. */
 export type RunAs = { name: string; uid: number; gid: number }
 
 export type TetheredOptions = {
-  /** Sent when we are gone. SIGKILL follows after `graceSeconds`. */
+  /** Sent to the child when this process has ended. SIGKILL follows after `graceSeconds`. */
   endSignal: 'INT' | 'TERM' | 'KILL'
   graceSeconds?: number
-  /** Ends what the child has started as well, unless that left the child's process group. */
+  /** Also ends the processes that the child has started, unless they left its process group. */
   endsGroup?: boolean
   runAs?: RunAs | undefined
   cwd?: string
@@ -35,7 +36,7 @@ done
 kill -s KILL -- "$1" 2>/dev/null
 `
 
-/** Starts a process that is ended when ours ends, however ours ends. A failed start is reported by the 'error' event. */
+/** Starts a process that ends when this process ends, however that ends. A failed start emits the event 'error'. */
 export function spawnTethered(
   command: string,
   args: readonly string[],
@@ -59,7 +60,7 @@ export function spawnTethered(
   )
   tether.on('error', () => {})
   tether.unref()
-  // Untied before the child's id can belong to another process.
+  // Ended at once, because another process may get the child's id later.
   child.once('exit', () => tether.kill('SIGKILL'))
   return child
 }

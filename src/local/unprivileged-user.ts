@@ -1,13 +1,13 @@
 /**
- * PostgreSQL refuses to run as root. Where we are root it runs as `postgres` if that user exists, else as `nobody`,
- * which exists on every Linux and macOS: nothing is added to the machine's users.
+ * PostgreSQL refuses to run as root. When this process is root, PostgreSQL runs as `postgres` if that user exists, else as
+ * `nobody`, which exists on every Linux and macOS. So no user has to be added to the machine.
  */
 import { execFileSync } from 'node:child_process'
 import type { RunAs } from './tethered-process.ts'
 
 const CANDIDATES = ['postgres', '_postgres', 'nobody']
 
-/** The user to run PostgreSQL as; undefined where we are not root and may run it ourselves. */
+/** The user to run PostgreSQL as; undefined: the user of this process, which is not root. */
 export function findUnprivilegedUser(): RunAs | undefined {
   if (process.getuid?.() !== 0) return undefined
   for (const name of CANDIDATES) {
@@ -19,7 +19,7 @@ export function findUnprivilegedUser(): RunAs | undefined {
   )
 }
 
-/** A user by name or numeric id; undefined where it does not exist or is root. */
+/** A user by name or numeric id; undefined where there is no such user or it is root. */
 export function findUser(nameOrId: string): RunAs | undefined {
   try {
     const uid = readId('-u', nameOrId)
@@ -30,7 +30,7 @@ export function findUser(nameOrId: string): RunAs | undefined {
   }
 }
 
-/** macOS prints nobody's -2 as 4294967294, which spawn() takes only as a signed number. */
+/** macOS prints the id -2 of nobody as 4294967294, which spawn() accepts only as a signed number. */
 function readId(flag: '-u' | '-g', name: string): number {
   return Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: 'pipe' })) | 0
 }

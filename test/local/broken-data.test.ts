@@ -54,7 +54,7 @@ describe('a start on data that cannot be used', () => {
     )
   })
 
-  test('can be tried again at once when what was wrong is put right', async () => {
+  test('works at once when the fault has been removed', async () => {
     const { dataDir, data } = await createStoppedPostgres()
     writeFileSync(path.join(data, 'PG_VERSION'), '15\n')
     await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(/was made by PostgreSQL 15/)

@@ -58,7 +58,7 @@ describe('the embedded PostgreSQL', () => {
     expect(statSync(path.join(dataDir, 'postgres', 'connection.json')).mode & 0o777).toBe(0o600)
   })
 
-  test('stops within 3 s although clients are in the middle of something', async () => {
+  test('stops within 3 s although clients run statements', async () => {
     const postgres = await startPostgres(createDataDirectory())
     const client = new pg.Client(postgres.url)
     client.on('error', () => {})
@@ -85,7 +85,7 @@ describe('the embedded PostgreSQL', () => {
     expect(logged.join()).toContain('ended by itself (SIGKILL)')
   })
 
-  test('takes another port when somebody else listens on the one of the last start', async () => {
+  test('takes another port when another program listens on the port of the last start', async () => {
     const dataDir = createDataDirectory()
     const first = await startPostgres(dataDir)
     await first.stop()
@@ -101,7 +101,7 @@ describe('the embedded PostgreSQL', () => {
 })
 
 describe('the process that owns the embedded PostgreSQL', () => {
-  test('takes the server along when it is killed, and the next start has all that was committed', async () => {
+  test('ends the server when it is killed, and the next start has everything that was committed', async () => {
     const dataDir = createDataDirectory()
     const owner = await startOwner(dataDir)
     await query(owner.url, 'CREATE TABLE kept AS SELECT 1 AS value')
@@ -154,7 +154,7 @@ describe('the process that owns the embedded PostgreSQL', () => {
     expect(await query(owner.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 
-  test('is one of two that start at the same moment on new data', async () => {
+  test('is the only one when two start at the same moment on new data', async () => {
     const dataDir = createDataDirectory()
 
     const starts = await Promise.allSettled([startPostgres(dataDir), startPostgres(dataDir)])

@@ -17,7 +17,7 @@ test('a lock has one holder at a time', () => {
   expect(lockFile(file)).toBeDefined()
 })
 
-test('a lock falls with the process that holds it, even by kill -9', async () => {
+test('a lock ends with the process that has it, even by kill -9', async () => {
   const file = path.join(createTempDirectory(), 'lock')
   const holder = await startHolder(file)
   expect(lockFile(file)).toBeUndefined()
@@ -28,7 +28,7 @@ test('a lock falls with the process that holds it, even by kill -9', async () =>
   expect(lockFile(file)).toBeDefined()
 })
 
-test('a lock is held until its process ends, although nothing refers to it', async () => {
+test('a lock lasts until its process ends, although nothing refers to it', async () => {
   const file = path.join(createTempDirectory(), 'lock')
   const holder = await startHolder(file)
 
@@ -38,7 +38,7 @@ test('a lock is held until its process ends, although nothing refers to it', asy
   expect(lockFile(file)).toBeUndefined()
 })
 
-test('a lock that cannot be made says where', () => {
+test('a lock that cannot be made names the file', () => {
   expect(() => lockFile('/nonexistent/lock')).toThrow('/nonexistent/lock cannot be written')
 })
 

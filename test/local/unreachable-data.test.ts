@@ -24,7 +24,7 @@ describe.skipIf(!isRoot)('as root, where the user of PostgreSQL cannot enter', (
     expect(logged).toEqual([expect.stringContaining(`so PostgreSQL's data is in ${home}`)])
   })
 
-  test('the data stays found when the user can enter later', async () => {
+  test('later starts find the data when the user has got access in the meantime', async () => {
     const dataDir = createDataDirectory(0o700)
     const first = await startPostgres(dataDir)
     await query(first.url, 'CREATE TABLE kept AS SELECT 1 AS value')
@@ -36,7 +36,7 @@ describe.skipIf(!isRoot)('as root, where the user of PostgreSQL cannot enter', (
     expect(await query(second.url, 'SELECT value FROM kept')).toEqual([{ value: 1 }])
   })
 
-  test('data that is already there is not forsaken: the start says what to do', async () => {
+  test('existing data is not replaced: the start fails and says what to do', async () => {
     const dataDir = createDataDirectory()
     await (await startPostgres(dataDir)).stop()
 
