@@ -1,4 +1,4 @@
-/** `wa-ingest dedupe`: what is doubled in a table, and its end. */
+/** `wa-ingest dedupe`: reports duplicates in a table, and moves them. */
 
 import { MESSAGES } from '../db/any-table/message-index.ts'
 import { queryWithClient } from '../db/any-table/query.ts'
@@ -6,6 +6,7 @@ import { describeTarget, type TargetOptions } from '../db/any-table/target.ts'
 import { applyDedupe, cleanUpDedupe, DEFAULT_BATCH_SIZE, type DedupeResult } from '../db/dedupe/apply.ts'
 import { commandFor } from '../db/dedupe/audit.ts'
 import { reportDuplicates } from '../db/dedupe/report.ts'
+import type { DedupeStep } from '../db/dedupe/run.ts'
 import {
   type Command,
   type CommandContext,
@@ -19,9 +20,16 @@ import {
 import { type CommandDatabase, openCommandDatabase } from './command-database.ts'
 import { formatReport } from './dedupe/format-report.ts'
 import { formatResult } from './dedupe/format-result.ts'
-import { createStepProgress } from './dedupe/step-progress.ts'
+import { createStepProgress } from './step-progress.ts'
 
 const EXIT_STOPPED = 130
+
+const STEP_LABELS: Record<DedupeStep, string> = {
+  prepare: 'preparing',
+  move: 'moving duplicates',
+  index: 'building the unique index',
+  finish: 'finishing',
+}
 
 export const command: Command = {
   name: 'dedupe',
@@ -117,7 +125,7 @@ async function report(
   ctx.signal.addEventListener('abort', cancel)
   try {
     await client.query('BEGIN TRANSACTION READ ONLY')
-    // A limit of the role would cut what reads a large table.
+    // A limit of the role would end the reading of a large table.
     await client.query('SET LOCAL statement_timeout = 0')
     const query = queryWithClient(client)
     const found = await reportDuplicates(query, await describeTarget(query, options))
@@ -135,7 +143,7 @@ async function apply(
   { pool }: CommandDatabase,
   options: TargetOptions & { batchSize?: number },
 ): Promise<number> {
-  const progress = createStepProgress(ctx)
+  const progress = createStepProgress(ctx, STEP_LABELS)
   let result: DedupeResult
   try {
     result = await applyDedupe(pool, {

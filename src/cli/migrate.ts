@@ -1,4 +1,4 @@
-/** `wa-ingest migrate`: brings the database to the schema of this version, and takes over tables of an old system. */
+/** `wa-ingest migrate`: brings the database to the schema of this version, and adopts the tables of an old system. */
 import { type Config, loadConfig } from '../config/config.ts'
 import type { ProviderName } from '../core/event.ts'
 import { phoneDigits } from '../core/phone.ts'
@@ -16,7 +16,8 @@ import {
   writeLine,
 } from './command.ts'
 import { openCommandDatabase } from './command-database.ts'
-import { commandProgress, formatCount, type Progress } from './progress.ts'
+import { formatCount } from './progress.ts'
+import { createStepProgress } from './step-progress.ts'
 
 export const command: Command = {
   name: 'migrate',
@@ -66,7 +67,7 @@ async function migrate(ctx: CommandContext): Promise<number> {
     max: 1,
     createsData: true,
   })
-  const steps = createStepLine(ctx)
+  const steps = createStepProgress(ctx)
   let result: MigrateResult<Adoption>
   try {
     result = await migrateToLatest(createDatabase(database.pool), {
@@ -105,25 +106,6 @@ function readAdoptOptions({ values }: CommandContext, config: Config): AdoptOpti
     ...(provider === undefined ? {} : { provider: provider as 'meta' | 'twilio' }),
     ...(outboundWhen === undefined ? {} : { outboundWhen }),
     ...(phoneColumn === undefined ? {} : { phoneColumn }),
-  }
-}
-
-/** One progress for each step. */
-function createStepLine(ctx: CommandContext) {
-  let current: { step: string; progress: Progress } | undefined
-  const finish = () => {
-    current?.progress.finish()
-    current = undefined
-  }
-  return {
-    finish,
-    update({ step, done, total, details }: { step: string; done: number; total: number; details?: string }) {
-      if (current?.step !== step) {
-        finish()
-        current = { step, progress: commandProgress(ctx, step, total > 0 ? total : undefined) }
-      }
-      current.progress.update(done, details)
-    },
   }
 }
 

@@ -1,4 +1,4 @@
-/** `wa-ingest verify`: whether a message can be stored twice, and whether one is. */
+/** `wa-ingest verify`: checks whether a message can be stored twice, and whether one is. */
 import { MESSAGES } from '../db/any-table/message-index.ts'
 import { queryWithClient } from '../db/any-table/query.ts'
 import { type Audit, auditTable } from '../db/dedupe/audit.ts'
@@ -36,7 +36,7 @@ async function verify(ctx: CommandContext): Promise<number> {
   const database = await openCommandDatabase(ctx, { applicationName: 'wa-ingest verify', max: 1 })
   const client = await database.pool.connect()
   try {
-    // A limit of the role would cut what reads a large table.
+    // A limit of the role would end the reading of a large table.
     await client.query('SET statement_timeout = 0')
     const audit = await auditTable(queryWithClient(client), {
       table: textOption(ctx.values, 'table') ?? MESSAGES.table,

@@ -1,9 +1,9 @@
 /**
- * Bringing a database to the newest schema, and refusing to run on any other.
+ * Migrates a database to the newest schema, and refuses to work with any other.
  *
- * Forward only. Two processes may migrate at once: one does it, the other waits and finds nothing to do. The lock is
- * tried again and again instead of waited for, because a session that waits for a lock holds a snapshot, and CREATE
- * INDEX CONCURRENTLY waits for every snapshot: the two would wait for each other.
+ * Forward only. Two processes may migrate at once: one does it, the other waits and finds nothing to do. The other one tries
+ * the lock again and again. If it waited in PostgreSQL, it would have a snapshot meanwhile, and CREATE INDEX CONCURRENTLY
+ * waits for every snapshot: the two would wait for each other.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, sql } from 'kysely'
@@ -11,7 +11,7 @@ import { type Migration, Migrator } from 'kysely/migration'
 import { migrations } from '../../migrations/index.ts'
 import { type Database, QUARANTINE_COLUMNS, TABLES } from './schema.ts'
 
-/** Names of their own: the database may belong to an application that uses Kysely's migrator too. */
+/** Not Kysely's own names, because the database may belong to an application that uses Kysely's migrator too. */
 const MIGRATION_TABLE = 'wa_ingest_migrations'
 const MIGRATION_LOCK_TABLE = 'wa_ingest_migrations_lock'
 
@@ -48,7 +48,7 @@ export type MigrateResult<Adoption> = {
   pending?: string[]
 }
 
-/** A database that this version cannot work with as it is; the message says what to do. */
+/** This version cannot work with the database as it is. The message says what to do. */
 export class SchemaError extends Error {
   override name = 'SchemaError'
 }
@@ -84,8 +84,8 @@ export async function assertSchemaIsCurrent(db: Kysely<Database>): Promise<void>
 }
 
 /**
- * What the database lacks for this code, in words; undefined: nothing. A process that runs while a later version migrates
- * goes on working, so a newer database is no fault here.
+ * What the database lacks for this code, in words; undefined: nothing. A newer database is no fault here, because a process
+ * goes on while a later version migrates the database.
  */
 export async function findSchemaFault(db: Kysely<Database>): Promise<string | undefined> {
   return describeMissing(await findAppliedMigrations(db))
@@ -101,7 +101,7 @@ function describeMissing(applied: readonly string[]): string | undefined {
   return `${what}; run: npx wa-ingest migrate`
 }
 
-/** Names in the order in which they ran; empty for a database that was never migrated. */
+/** The names of the migrations in the order in which they ran; empty for a database that was never migrated. */
 export async function findAppliedMigrations(db: Kysely<Database>): Promise<string[]> {
   const table = await sql<{ exists: boolean }>`
     SELECT to_regclass(quote_ident(current_schema()) || '.' || ${MIGRATION_TABLE}) IS NOT NULL AS exists`.execute(
@@ -205,7 +205,7 @@ async function migrate(
   })
 }
 
-/** Named outright, so that a table of the same name in another schema is not taken for this one. */
+/** Given to Kysely by name, so that it does not find a migration table of another schema. */
 async function currentSchema(db: Kysely<Database>): Promise<string> {
   const { rows } = await sql<{ schema: string | null }>`SELECT current_schema() AS schema`.execute(db)
   const schema = rows[0]?.schema

@@ -1,4 +1,4 @@
-/** What `wa-ingest dedupe` found, for people. */
+/** The report of `wa-ingest dedupe` as text. */
 
 import { describeFault } from '../../db/any-table/unique-index.ts'
 import { areLeftoversEmpty, describeLeftovers } from '../../db/dedupe/leftovers.ts'
@@ -6,7 +6,7 @@ import type { DedupeReport, DuplicateExample } from '../../db/dedupe/report.ts'
 import { formatCount, formatDuration } from '../progress.ts'
 import { formatTable } from '../table.ts'
 
-/** More copies than any provider redelivers: such an id is a word that somebody wrote into the column. */
+/** No provider redelivers a message this often, so such an id is a word that an application wrote into the column. */
 const SUSPICIOUS_COPIES = 50
 const ID_WIDTH = 48
 

@@ -1,4 +1,4 @@
-/** What `wa-ingest dedupe --apply` did, for people. */
+/** The result of `wa-ingest dedupe --apply` as text. */
 import type { DedupeResult } from '../../db/dedupe/apply.ts'
 import { formatCount, formatDuration } from '../progress.ts'
 

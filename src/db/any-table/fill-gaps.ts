@@ -1,26 +1,21 @@
-/** `--merge`: what the kept row lacks is taken from the first later copy that has it. */
+/** Fills gaps (`--merge`): what the kept row lacks is copied from the first later copy that has it. */
 import type { Column, Target } from './target.ts'
-import { keyEquals, orderBy, rowKeyText } from './target.ts'
+import { dataColumns, keyEquals, orderBy, rowKeyText } from './target.ts'
 
-/** NULL lacks a value, and so does an empty text. `value` is SQL. */
+/** SQL: whether `value` (SQL too) of the column is a gap: NULL, or an empty text. */
 export function lacks(column: Column, value: string): string {
   return isText(column) ? `(${value} IS NULL OR ${value} = '')` : `${value} IS NULL`
 }
 
-/** The columns in which one copy of a message may know what another does not. */
-function fillableColumns({ columns, key, column }: Target): Column[] {
-  return columns.filter(
-    (candidate) =>
-      !candidate.isGenerated &&
-      candidate.name !== column.name &&
-      !key.some(({ name }) => name === candidate.name) &&
-      (!candidate.isNotNull || isText(candidate)),
-  )
+/** The columns that can have a gap. */
+function fillableColumns(target: Target): Column[] {
+  return dataColumns(target).filter((column) => !column.isGenerated && (!column.isNotNull || isText(column)))
 }
 
 /**
- * The UPDATE that fills the gaps from `gone`, the deleted rows (`r`, and `kept`: the key of the row that stays).
- * Undefined: the table has no column with a gap. Reading all of `gone` first is what lets a unique value change hands.
+ * The UPDATE that fills the gaps from the CTE `gone`: the deleted rows (`r`), each with the key of the kept row (`kept`).
+ * Undefined where no column can have a gap. SELECT DISTINCT reads all of `gone` before the first update, so every deletion
+ * is done and a unique value can move to the kept row.
  */
 export function gapFilling(target: Target): string | undefined {
   const columns = fillableColumns(target)

@@ -1,9 +1,9 @@
 /**
- * Moving rows into quarantine: the one statement sequence by which a row leaves the table.
+ * Moves rows into quarantine. No row leaves a table in any other way.
  *
- * Inside one transaction: lock the rows, copy them whole, re-point what refers to them, delete them. The lock comes
- * first because from then on no new reference to a row can appear; so when it is deleted nothing refers to it, and ON
- * DELETE CASCADE finds nothing to take along.
+ * Inside one transaction: lock the rows, copy them whole, re-point what refers to them, delete them. The lock comes first,
+ * because it keeps new references to a row from appearing. So when a row is deleted nothing refers to it, and ON DELETE
+ * CASCADE deletes nothing else.
  */
 
 import { gapFilling } from './fill-gaps.ts'
@@ -13,11 +13,11 @@ import { TableError } from './table-error.ts'
 import { keyEquals, orderBy, rowKeyText, type Target, wholeRow } from './target.ts'
 
 export type Move = {
-  /** Keys as `rowKeyText` makes them. */
+  /** The keys of the row that moves and of the row that stays, as `rowKeyText` makes them. */
   moved: string
   kept: string
   id: string
-  /** What the column of the moved row holds: the id, or the placeholder that stands for it. */
+  /** The present value of the column in the moved row: the id, or a placeholder for it. */
   held: string | null
 }
 
@@ -25,20 +25,21 @@ export type MoveContext = {
   target: Target
   references: readonly Reference[]
   runId: string
-  /** Fill what the kept row lacks from the rows that go. */
+  /** Fill the gaps of the kept row from the rows that move. */
   fillsGaps: boolean
 }
 
 export type MoveResult = {
   moved: Move[]
-  /** Rows that referred to a moved row and were re-pointed, by the label of the foreign key. */
+  /** How many rows referred to a moved row and were re-pointed, by the label of the foreign key. */
   repointed: Record<string, number>
 }
 
 /**
- * Moves what can be locked at once; a row that somebody else is changing is left for the next time, and so is one that
- * has changed since it was read.
- * @param query inside a transaction, to be rolled back when this throws.
+ * Moves the rows that can be locked at once. A row that another transaction is changing, or that has changed since it was
+ * read, is left out; the result says which rows moved.
+ * @param query in a transaction that the caller rolls back when this throws.
+ * @throws RowRefusedError when a trigger, a rule or a foreign key does not let a row move.
  */
 export async function moveRows(
   query: Query,
@@ -61,8 +62,8 @@ export async function moveRows(
 }
 
 /**
- * A row that moves gets the lock that also keeps new references away; the row that stays only one that keeps it from
- * going. Both in the order of the key, and neither waits.
+ * The row that moves gets the lock that keeps new references away. The row that stays gets only the lock that keeps it
+ * from being deleted, or one that allows an update where gaps are filled. In the order of the key, and without waiting.
  */
 async function lockRows(query: Query, context: MoveContext, moves: readonly Move[]): Promise<Move[]> {
   const { target, fillsGaps } = context
@@ -92,7 +93,7 @@ async function copyToQuarantine(
   moves: readonly Move[],
   reason: string,
 ): Promise<void> {
-  // The id goes into the copy even where a placeholder stands in the row: the copy is the row as its writer meant it.
+  // The copy gets the id even where the row has a placeholder: it is the row as its writer meant it.
   const { count } = await query(
     `INSERT INTO ${target.quarantine} (run_id, source_table, original_id, kept_id, wa_message_id, reason, "row")
      SELECT $1, $2, m.moved, m.kept, m.id, $3, to_jsonb(t.*) || jsonb_build_object($4::text, m.id)
@@ -125,7 +126,7 @@ async function repoint(
 }
 
 /**
- * A foreign key over (tenant, id) cannot follow a message into another tenant: the row that refers would change sides.
+ * A foreign key over (tenant, id) must not follow a message into another tenant: the referring row would change its tenant.
  */
 async function refuseForeignPairs(
   query: Query,
@@ -150,7 +151,7 @@ async function refuseForeignPairs(
   )
 }
 
-/** A trigger or a rule may have kept a reference where it was, and the row's deletion would take that child along. */
+/** A trigger or a rule may have kept a reference as it was. Deleting the row would then delete the referring row. */
 async function refuseLeftReferences(
   query: Query,
   target: Target,
@@ -168,7 +169,7 @@ async function refuseLeftReferences(
   )
 }
 
-/** The rows cannot move as things are; rows of other ids can. */
+/** These rows cannot move. Rows of other ids can. */
 export class RowRefusedError extends TableError {
   override name = 'RowRefusedError'
 }
@@ -192,7 +193,7 @@ function columnsOf(moves: readonly Move[]): [string[], string[], string[]] {
   return [moves.map(({ moved }) => moved), moves.map(({ kept }) => kept), moves.map(({ id }) => id)]
 }
 
-/** A trigger of the table may swallow what it likes. */
+/** A trigger or a rule of the table may skip rows. */
 function assertAll(count: number, moves: readonly Move[], what: string): void {
   if (count === moves.length) return
   throw new RowRefusedError(
@@ -200,7 +201,7 @@ function assertAll(count: number, moves: readonly Move[], what: string): void {
   )
 }
 
-/** The row's key, for reading rows in the order in which they are kept. */
+/** SQL: ids and keys of all rows with one of the ids $1, at most $2 rows; of each id the kept row first. */
 export function readCopies(target: Target): string {
   return `SELECT t.${target.column.sql}::text AS id, ${rowKeyText(target, 't')} AS key FROM ${target.sql} t
     WHERE t.${target.column.sql} = ANY($1::text[]) AND ${target.predicate}

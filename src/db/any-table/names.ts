@@ -1,21 +1,27 @@
-/** Names of tables and columns as people type them, and as SQL takes them. */
+/** Names of tables and columns: as an operator types them, and as SQL needs them. */
 
-/** One part of a name: as written, and whether it stood in double quotes. */
+/** One part of a name, and whether it was in double quotes. */
 export type NamePart = { text: string; isQuoted: boolean }
 
 /** Longest name that PostgreSQL keeps, in bytes (NAMEDATALEN - 1). */
 export const MAX_NAME_BYTES = 63
 
-/** For SQL text: always in quotes, so that capitals, spaces and reserved words are safe. */
+/** A name as SQL: always in quotes, so that capitals, spaces and reserved words are safe. */
 export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
-/** The name that `quoteName` has quoted. */
+/** A name with its schema, as SQL. */
+export function qualifiedName(schema: string, name: string): string {
+  return `${quoteName(schema)}.${quoteName(name)}`
+}
+
+/** The reverse of `quoteName`. */
 export function unquoteName(sql: string): string {
   return sql.slice(1, -1).replaceAll('""', '"')
 }
 
+/** A text as an SQL literal. */
 export function quoteText(text: string): string {
   const escaped = text.replaceAll("'", "''")
   return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`
@@ -40,8 +46,8 @@ export function parseName(text: string): NamePart[] {
 }
 
 /**
- * What a typed name may stand for, best first: a shell takes the quotes away, so a name with capitals is tried as it
- * was typed before it is folded to lower case as SQL would.
+ * The names that a typed name may mean, best first. A shell removes the quotes, so a name with capitals is tried as typed
+ * before it is tried in lower case, as SQL reads it.
  */
 export function spellingsOf({ text, isQuoted }: NamePart): string[] {
   return isQuoted ? [text] : [...new Set([text, text.toLowerCase()])]

@@ -1,11 +1,11 @@
-/** The table that moved rows go to. Nothing is deleted outright, so nothing moves before it is there. */
+/** The quarantine: the table for moved rows. */
 
 import { QUARANTINE_COLUMNS } from '../schema.ts'
 import type { Query } from './query.ts'
 import { TableError } from './table-error.ts'
 import type { Target } from './target.ts'
 
-/** What the first migration makes; here for databases that have none of our tables. */
+/** The same table as in the migrations, for databases that were never migrated. */
 function statements(table: string): string[] {
   return [
     `CREATE TABLE IF NOT EXISTS ${table} (
@@ -24,7 +24,7 @@ function statements(table: string): string[] {
   ]
 }
 
-/** Makes it where it is missing, and gives it to the owner of the table where this role may. */
+/** Makes the quarantine where it is missing, and gives it to the owner of the table where this role may. */
 export async function ensureQuarantine(
   query: Query,
   target: Pick<Target, 'oid' | 'quarantine'>,
@@ -39,7 +39,7 @@ export async function ensureQuarantine(
   if (rows[0]) await query(`ALTER TABLE ${target.quarantine} OWNER TO ${rows[0].owner}`).catch(() => {})
 }
 
-/** @throws TableError when a table of that name is there and is another. */
+/** @throws TableError when a table of that name is there and lacks columns of the quarantine. */
 export async function assertQuarantineIsOurs(
   query: Query,
   { quarantine }: Pick<Target, 'quarantine'>,
@@ -55,7 +55,7 @@ export async function assertQuarantineIsOurs(
   )
 }
 
-/** Rows of this table that are in quarantine, in all. */
+/** How many rows of this table are in quarantine. */
 export async function countQuarantined(
   query: Query,
   target: Pick<Target, 'quarantine' | 'name'>,

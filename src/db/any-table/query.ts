@@ -1,4 +1,4 @@
-/** Running SQL whose text depends on somebody else's table, on a connection of either driver. */
+/** Runs SQL that is put together for a table of any shape, on a connection of pg or of Kysely. */
 import { CompiledQuery, type QueryResult as KyselyResult } from 'kysely'
 import type { ClientBase, QueryResultRow } from 'pg'
 
@@ -8,7 +8,7 @@ export type QueryResult<Row> = {
   count: number
 }
 
-/** Runs one statement. What it may do, and where, is the business of whoever made it. */
+/** Runs one statement on one connection. */
 export type Query = <Row extends QueryResultRow>(
   text: string,
   values?: readonly unknown[],
@@ -21,7 +21,7 @@ export function queryWithClient(client: Pick<ClientBase, 'query'>): Query {
   }
 }
 
-/** Kysely, or a transaction of it, whatever tables it knows. */
+/** Kysely or one of its transactions, whatever its tables. */
 type Executor = { executeQuery<Row>(query: CompiledQuery<Row>): Promise<KyselyResult<Row>> }
 
 export function queryWithKysely(db: Executor): Query {

@@ -1,16 +1,16 @@
-/** The foreign keys that point at the table: what has to be re-pointed before a row may move. */
+/** The foreign keys that refer to a table. They have to be re-pointed before a row may move. */
 
-import { quoteName } from './names.ts'
+import { qualifiedName, quoteName } from './names.ts'
 import type { Query } from './query.ts'
 import { type Target, TYPE_SQL } from './target.ts'
 
 export type Reference = {
-  /** Of the constraint. */
+  /** The oid of the constraint. */
   oid: string
   constraint: string
-  /** Of the table that refers. */
+  /** The oid of the referring table. */
   tableOid: string
-  /** As PostgreSQL prints it. */
+  /** The referring table, as PostgreSQL prints it. */
   table: string
   schema: string
   /** With schema, quoted. */
@@ -20,14 +20,14 @@ export type Reference = {
   isSelf: boolean
   /** Quoted; the n-th refers to the n-th of `referenced`. */
   columns: string[]
-  /** Types of `columns`, as in a cast. */
+  /** The types of `columns`, as in a cast. */
   types: string[]
-  /** Quoted columns of the target. */
+  /** Columns of the target, quoted. */
   referenced: string[]
-  /** Whether `referenced` are the columns that `Target.key` tells rows apart by, in any order. */
+  /** Whether `referenced` are the columns of `Target.key`, in any order. */
   isToKey: boolean
   onDelete: string
-  /** Without an index on its columns every moved row costs a look at the whole table. */
+  /** Whether an index covers `columns`. Without one, every moved row costs a scan of the referring table. */
   isIndexed: boolean
   isRowSecurityActive: boolean
 }
@@ -38,8 +38,8 @@ const ON_DELETE = `CASE c.confdeltype WHEN 'a' THEN 'no action' WHEN 'r' THEN 'r
   WHEN 'n' THEN 'set null' WHEN 'd' THEN 'set default' END`
 
 /**
- * Of a partitioned table that refers to the target, the table and not its partitions. Where the target is a partition
- * itself, what refers to the whole is listed as referring to it.
+ * Finds the foreign keys that refer to the target. A partitioned table that refers to it is listed once, without its
+ * partitions. Where the target is a partition, the foreign keys to the whole partitioned table are listed as well.
  */
 export async function findReferences(
   query: Query,
@@ -80,7 +80,7 @@ function describe({ name, ...row }: ReferenceRow, { key }: Pick<Target, 'key'>):
   const keyNames = key.map((column) => column.name)
   return {
     ...row,
-    sql: `${quoteName(row.schema)}.${quoteName(name)}`,
+    sql: qualifiedName(row.schema, name),
     columns: row.columns.map(quoteName),
     referenced: row.referenced.map(quoteName),
     isToKey:
@@ -89,13 +89,13 @@ function describe({ name, ...row }: ReferenceRow, { key }: Pick<Target, 'key'>):
   }
 }
 
-/** For people: table.column, or table.(a, b). */
+/** The foreign key for people: table.column, or table.(a, b). */
 export function labelOf({ table, columns }: Reference): string {
   const names = columns.map((column) => (/^"[a-z_][a-z0-9_]*"$/.test(column) ? column.slice(1, -1) : column))
   return names.length === 1 ? `${table}.${names[0]}` : `${table}.(${names.join(', ')})`
 }
 
-/** Referred to beside the key: (tenant) of a foreign key over (tenant, id). Quoted. */
+/** The referenced columns that are not in the key, quoted: (tenant) of a foreign key over (tenant, id). */
 export function columnsBesideKey({ key }: Pick<Target, 'key'>, { referenced }: Reference): string[] {
   return referenced.filter((column) => !key.some(({ sql }) => sql === column))
 }

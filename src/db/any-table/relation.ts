@@ -1,6 +1,6 @@
-/** Finding a table by the name that somebody typed, and refusing what only looks like one. */
+/** Finds a table by the name that the operator typed, and refuses views and tables whose rows are elsewhere. */
 
-import { parseName, quoteName, spellingsOf } from './names.ts'
+import { parseName, qualifiedName, spellingsOf } from './names.ts'
 import type { Query } from './query.ts'
 import { TableError } from './table-error.ts'
 
@@ -25,12 +25,12 @@ type RelationRow = {
   partition_key: string | null
 }
 
-/** @throws TableError */
+/** @throws TableError where there is no such table, or it is a view, a foreign table, partitioned, or has child tables. */
 export async function findRelation(query: Query, text: string): Promise<Relation> {
   const row = await lookUp(query, text)
   refuseKind(row)
   const { oid, schema, name, label } = row
-  return { oid, schema, name, label, sql: `${quoteName(schema)}.${quoteName(name)}` }
+  return { oid, schema, name, label, sql: qualifiedName(schema, name) }
 }
 
 async function lookUp(query: Query, text: string): Promise<RelationRow> {

@@ -1,6 +1,6 @@
-/** The table that is to be made free of duplicates: what it is, how its rows are told apart, and whether it can be done. */
+/** Describes a table with a column of ids: its columns, its key, and whether the ids can be made unique. */
 import { createHash } from 'node:crypto'
-import { MAX_NAME_BYTES, parseName, quoteName, spellingsOf } from './names.ts'
+import { MAX_NAME_BYTES, parseName, qualifiedName, quoteName, spellingsOf } from './names.ts'
 import type { Query } from './query.ts'
 import { findRelation, type Relation } from './relation.ts'
 import { TableError } from './table-error.ts'
@@ -11,27 +11,27 @@ export type Column = {
   sql: string
   /** As in a cast, e.g. `character varying(64)`. */
   type: string
-  /** Where the type and its operators are. */
+  /** The schema of the type and its operators. */
   typeSchema: string
   isNotNull: boolean
   isGenerated: boolean
 }
 
 export type Target = Relation & {
-  /** Whose values must be unique. */
+  /** The column whose values must be unique. */
   column: Column & {
-    /** Of a varchar(n). */
+    /** The n of a varchar(n). */
     maxLength?: number
   }
-  /** What tells one row from another: the primary key, or a unique index on columns that are never null. */
+  /** The columns that identify a row: the primary key, or a unique index on columns that are never null. */
   key: Column[]
-  /** The first row in this order is the one that stays. Ends with the key. */
+  /** The first row of an id in this order is kept. Ends with the key. */
   order: Column[]
   columns: Column[]
-  /** Rows that count: PostgreSQL and people agree that null and '' are no id. Bare column name. */
+  /** Condition on the bare column: rows with an id. NULL and '' are no id. */
   predicate: string
   indexName: string
-  /** Where moved rows go; beside the table. */
+  /** The table for moved rows, in the schema of the table; quoted. */
   quarantine: string
 }
 
@@ -49,20 +49,20 @@ type ColumnRow = {
 }
 
 /**
- * The type of column `a`, with type `t` in namespace `n`, as it can be written in a cast under any search_path; the
- * limits of a type from elsewhere are left to the column.
+ * SQL: the type of column `a`, with type `t` in namespace `n`, as a cast needs it under any search_path. A type outside
+ * pg_catalog is written without its limits.
  */
 export const TYPE_SQL = `CASE n.nspname WHEN 'pg_catalog' THEN format_type(a.atttypid, a.atttypmod)
   ELSE format('%I.%I', n.nspname, t.typname) END`
 
-/** The index that makes a message unique, also the name by which the service looks for it. */
+/** The name of the unique index on a column. The service looks for its own index by this name. */
 export function indexNameFor(table: string, column: string): string {
   const name = `idx_${table}_${column}_unique`
   if (Buffer.byteLength(name) <= MAX_NAME_BYTES) return name
   return `idx_${createHash('sha256').update(name).digest('hex').slice(0, 24)}_unique`
 }
 
-/** @throws TableError when there is no such table or column, or it is none that can be made unique. */
+/** @throws TableError when there is no such table or column, the values cannot be made unique, or the rows have no key. */
 export async function describeTarget(query: Query, options: TargetOptions): Promise<Target> {
   const relation = await findRelation(query, options.table)
   const columns = await readColumns(query, relation)
@@ -82,17 +82,17 @@ export async function describeTarget(query: Query, options: TargetOptions): Prom
     columns: columns.map(describeColumn),
     predicate: `${sql} IS NOT NULL AND ${sql} <> ''`,
     indexName: indexNameFor(relation.name, column.name),
-    quarantine: `${quoteName(relation.schema)}.chat_messages_duplicates`,
+    quarantine: qualifiedName(relation.schema, 'chat_messages_duplicates'),
   }
 }
 
-/** A row's key as one text: the value itself, or a JSON array of the values. `alias` is that of the row in SQL. */
+/** SQL: the key of the row `alias` as one text; the value itself, or a JSON array of several values. */
 export function rowKeyText({ key }: Pick<Target, 'key'>, alias: string): string {
   const texts = key.map(({ sql }) => `${alias}.${sql}::text`)
   return key.length === 1 ? String(texts[0]) : `jsonb_build_array(${texts.join(', ')})::text`
 }
 
-/** `a.id = b.id::bigint AND …`: compares a row's key with one given as `rowKeyText`, in a form that uses the key's index. */
+/** SQL: compares the key of the row `alias` with a text made by `rowKeyText`, in a form that uses the key's index. */
 export function keyEquals({ key }: Pick<Target, 'key'>, alias: string, rowKeySql: string): string {
   if (key.length === 1) return `${alias}.${key[0]?.sql} = (${rowKeySql})::${key[0]?.type}`
   return key
@@ -100,13 +100,19 @@ export function keyEquals({ key }: Pick<Target, 'key'>, alias: string, rowKeySql
     .join(' AND ')
 }
 
-/** A row as one value. The bare alias would be a column, where the table has one of that name. */
+/** SQL: the row `alias` as one value. The bare alias would mean a column, where the table has one of that name. */
 export function wholeRow({ sql }: Pick<Target, 'sql'>, alias: string): string {
   return `(${alias}.*)::${sql}`
 }
 
+/** SQL for ORDER BY. */
 export function orderBy(columns: readonly Column[], alias: string): string {
   return columns.map(({ sql }) => `${alias}.${sql}`).join(', ')
+}
+
+/** The columns whose values are the data of a row: neither the key nor the id. */
+export function dataColumns({ columns, key, column }: Target): Column[] {
+  return columns.filter(({ name }) => name !== column.name && !key.some((one) => one.name === name))
 }
 
 async function readColumns(query: Query, { oid }: Relation): Promise<ColumnRow[]> {
@@ -168,7 +174,7 @@ function refuseColumn({ label }: Relation, { name, type, base_type, ...column }:
   }
 }
 
-/** A key that holds the column itself would change with it, so it tells nothing apart. */
+/** A key that contains the column itself would change with it, so it does not count. */
 async function findKey(
   query: Query,
   relation: Relation,
@@ -203,7 +209,7 @@ function byPlace(names: readonly string[]) {
   return (a: Column, b: Column) => names.indexOf(a.name) - names.indexOf(b.name)
 }
 
-/** Without a long lock where the table has ids already; else the only way there is. */
+/** The SQL that adds a key: without a long lock where the table has a column id, else by rewriting the table. */
 function addKey({ label, sql, name }: Relation, columns: readonly ColumnRow[]): string {
   if (!columns.some((column) => column.name === 'id'))
     return `ALTER TABLE ${sql} ADD COLUMN id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY (locks ${label} while every row is rewritten)`

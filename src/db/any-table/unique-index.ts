@@ -1,14 +1,14 @@
 /**
- * The unique index that makes a message id exist once, and what may be wrong with it.
+ * The unique index on an id, and what may be wrong with it.
  *
- * `CREATE INDEX IF NOT EXISTS` looks at the name alone: an INVALID index left by a failed build, or another index of the
- * same name, passes for the real one. So everything is looked at here.
+ * `CREATE INDEX IF NOT EXISTS` looks only at the name, so it accepts an INVALID index of a failed build, or another index of
+ * the same name. Here the whole definition is checked.
  */
 import type { Query } from './query.ts'
 
 export type IndexFault =
   | 'missing'
-  /** Left by a build that failed or was cancelled: it may refuse rows, and it guarantees nothing. */
+  /** Left by a build that failed or was cancelled: it may refuse rows, and does not keep ids unique. */
   | 'invalid'
   /** Being built at this moment. */
   | 'building'
@@ -19,14 +19,14 @@ export type IndexFault =
 
 export type IndexState = {
   name: string
-  /** Absent: everything is right. */
+  /** Absent: the index is right. */
   fault?: IndexFault
   exists: boolean
   is_valid: boolean
   is_unique: boolean
   has_right_columns: boolean
   has_right_predicate: boolean
-  /** As PostgreSQL prints it. */
+  /** The index as PostgreSQL prints it. */
   definition?: string
   /** The constraint that owns the index, if one does. */
   constraint?: string
@@ -46,6 +46,7 @@ type IndexRow = {
 
 export type IndexedTable = { oid: string; schema: string; indexName: string; column: { name: string } }
 
+/** Reads the catalogue only. `name`: of another index of the table that should be like the unique index. */
 export async function inspectIndex(
   query: Query,
   table: IndexedTable,
@@ -108,7 +109,7 @@ function faultOf(row: IndexRow, hasRightPredicate: boolean): IndexFault | undefi
 
 /**
  * Whether a predicate leaves out null and '' and nothing else. Only ANDs can stand in the accepted forms, so brackets
- * and casts are noise. `<> ''` alone leaves out null as well.
+ * and casts do not matter. `<> ''` alone leaves out null too.
  */
 function isRightPredicate(predicate: string | null, column: string): boolean {
   if (predicate === null) return false
@@ -119,7 +120,7 @@ function isRightPredicate(predicate: string | null, column: string): boolean {
   return [`${notNull}AND${notEmpty}`, `${notEmpty}AND${notNull}`, notEmpty].includes(plain)
 }
 
-/** In words, with the next step. Undefined: nothing is wrong. `label` is the table's. */
+/** The fault in words, with the next step; undefined: the index is right. `label`: of the table. */
 export function describeFault(state: IndexState, label: string, command: string): string | undefined {
   const { name, fault, definition = '', constraint } = state
   if (fault === 'missing') return `the unique index ${name} is missing; run: ${command}`

@@ -1,12 +1,12 @@
 /**
- * Making a table free of duplicates, and keeping it so, while it is in use.
+ * `--apply`: moves the duplicates of a table into quarantine and builds the unique index, while the table is in use.
  *
- * In this order: an index to find ids by; the guard, so that from here on no duplicate is added; the copies go to
- * quarantine; the unique index; the guard comes down. Every step looks at what is there already, so a run that was stopped
- * or killed goes on where it was.
+ * In this order: an index that finds ids; the guard, which keeps new duplicates out; the move of the copies to quarantine;
+ * the unique index; the removal of the guard. Every step looks at what is there already, so a run that was stopped or killed
+ * continues where it was.
  */
 import type { Pool } from 'pg'
-import { quoteName } from '../any-table/names.ts'
+import { qualifiedName } from '../any-table/names.ts'
 import { ensureQuarantine } from '../any-table/quarantine.ts'
 import { type Query, queryWithClient } from '../any-table/query.ts'
 import { findReferences } from '../any-table/references.ts'
@@ -43,24 +43,24 @@ export type DedupeResult = {
   /** `done`: no duplicates, and the index is valid. `incomplete`: some ids could not be cleaned. */
   outcome: 'done' | 'incomplete' | 'stopped'
   moved: number
-  /** Rows that referred to a moved row, by foreign key. */
+  /** How many rows referred to a moved row, by foreign key. */
   repointed: Record<string, number>
-  /** Rows whose id was on its way in another transaction, which then gave up. */
+  /** Deferred rows that got their id back, because the transaction with the other copy was rolled back. */
   restored: number
   left_out: { id: string; reason: string }[]
   index: 'built' | 'kept' | 'missing'
   longest_batch_ms: number
   duration_ms: number
-  /** What could not be taken away again. */
+  /** Temporary objects that could not be removed. */
   left_behind?: string
 }
 
 export const DEFAULT_BATCH_SIZE = 500
 
-/** Writers in REPEATABLE READ can add a duplicate that the guard does not see; each is an exception, so this is plenty. */
+/** Writers in REPEATABLE READ can add a duplicate that the guard does not see. That is rare, so this many rounds suffice. */
 const MOST_ROUNDS = 10
 
-/** @throws TableError when something stands against it; then nothing was changed. */
+/** @throws TableError when the table, the role or an index does not allow it; then nothing was changed. */
 export async function applyDedupe(pool: Pool, options: DedupeOptions): Promise<DedupeResult> {
   const startedAt = performance.now()
   const target = await prepare(pool, options)
@@ -90,15 +90,15 @@ export async function applyDedupe(pool: Pool, options: DedupeOptions): Promise<D
 }
 
 /**
- * Takes away what a run that was killed has left, and decides about the rows that it listed. Moves nothing else.
- * @returns what could not be taken away, in words.
+ * `--clean-up`: removes what a killed run has left, and decides about its deferred rows. Moves nothing else.
+ * @returns what could not be removed, in words.
  */
 export async function cleanUpDedupe(pool: Pool, options: DedupeOptions): Promise<string | undefined> {
   const target = await prepare(pool, { ...options, replaceIndex: true })
   const session = await openSession(pool, target, options.signal)
   try {
     const { fault } = await inspectIndex(session.query, target)
-    // It may refuse rows of writers, and guarantees nothing.
+    // An INVALID index may refuse rows, and does not keep ids unique.
     if (fault === 'invalid') await dropUniqueIndex(session, target)
     return await tidyUp(await createRun(session, target, options), { isStopped: false })
   } finally {
@@ -126,20 +126,20 @@ async function prepare(pool: Pool, options: DedupeOptions): Promise<Target> {
 }
 
 function dropUniqueIndex(session: Session, { schema, indexName }: Target): Promise<void> {
-  return dropIndexConcurrently(session, `${quoteName(schema)}.${quoteName(indexName)}`)
+  return dropIndexConcurrently(session, qualifiedName(schema, indexName))
 }
 
-/** An index can be valid and wrong: sorted by collations that a new version of the system has changed. */
+/** A valid index can be damaged: an update of the operating system may change the collation that it is sorted by. */
 async function refuseDamagedIndex(query: Query, target: Target): Promise<void> {
   const { groups } = await countDuplicates(query, target)
   if (groups === 0) return
-  const index = `${quoteName(target.schema)}.${quoteName(target.indexName)}`
+  const index = qualifiedName(target.schema, target.indexName)
   throw new TableError(
     `${groups} ids of ${target.label} are there more than once although the index ${target.indexName} is valid, so the index is damaged, as after a change of the system's collations; run: DROP INDEX CONCURRENTLY ${index}, then this command again`,
   )
 }
 
-/** Whatever becomes of the run, the guard comes down. */
+/** Removes the guard however the run ends. */
 async function cleanAndTidy(
   run: Run,
   batchSize: number,
@@ -161,7 +161,7 @@ async function clean(run: Run, batchSize: number): Promise<void> {
   const { target, references } = context
   const { fault } = await inspectIndex(session.query, target)
   if (fault === undefined) return
-  // What a failed build has left refuses rows of writers that know nothing of it.
+  // An INVALID index of a failed build would refuse rows of writers.
   if (fault === 'invalid') await dropUniqueIndex(session, target)
   await ensureLookupIndex(session, target, reportBuild(run, 'prepare'))
   await ensureReferenceIndexes(session, references, reportBuild(run, 'prepare'))
@@ -182,6 +182,6 @@ async function move({ session, context, tally, report }: Run, batchSize: number)
     batchSize,
     onProgress: (done, total, details) => report({ step: 'move', done, total, details }),
   })
-  // What cannot move is better known before there is an index that keeps it from getting its id back.
+  // Rows that cannot move have to be found before there is an index that keeps them from getting their id back.
   await resolveDeferred(session, context, tally)
 }

@@ -12,14 +12,14 @@ export type Audit = Verification & {
   table: string
   column: string
   rows: number
-  /** Rows with an id, and rows whose id is null or empty, which the index leaves alone. */
+  /** Rows with an id, and rows whose id is null or empty, which the index does not cover. */
   with_id: number
   without_id: number
   duplicates: Duplicates
   quarantined: number
-  /** Newest first. */
+  /** The last rows, newest first. */
   latest: Record<string, unknown>[]
-  /** Traces of a dedupe run, and whether one is at work. */
+  /** What dedupe runs have left in the database, and whether a run is at work now. */
   leftovers: Leftovers
   run_at_work: boolean
 }
@@ -36,7 +36,7 @@ const LATEST_COLUMNS = [
 ]
 const CONTENT_LENGTH = 60
 
-/** Reads the whole table. @throws TableError when there is no such table or column, or it is none that can be unique. */
+/** Reads the whole table. @throws TableError when there is no such table or column, or its values cannot be unique. */
 export async function auditTable(query: Query, options: TargetOptions): Promise<Audit> {
   const target = await describeTarget(query, options)
   const index = await inspectIndex(query, target)
@@ -69,7 +69,7 @@ export async function auditTable(query: Query, options: TargetOptions): Promise<
   }
 }
 
-/** The command that repairs, for this table. */
+/** The command that repairs this table. */
 export function commandFor({ table, column, orderBy }: TargetOptions): string {
   const isOurs = table === MESSAGES.table && column === MESSAGES.column
   const names = isOurs ? '' : ` --table ${shellWord(table)} --column ${shellWord(column)}`

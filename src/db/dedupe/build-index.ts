@@ -1,12 +1,12 @@
 /**
- * Building indexes while everybody goes on writing, and clearing away what a failed build has left.
+ * Builds indexes while writers go on, and removes what a failed build has left.
  *
- * CREATE INDEX CONCURRENTLY waits for transactions that are older than itself, but holds no lock that a writer needs; so
- * it may wait as long as it likes.
+ * CREATE INDEX CONCURRENTLY waits for transactions that are older than itself, but holds no lock that a writer needs. So it
+ * needs no lock time-out.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { LOCK_TIMEOUT_MS, untilUnlocked } from '../any-table/locks.ts'
-import { quoteName } from '../any-table/names.ts'
+import { qualifiedName, quoteName } from '../any-table/names.ts'
 import type { Reference } from '../any-table/references.ts'
 import { TableError } from '../any-table/table-error.ts'
 import type { Target } from '../any-table/target.ts'
@@ -21,12 +21,12 @@ const PROGRAM_LIMIT_EXCEEDED = '54000'
 const LOOK_EVERY_MS = 250
 const STOPPED_TIMEOUT_MS = 3_000
 
-/** `done` and `total` count blocks; total 0: not known yet. `details` says what it waits for. */
+/** `done` and `total` are blocks of the table; total 0: not known yet. `details`: what the build waits for. */
 export type OnBuild = (done: number, total: number, details?: string) => void
 
 /**
  * Builds the unique index, or replaces one of the same name and another definition.
- * @returns false when there were duplicates: what the attempt left is gone again, and they are to be moved first.
+ * @returns false when there are duplicates. They have to be moved first; nothing of the attempt is left.
  */
 export async function buildUniqueIndex(
   session: Session,
@@ -44,9 +44,10 @@ export async function buildUniqueIndex(
   await untilUnlocked(
     () =>
       session.transaction(async (query) => {
-        if (state.constraint === undefined) await query(`DROP INDEX ${inSchema(target, indexName)}`)
+        if (state.constraint === undefined)
+          await query(`DROP INDEX ${qualifiedName(target.schema, indexName)}`)
         else await query(`ALTER TABLE ${target.sql} DROP CONSTRAINT ${quoteName(state.constraint)}`)
-        await query(`ALTER INDEX ${inSchema(target, newIndex)} RENAME TO ${quoteName(indexName)}`)
+        await query(`ALTER INDEX ${qualifiedName(target.schema, newIndex)} RENAME TO ${quoteName(indexName)}`)
       }),
     { signal: session.signal, onWait: () => onWait([target.oid]) },
   )
@@ -60,7 +61,7 @@ async function create(session: Session, target: Target, name: string, onBuild: O
   const { sql, column, predicate } = target
   const statement = `CREATE UNIQUE INDEX CONCURRENTLY ${quoteName(name)} ON ${sql} (${column.sql}) WHERE ${predicate}`
   try {
-    await build(session, inSchema(target, name), statement, onBuild)
+    await build(session, qualifiedName(target.schema, name), statement, onBuild)
     return true
   } catch (err) {
     if (sqlStateOf(err) === UNIQUE_VIOLATION) return false
@@ -68,14 +69,14 @@ async function create(session: Session, target: Target, name: string, onBuild: O
   }
 }
 
-/** An index that finds an id: for the guard, and for the batches. One that the table has already will do. */
+/** Makes an index that finds ids, for the guard and the batches, unless the table has one. */
 export async function ensureLookupIndex(session: Session, target: Target, onBuild: OnBuild): Promise<void> {
   const { lookupIndex } = temporaryNames(target)
   if (await hasLookupIndex(session, target)) return
   await dropIndex(session, target, lookupIndex)
   const { sql, column, predicate } = target
   const statement = `CREATE INDEX CONCURRENTLY ${quoteName(lookupIndex)} ON ${sql} (${column.sql}) WHERE ${predicate}`
-  await build(session, inSchema(target, lookupIndex), statement, onBuild)
+  await build(session, qualifiedName(target.schema, lookupIndex), statement, onBuild)
 }
 
 async function hasLookupIndex({ query }: Session, { oid, column }: Target): Promise<boolean> {
@@ -92,7 +93,7 @@ async function hasLookupIndex({ query }: Session, { oid, column }: Target): Prom
   return rows[0]?.exists === true
 }
 
-/** For foreign keys whose own columns have none. */
+/** Makes indexes for the foreign keys whose columns have none. */
 export async function ensureReferenceIndexes(
   session: Session,
   references: readonly Reference[],
@@ -107,16 +108,16 @@ export async function ensureReferenceIndexes(
   }
 }
 
-/** `name` with its schema, quoted. */
+/** `name`: with its schema, quoted. */
 export async function dropIndexConcurrently(session: Session, name: string): Promise<void> {
   await withoutLockTimeout(session, () => session.query(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`))
 }
 
 function dropIndex(session: Session, target: Target, name: string): Promise<void> {
-  return dropIndexConcurrently(session, inSchema(target, name))
+  return dropIndexConcurrently(session, qualifiedName(target.schema, name))
 }
 
-/** What a failed build leaves may refuse rows, so it does not outlive the attempt. */
+/** An INVALID index may refuse rows, so it is dropped when the build fails. */
 async function build(session: Session, name: string, statement: string, onBuild: OnBuild): Promise<void> {
   const watching = new AbortController()
   const watcher = watchBuild(session, onBuild, watching.signal)
@@ -131,7 +132,7 @@ async function build(session: Session, name: string, statement: string, onBuild:
   }
 }
 
-/** What an index waits for are transactions, and nobody waits for the index. After a stop it waits only a moment. */
+/** No writer waits for a concurrent build, so it may wait for as long as it takes; after a stop only for a moment. */
 async function withoutLockTimeout(session: Session, work: () => Promise<unknown>): Promise<void> {
   await session.query('SET lock_timeout = 0')
   await session.query(`SET statement_timeout = ${session.signal.aborted ? STOPPED_TIMEOUT_MS : 0}`)
@@ -174,8 +175,4 @@ function tooLong(err: unknown): TableError {
     `an id is too long for an index (${reason}); ids of messages have at most 512 bytes, so set what is longer to NULL and run this again`,
     { cause: err },
   )
-}
-
-function inSchema({ schema }: { schema: string }, name: string): string {
-  return `${quoteName(schema)}.${quoteName(name)}`
 }

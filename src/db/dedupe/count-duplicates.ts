@@ -1,9 +1,9 @@
-/** How many ids are there more than once. */
+/** Counts the ids that are in a table more than once. */
 import type { Query } from '../any-table/query.ts'
 import type { Target } from '../any-table/target.ts'
 
 export type Duplicates = {
-  /** Ids that are there more than once. */
+  /** Ids that are in the table more than once. */
   groups: number
   /** Rows beyond the first. */
   rows: number
@@ -14,8 +14,8 @@ export type Duplicates = {
 const EXAMPLES = 5
 
 /**
- * Reads the table and no index (none is on `column || ''`): one that is damaged says that there are none. The order of the
- * ids keeps the examples the same from one look to the next.
+ * Reads the table and no index, because a damaged index shows no duplicates; no index is on `column || ''`. The examples
+ * are the first ids in order, so that they stay the same from one call to the next.
  */
 export async function countDuplicates(
   query: Query,

@@ -1,5 +1,5 @@
 /** What a run puts into the database for its own time, and finds again after a run that was killed. */
-import { quoteName } from '../any-table/names.ts'
+import { qualifiedName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 
 /** Everything temporary carries this prefix, so that a person who meets it knows where it comes from. */
@@ -22,7 +22,7 @@ type OfTable = { oid: string; schema: string }
 
 /** Names of what a run makes beside the table. The oid keeps runs on two tables apart. */
 export function temporaryNames({ oid, schema }: OfTable) {
-  const inSchema = (name: string) => `${quoteName(schema)}.${quoteName(name)}`
+  const inSchema = (name: string) => qualifiedName(schema, name)
   return {
     guardFunction: inSchema(`${PREFIX}guard_${oid}`),
     deferred: inSchema(`${PREFIX}diverted_${oid}`),
@@ -36,8 +36,8 @@ export function temporaryNames({ oid, schema }: OfTable) {
 /** Names of what a run makes for one foreign key, by the oid of its constraint. */
 export function referenceNames({ oid, schema }: OfTable) {
   return {
-    function: `${quoteName(schema)}.${quoteName(`${PREFIX}reference_${oid}`)}`,
-    index: `${quoteName(schema)}.${PREFIX}reference_${oid}`,
+    function: qualifiedName(schema, `${PREFIX}reference_${oid}`),
+    index: qualifiedName(schema, `${PREFIX}reference_${oid}`),
     indexName: `${PREFIX}reference_${oid}`,
     trigger: `${TRIGGER_PREFIX}reference_${oid}`,
   }

@@ -1,9 +1,8 @@
 /**
- * Finding ids that are there more than once, and moving every copy but the first, in small transactions.
+ * Finds ids that are in the table more than once, and moves every copy but the first, in small transactions.
  *
- * A transaction holds its row locks for about BATCH_TARGET_MS whatever the machine, because its size follows the time
- * that the last one took. What stands against one id (a constraint of a table that refers to it) leaves that id out
- * and no other.
+ * A transaction has its row locks for about BATCH_TARGET_MS on any machine, because its size follows the time that the last
+ * one took. An id that cannot be cleaned (because of a constraint of a referring table) is left out, and only that id.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { isLockFailure } from '../any-table/locks.ts'
@@ -18,17 +17,17 @@ import {
 import { sqlStateOf } from '../sql-state.ts'
 import type { Session } from './session.ts'
 
-/** What a writer that wants one of the rows of a batch waits for, roughly. */
+/** The time of one transaction, and so about the longest wait of a writer that needs one of its rows. */
 const BATCH_TARGET_MS = 100
 const FIRST_BATCH_ROWS = 50
-/** Before ids whose rows are locked by others are tried once more. */
+/** The pause before ids whose rows other transactions have locked are tried again. */
 const PASS_PAUSE_MS = 500
 const CURSOR = 'wa_ingest_dedupe'
 
 export type MoveTally = {
   moved: number
   repointed: Record<string, number>
-  /** Ids that stay doubled, with the reason. */
+  /** Ids that keep their copies, with the reason. */
   leftOut: Map<string, string>
   longestBatchMs: number
 }
@@ -43,7 +42,7 @@ export function emptyTally(): MoveTally {
   return { moved: 0, repointed: {}, leftOut: new Map(), longestBatchMs: 0 }
 }
 
-/** Goes over the table until no id is doubled but those left out. Adds to `tally` as it goes, so a stop loses nothing. */
+/** Repeats until only the ids left out have copies. Adds to `tally` after each batch, so a stop loses nothing. */
 export async function moveDuplicates(
   session: Session,
   context: MoveContext,
@@ -68,8 +67,8 @@ export async function moveDuplicates(
 }
 
 /**
- * The list of doubled ids is made once and kept by the server (WITH HOLD): no snapshot stays open while it is worked off,
- * and it costs this process nothing however long it is.
+ * The server makes the list of ids with copies once and keeps it (WITH HOLD): no snapshot stays open meanwhile, and the
+ * list takes no memory of this process however long it is.
  * @returns how many rows there are to move.
  */
 async function openCursor(session: Session, { target }: MoveContext): Promise<number> {
@@ -77,7 +76,7 @@ async function openCursor(session: Session, { target }: MoveContext): Promise<nu
     WHERE ${target.predicate} GROUP BY ${target.column.sql} HAVING count(*) > 1`
   await session.query('CLOSE ALL')
   await session.transaction(async (query) => {
-    // The one statement that does read everything.
+    // The only statement that reads the whole table.
     await query('SET LOCAL enable_seqscan = on')
     await query(`DECLARE ${CURSOR} SCROLL CURSOR WITH HOLD FOR
       SELECT id, copies::int AS copies, sum(copies - 1) OVER ()::int AS total FROM (${doubled}) d`)
@@ -87,7 +86,7 @@ async function openCursor(session: Session, { target }: MoveContext): Promise<nu
   return rows[0]?.total ?? 0
 }
 
-/** Ids whose copies together make about one batch; one id alone where it has more than that. */
+/** Yields ids whose copies together make about one batch; an id with more copies than that alone. */
 async function* doubledIds(
   { query }: Session,
   { leftOut }: MoveTally,
@@ -113,7 +112,7 @@ async function* doubledIds(
 
 type BatchOutcome = { durationMs: number; waiting: number; isCutShort: boolean }
 
-/** Moves what there is of these ids, in as many transactions as it takes. */
+/** Moves the copies of these ids, in as many transactions as it takes. */
 async function moveIds(
   session: Session,
   context: MoveContext,
@@ -141,7 +140,7 @@ async function moveIds(
   }
 }
 
-/** The rows come ordered by id and, within one, in the order in which they are kept. */
+/** The rows are ordered by id; the first row of each id is kept. */
 function movesOf(rows: readonly { id: string; key: string }[]): Move[] {
   const moves: Move[] = []
   let first: { id: string; key: string } | undefined
@@ -152,7 +151,7 @@ function movesOf(rows: readonly { id: string; key: string }[]): Move[] {
   return moves
 }
 
-/** One transaction; where the data of one id stands against it, one for each id. */
+/** One transaction; one for each id where the rows of an id do not let it succeed. */
 async function attempt(
   session: Session,
   context: MoveContext,
@@ -204,7 +203,7 @@ async function attemptEach(
   return all
 }
 
-/** Data (22), constraints (23), and what triggers raise (P0, 45 by convention): of these rows, not of the run. */
+/** Errors of these rows and not of the run: data (22), constraints (23), and what triggers raise (P0, 45 by convention). */
 export function isRefusal(err: unknown): boolean {
   return err instanceof RowRefusedError || /^(?:22|23|45|P0)/.test(sqlStateOf(err) ?? '')
 }

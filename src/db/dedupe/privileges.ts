@@ -1,11 +1,11 @@
-/** Whether this role may do what a run needs, asked before anything is changed. */
+/** What a run needs of the server and of this role, checked before anything is changed. */
 
 import type { Query } from '../any-table/query.ts'
 import { labelOf, type Reference } from '../any-table/references.ts'
 import type { Target } from '../any-table/target.ts'
 import { temporaryNames } from './leftovers.ts'
 
-/** What is missing, one line each with the next step; empty: nothing. */
+/** Returns what is missing, one line each with the next step. */
 export async function findMissingPrivileges(
   query: Query,
   target: Target,
@@ -42,7 +42,7 @@ export async function findServerObstacles(query: Query): Promise<string[]> {
   return obstacles
 }
 
-/** Indexes and triggers are made by owners only. */
+/** Only the owner of a table can make indexes and triggers. */
 async function findOwnership(
   query: Query,
   target: Target,
@@ -67,7 +67,7 @@ async function findOwnership(
   })
 }
 
-/** What earlier runs have made, perhaps as another role. */
+/** An earlier run may have made its tables as another role. */
 async function findLeftoverOwnership(query: Query, target: Target): Promise<string[]> {
   const { rows } = await query<{ table: string; owner: string; role: string }>(
     `SELECT c.oid::regclass::text AS "table", quote_ident(pg_get_userbyid(c.relowner)) AS owner,
@@ -81,7 +81,7 @@ async function findLeftoverOwnership(query: Query, target: Target): Promise<stri
   )
 }
 
-/** A table for the moved rows, and functions and indexes beside each table that refers to them. */
+/** A run makes a table for the moved rows, and functions and indexes in the schema of each referring table. */
 async function findSchemaObstacles(
   query: Query,
   target: Target,

@@ -1,10 +1,11 @@
-/** What a run would find and do. Reads only. */
+/** The report: what a run would find and do. Only reads. */
 import { MAX_WA_MESSAGE_ID_BYTES } from '../../core/event.ts'
 import { lacks } from '../any-table/fill-gaps.ts'
+import { quoteName } from '../any-table/names.ts'
 import { assertQuarantineIsOurs, countQuarantined } from '../any-table/quarantine.ts'
 import type { Query } from '../any-table/query.ts'
 import { findReferences, joinCondition, labelOf, type Reference } from '../any-table/references.ts'
-import { orderBy, rowKeyText, type Target, wholeRow } from '../any-table/target.ts'
+import { dataColumns, orderBy, rowKeyText, type Target, wholeRow } from '../any-table/target.ts'
 import { type IndexState, inspectIndex } from '../any-table/unique-index.ts'
 import { findLeftovers, type Leftovers } from './leftovers.ts'
 import { findMissingPrivileges } from './privileges.ts'
@@ -13,7 +14,7 @@ export type DuplicateExample = {
   id: string
   copies: number
   kept: string
-  /** The first few. */
+  /** The keys of the first few rows to move. */
   moved: string[]
 }
 
@@ -22,40 +23,40 @@ export type DedupeReport = {
   column: string
   key: string[]
   index: IndexState
-  /** Ids that are there more than once, and the rows that have them. */
+  /** How many ids are in the table more than once, and how many rows have them. */
   groups: number
   rows: number
   rows_to_move: number
   examples: DuplicateExample[]
-  /** The id with most copies. A word like `unknown` is no id. */
+  /** The id with most copies. It may be a word such as `unknown` and no id. */
   largest?: DuplicateExample
   references: {
     name: string
     constraint: string
     on_delete: string
     rows: number
-    /** Moved rows that a unique index of the referring table stands against, as far as can be told beforehand. */
+    /** How many referring rows a unique index would refuse after re-pointing, as far as it is known beforehand. */
     conflicts: number
     is_indexed: boolean
   }[]
-  /** By column: ids of which a later copy has a value that the first one lacks; ids whose copies differ otherwise. */
+  /** By column, the number of ids: where a later copy has a value that the first one lacks; where copies differ otherwise. */
   gaps: Record<string, number>
   differences: Record<string, number>
-  /** Ids longer than any message's. */
+  /** How many ids are longer than the id of any message. */
   long_ids: number
   size: { estimated_rows: number; bytes: number }
   estimated_seconds: number
   quarantined: number
-  /** Triggers of the table that fire when a row is moved. */
+  /** Triggers of the table that fire when a row moves. */
   delete_triggers: string[]
   leftovers: Leftovers
-  /** Why --apply would refuse; empty: it would not. */
+  /** Why --apply would refuse the table. */
   obstacles: string[]
 }
 
 const EXAMPLES = 5
 const EXAMPLE_ROWS = 5
-/** Measured on two shared cores (docs/adopting.md); a guess for any other machine. */
+/** Measured on two shared cores (docs/adopting.md); only a rough value for other machines. */
 const INDEXED_ROWS_PER_SECOND = 250_000
 const MOVED_ROWS_PER_SECOND = 2_500
 
@@ -76,7 +77,7 @@ export async function reportDuplicates(query: Query, target: Target): Promise<De
   const conflicts: string[] = []
   for (const reference of references) conflicts.push(await conflictCounts(query, reference))
   const found = await findDuplicates(query, target, references, conflicts)
-  const others = comparedColumns(target)
+  const others = dataColumns(target)
   const size = await readSize(query, target)
   const rowsToMove = found.rows - found.groups
   return {
@@ -112,8 +113,8 @@ export async function reportDuplicates(query: Query, target: Target): Promise<De
 }
 
 /**
- * One statement, so that everything is counted in one state of the table and the copies are found once. `copies` has
- * every row whose id is there more than once, whole (`r`), numbered in the order in which they are kept (`n`).
+ * One statement, so that all counts are of the same state of the table and the copies are found once. `copies` has every
+ * row whose id is there more than once: the whole row (`r`), and its place among the copies (`n`; 1 is kept).
  */
 async function findDuplicates(
   query: Query,
@@ -122,7 +123,7 @@ async function findDuplicates(
   conflicts: readonly string[],
 ): Promise<Found> {
   const { sql, column, predicate } = target
-  const compared = comparedColumns(target)
+  const compared = dataColumns(target)
   const pair = (index: number) => {
     const name = compared[index]?.sql
     return { first: `(f.r).${name}`, later: `(l.r).${name}` }
@@ -169,7 +170,7 @@ function referenceCount(reference: Reference): string {
   return `(SELECT count(*) FROM ${reference.sql} c JOIN copies o ON ${joinCondition(reference, 'c', '(o.r)')} WHERE o.n > 1)`
 }
 
-/** An array, because a function takes no more than 100 arguments and a table may have more columns. */
+/** An array, because a function takes at most 100 arguments and a table may have more columns. */
 function countArray(counts: readonly string[]): string {
   return `to_jsonb(ARRAY[${counts.join(', ')}]::bigint[])`
 }
@@ -179,12 +180,12 @@ function pairCounts(counts: readonly string[]): string {
 }
 
 /**
- * SQL that counts rows of the referring table that would be two of one kind after re-pointing, by its unique indexes.
- * Indexes on expressions are left to the run.
+ * SQL that counts the rows of the referring table that its unique indexes would refuse after re-pointing. Indexes on
+ * expressions are not counted.
  */
 async function conflictCounts(query: Query, reference: Reference): Promise<string> {
   const { rows } = await query<{ columns: string[]; predicate: string | null }>(
-    `SELECT array_agg(format('%I', a.attname) ORDER BY u.place) AS columns, pg_get_expr(i.indpred, i.indrelid) AS predicate
+    `SELECT array_agg(a.attname::text ORDER BY u.place) AS columns, pg_get_expr(i.indpred, i.indrelid) AS predicate
      FROM pg_index i
      CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS u(attnum, place)
      JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum
@@ -192,13 +193,11 @@ async function conflictCounts(query: Query, reference: Reference): Promise<strin
      GROUP BY i.indexrelid, i.indpred, i.indrelid`,
     [reference.tableOid],
   )
-  const plain = reference.columns.map((name) => name.slice(1, -1))
-  const touching = rows.filter(({ columns }) =>
-    plain.some((name) => columns.some((one) => bare(one) === name)),
-  )
+  const isReferring = (column: string) => reference.columns.includes(quoteName(column))
+  const touching = rows.filter(({ columns }) => columns.some(isReferring))
   if (touching.length === 0) return '0'
   const counts = touching.map(({ columns, predicate }) => {
-    const others = columns.filter((one) => !plain.includes(bare(one)))
+    const others = columns.filter((column) => !isReferring(column)).map(quoteName)
     const notNull = others.map((one) => `AND c.${one} IS NOT NULL`).join(' ')
     return `(SELECT coalesce(sum(n - 1), 0) FROM (
        SELECT count(*) AS n FROM (SELECT * FROM ${reference.sql} ${predicate === null ? '' : `WHERE ${predicate}`}) c
@@ -206,14 +205,6 @@ async function conflictCounts(query: Query, reference: Reference): Promise<strin
        GROUP BY ${['o.id', ...others.map((one) => `c.${one}`)].join(', ')} HAVING count(*) > 1) twice)`
   })
   return `(${counts.join(' + ')})`
-}
-
-function bare(quoted: string): string {
-  return quoted.startsWith('"') ? quoted.slice(1, -1).replaceAll('""', '"') : quoted
-}
-
-function comparedColumns({ columns, key, column }: Target) {
-  return columns.filter(({ name }) => name !== column.name && !key.some((one) => one.name === name))
 }
 
 function countsByColumn(

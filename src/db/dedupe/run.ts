@@ -1,4 +1,4 @@
-/** One run: what its steps share. */
+/** One run of dedupe: what its steps share. */
 import { randomUUID } from 'node:crypto'
 import type { MoveContext } from '../any-table/move-rows.ts'
 import { findReferences } from '../any-table/references.ts'
@@ -40,7 +40,7 @@ export async function createRun(session: Session, target: Target, options: RunOp
   }
 }
 
-/** For whatever tries to lock a table in vain: says who holds it. */
+/** Reports which process has the lock that the run waits for. */
 export function reportWaiting({ session, report }: Run, step: DedupeStep) {
   return async (tableOids: string[]) => {
     const holder = await describeLockHolders(session, tableOids).catch(() => undefined)

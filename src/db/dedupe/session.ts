@@ -1,8 +1,8 @@
 /**
- * The two connections of a run: one that works, one that watches it and can cancel what it does.
+ * The two connections of a run: one does the work, the other watches it and can cancel it.
  *
- * The first one holds an advisory lock for as long as the run lives. It keeps a second run away, and it is what the
- * triggers of a run look at: when the run dies, however it dies, PostgreSQL lets go of the lock, and they do nothing more.
+ * The first one has an advisory lock for as long as the run lasts. It keeps a second run away, and the triggers of a run
+ * check it: however the run ends, PostgreSQL releases the lock, and the triggers do nothing more.
  */
 import type { Pool, PoolClient } from 'pg'
 import { LOCK_NOT_AVAILABLE, LOCK_TIMEOUT_MS } from '../any-table/locks.ts'
@@ -15,42 +15,42 @@ const RUN_LOCK_TIMEOUT_MS = 10_000
 
 export type Session = {
   query: Query
-  /** Runs `work` in a transaction; whatever it throws rolls back. */
+  /** Runs `work` in a transaction; rolls back when it throws. */
   transaction<Result>(work: (query: Query) => Promise<Result>): Promise<Result>
-  /** On the second connection, also while the first one is busy. */
+  /** Runs on the second connection, also while the first one is busy. */
   watch: Query
-  /** Process id of the working backend. */
+  /** The process id of the first connection's backend. */
   pid: number
   signal: AbortSignal
-  /** After an abort: resolves when what was under way has been cancelled, so that nothing later is. */
+  /** After an abort: resolves when the running statement has been cancelled, so that no later one is. */
   isQuiet(): Promise<void>
   end(): void
 }
 
 const SETTINGS = {
-  // A limit of the role or the database would cut the building of an index.
+  // A limit of the role or the database would end the building of an index.
   statement_timeout: '0',
   idle_in_transaction_session_timeout: '0',
   lock_timeout: `${LOCK_TIMEOUT_MS}ms`,
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   client_min_messages: 'warning',
-  // As the guard writes keys.
+  // The guard writes keys in this form.
   datestyle: 'ISO',
-  // All that a batch does is look up a few rows by index. Without statistics, or with old ones, a planner can take it for
-  // more, and then reads whole tables while the rows of the batch are locked.
+  // A batch looks up a few rows by index. With old statistics, or without any, the planner can expect more rows, and would
+  // read whole tables while the rows of the batch are locked.
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
   enable_mergejoin: 'off',
-  // Where a scan cannot be avoided, the price put on it must not make the server compile the statement.
+  // Where a scan cannot be avoided, the high cost of it must not make the server compile the statement.
   jit: 'off',
 }
 
-/** Of some versions only. */
+/** Settings that only some versions have. */
 const NEWER_SETTINGS = {
   idle_session_timeout: '0',
   transaction_timeout: '0',
-  // A run that is killed while it builds an index is noticed then, and not when the index is there.
+  // The server then notices a killed run while it builds an index, and not only when the index is complete.
   client_connection_check_interval: '2s',
 }
 
@@ -63,7 +63,7 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
   })
   const release = () => {
     signal.removeEventListener('abort', cancel)
-    // Destroyed, not returned: settings and lock belong to this run alone.
+    // Destroyed and not returned to the pool: the settings and the lock are only for this run.
     worker.release(true)
     watcher.release(true)
   }
@@ -100,11 +100,12 @@ export async function openSession(pool: Pool, table: Relation, signal: AbortSign
   }
 }
 
-/** The number of the run's lock; the guard's function computes the same one. */
+/** SQL: the number of the run's lock. The guard's function computes the same one. */
 export function runLockSql(table: { oid: string }): string {
   return `hashtextextended('wa-ingest dedupe ${table.oid}', 0)`
 }
 
+/** Whether a run has the lock of the table now. */
 export async function isRunAtWork(query: Query, table: { oid: string }): Promise<boolean> {
   const { rows } = await query<{ free: boolean }>(
     `SELECT pg_try_advisory_xact_lock_shared(${runLockSql(table)}) AS free`,
@@ -112,7 +113,7 @@ export async function isRunAtWork(query: Query, table: { oid: string }): Promise
   return rows[0]?.free === false
 }
 
-/** Who holds what the working connection is waiting for, or last waited for on this table: one line, or undefined. */
+/** The oldest transaction that has a lock on one of the tables, in one line; undefined where there is none. */
 export async function describeLockHolders(
   session: Session,
   tables: readonly string[],
@@ -133,7 +134,7 @@ export async function describeLockHolders(
 
 async function applyNewerSettings(query: Query): Promise<void> {
   for (const [name, value] of Object.entries(NEWER_SETTINGS)) {
-    // Not every system can check a connection; there a setting is refused that the version knows.
+    // Not every operating system can check a connection; there the server knows the setting and refuses it.
     await query('SELECT set_config(name, $2, false) FROM pg_settings WHERE name = $1', [name, value]).catch(
       () => {},
     )
@@ -142,14 +143,14 @@ async function applyNewerSettings(query: Query): Promise<void> {
 
 async function checkOut(pool: Pool): Promise<PoolClient> {
   const client = await pool.connect()
-  // A connection that breaks fails the statement under way, or the next one; the event itself must not end the process.
+  // A broken connection makes the running or the next statement fail; the event itself must not end the process.
   client.on('error', () => {})
   return client
 }
 
 /**
- * Writers that met the triggers of a dead run hold the lock, shared, until the end of their transaction. So this waits
- * its turn, but not for another run.
+ * Writers that fired the triggers of an ended run have the lock, shared, until the end of their transaction. So this waits
+ * for the lock, but not for another run.
  */
 async function takeRunLock(query: Query, table: Relation): Promise<number> {
   try {
@@ -164,7 +165,7 @@ async function takeRunLock(query: Query, table: Relation): Promise<number> {
   }
 }
 
-/** @throws TableError */
+/** @throws TableError when another run is at work on the table. */
 export async function assertNoRunAtWork(query: Query, table: Relation): Promise<void> {
   const holder = await exclusiveHolder(query, table)
   if (holder !== undefined) throw atWork(table, ` (process ${holder})`)
