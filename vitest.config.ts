@@ -26,9 +26,6 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
-    // Time-outs are part of what is tested, and a machine that does something else meanwhile misses them. What needed its
-    // second try says so in the output.
-    retry: 1,
     testTimeout: 60 * SECOND,
     hookTimeout: 60 * SECOND,
     teardownTimeout: 20 * SECOND,

@@ -21,11 +21,17 @@ export type OutboundProducer = {
 
 const TIMEOUT_MS = 1_000
 
-export function createOutboundProducer({ queue }: { queue: Queue }): OutboundProducer {
+export function createOutboundProducer({
+  queue,
+  timeoutMs = TIMEOUT_MS,
+}: {
+  queue: Queue
+  timeoutMs?: number
+}): OutboundProducer {
   const v = OUTBOUND_JOB_VERSION
   const add = async (jobs: readonly OutboundJob[]) => {
     if (jobs.length === 0) return
-    await withDeadline(queue.addBulk(jobs.map(bulkEntry)), TIMEOUT_MS, 'notifying the send workers')
+    await withDeadline(queue.addBulk(jobs.map(bulkEntry)), timeoutMs, 'notifying the send workers')
   }
   return {
     notifySends: (messageIds) => add(messageIds.map((message_id) => ({ v, kind: 'send', message_id }))),

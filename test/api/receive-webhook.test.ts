@@ -1,6 +1,6 @@
 /** The receiver while its stores do not answer. test/e2e tests it with real processes. */
 import { describe, expect, test } from 'vitest'
-import { createReceiveWebhook, type ReceiveResult } from '../../src/api/receive-webhook.ts'
+import { createReceiveWebhook, type ReceiveResult, type ReceiverDeps } from '../../src/api/receive-webhook.ts'
 import { createCircuit } from '../../src/core/circuit.ts'
 import { createInboundProducer } from '../../src/queue/inbound-producer.ts'
 import { cleanUp } from '../support/clean-up.ts'
@@ -28,6 +28,42 @@ describe('while neither store answers', () => {
   })
 })
 
+describe('a store that has failed', () => {
+  test('is left alone until its cool-down is over; then one webhook tries it, and the others follow', async () => {
+    const clock = { now: 0 }
+    const asked = { queue: 0, direct: 0 }
+    let isAway = true
+    const createCircuitAt = () => createCircuit({ coolDownMs: 1_000, now: () => clock.now })
+    const receive = createReceiver({
+      queue: {
+        add: async () => {
+          asked.queue++
+          if (isAway) throw new Error('refused')
+        },
+        pending: () => 0,
+      },
+      direct: {
+        store: async () => {
+          asked.direct++
+          return !isAway
+        },
+        pending: () => 0,
+      },
+      queueCircuit: createCircuitAt(),
+      directCircuit: createCircuitAt(),
+    })
+
+    const whileAway = [await receive(), await receive(), await receive()]
+    expect([whileAway, asked]).toEqual([Array(3).fill('unavailable'), { queue: 1, direct: 1 }])
+    isAway = false
+    expect([await receive(), asked]).toEqual(['unavailable', { queue: 1, direct: 1 }])
+    clock.now = 1_000
+
+    expect([await receive(), await receive()]).toEqual(['queued', 'queued'])
+    expect(asked).toEqual({ queue: 3, direct: 1 })
+  })
+})
+
 /** Each call receives a webhook with many messages. The stores accept everything and confirm nothing. */
 function createStuckReceiver(): () => Promise<ReceiveResult> {
   let release = () => {}
@@ -36,12 +72,11 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
   })
   cleanUp(() => release())
   let direct = 0
-  const receive = createReceiveWebhook({
+  return createReceiver({
     queue: createInboundProducer({
       addInbound: () => released.then(() => ({ dropped: Promise.resolve(0) })),
       timeoutMs: MINUTE,
     }),
-    isQueueFull: () => false,
     direct: {
       store: (jobs) => {
         direct += jobs.length
@@ -51,8 +86,18 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
     },
     queueCircuit: createCircuit({ coolDownMs: MINUTE }),
     directCircuit: createCircuit({ coolDownMs: MINUTE }),
-    observer: { onWebhook: () => {}, onCircuit: () => {} },
     directTimeoutMs: MINUTE,
+  })
+}
+
+type ReceiverOptions = Omit<ReceiverDeps, 'isQueueFull' | 'observer'>
+
+/** Each call is a webhook with many messages. */
+function createReceiver(options: ReceiverOptions): () => Promise<ReceiveResult> {
+  const receive = createReceiveWebhook({
+    isQueueFull: () => false,
+    observer: { onWebhook: () => {}, onCircuit: () => {} },
+    ...options,
   })
   const meta = providerWith('meta', { META_APP_SECRET })
   return () => {

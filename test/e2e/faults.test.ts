@@ -2,8 +2,11 @@
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, test } from 'vitest'
+import { PRODUCER_TIMEOUT_MS } from '../../src/queue/inbound-producer.ts'
+import { BACKENDS } from '../support/backends.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
+import type { HttpResponse } from '../support/http.ts'
 import { metaMessage, metaMessagesWebhook, metaTextWebhook, wamid } from '../support/meta-webhooks.ts'
 import { describeWithRedis, hasRedis, startRedisServer, takeRedisUrl } from '../support/redis.ts'
 import { startService, type TestService } from '../support/service.ts'
@@ -26,6 +29,15 @@ const isStoredOnce = (service: TestService, ids: string[]) =>
     },
     { timeoutMs: 40_000 },
   )
+/** How quickly one of the next few webhooks is answered: the machine may be busy, but not during all of them. */
+const quickestOf = async (count: number, run: () => Promise<HttpResponse>) => {
+  const answers: { result: HttpResponse; ms: number }[] = []
+  while (answers.length < count) answers.push(await elapsed(run))
+  return {
+    statuses: answers.map(({ result }) => result.status),
+    ms: Math.min(...answers.map(({ ms }) => ms)),
+  }
+}
 const elapsed = async <T>(run: () => Promise<T>): Promise<{ result: T; ms: number }> => {
   const startedAt = performance.now()
   return { result: await run(), ms: performance.now() - startedAt }
@@ -62,15 +74,20 @@ describeWithRedis('the queue goes away', () => {
   test('frozen: only the first webhook waits for a deadline', async () => {
     const service = await startService({ backend: 'redis', workers: 0 })
     service.redisProxy?.freeze()
-    const [first, second] = [wamid(), wamid()]
+    const ids: string[] = []
+    const deliver = () => {
+      const id = wamid()
+      ids.push(id)
+      return service.deliver(metaTextWebhook({ id }))
+    }
 
-    const slow = await elapsed(() => service.deliver(metaTextWebhook({ id: first })))
-    const quick = await elapsed(() => service.deliver(metaTextWebhook({ id: second })))
+    const slow = await elapsed(deliver)
+    const quick = await quickestOf(5, deliver)
 
-    expect([slow.result.status, quick.result.status]).toEqual([200, 200])
+    expect([slow.result.status, ...quick.statuses]).toEqual(ids.map(() => 200))
     expect(slow.ms).toBeLessThan(3_500)
-    expect(quick.ms).toBeLessThan(slow.ms)
-    await isStoredOnce(service, [first, second])
+    expect(quick.ms).toBeLessThan(PRODUCER_TIMEOUT_MS)
+    await isStoredOnce(service, ids)
   })
 
   test('thawed: events that were stored directly are not stored again if the queue has them too', async () => {
@@ -136,12 +153,13 @@ describe.skipIf(!hasRedis)('the database goes away', () => {
     service.databaseProxy.freeze()
 
     const first = await elapsed(() => service.deliver(metaTextWebhook({ id: wamid() })))
-    const next = await elapsed(() => service.deliver(metaTextWebhook({ id: wamid() })))
+    const next = await quickestOf(5, () => service.deliver(metaTextWebhook({ id: wamid() })))
 
-    expect([first.result.status, next.result.status]).toEqual([503, 503])
+    expect([first.result.status, ...next.statuses]).toEqual(Array(6).fill(503))
     expect(first.result.headers['retry-after']).toBeDefined()
     expect(first.ms).toBeLessThan(4_500)
-    expect(next.ms).toBeLessThan(first.ms)
+    // Less than either store's deadline.
+    expect(next.ms).toBeLessThan(PRODUCER_TIMEOUT_MS)
 
     service.databaseProxy.thaw()
     const id = wamid()
@@ -162,7 +180,7 @@ test('on the PostgreSQL backend a database that is away is 503, and 200 when it 
   await isStoredOnce(service, [id])
 })
 
-describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+describe.each(BACKENDS)('on %s', (backend) => {
   test('a killed worker: its jobs are run by another one and stored once', async () => {
     const service = await startService({ backend, workers: 2 })
     const batches = Array.from({ length: 5 }, () => Array.from({ length: 100 }, () => metaMessage()))

@@ -3,13 +3,13 @@
  * person requests the second one, and every message ends with a true status.
  */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
 import { type FakeMeta, metaStatusOf, startFakeMeta } from '../support/fake-meta.ts'
 import { holding } from '../support/fake-server.ts'
 import { bearerAuth, send } from '../support/http.ts'
 import { META_PHONE_NUMBER_ID } from '../support/meta-webhooks.ts'
 import type { CapturedProcess } from '../support/processes.ts'
-import { hasRedis } from '../support/redis.ts'
 import { startService, type TestService } from '../support/service.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -22,7 +22,8 @@ type Row = { id: string; status: string; wa_message_id: string | null; callback_
 let lastPhone = 15551230100
 const somebody = () => `+${++lastPhone}`
 
-describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+describe.each(BACKENDS)('on %s', (backend) => {
+  const once = testOnce(backend)
   let meta: FakeMeta
   let graph: TcpProxy
   let service: TestService
@@ -183,7 +184,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(sentTo(to)).toEqual(['another', 'once', 'another'])
     })
 
-    test('between claim and call: unknown, never sent', async () => {
+    once('between claim and call: unknown, never sent', async () => {
       const to = somebody()
       graph.freeze()
       const id = await order(to, 'once')
@@ -237,7 +238,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(meta.files().filter((file) => file.includes(`%PDF on ${backend}`))).toHaveLength(2)
     })
 
-    test('during the call: unknown, then the state of the next status', async () => {
+    once('during the call: unknown, then the state of the next status', async () => {
       const to = somebody()
       const held = holding()
       meta.next(held.behaviour)
@@ -255,7 +256,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
       expect(sentTo(to)).toEqual(['once', 'another'])
     })
 
-    test('between the response and its commit: unknown, then the state of the next status', async () => {
+    once('between the response and its commit: unknown, then the state of the next status', async () => {
       const to = somebody()
       const held = holding()
       meta.next(held.behaviour)
@@ -354,7 +355,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
   }
 
-  test('the log of a worker contains no secret', async () => {
+  once('the log of a worker contains no secret', async () => {
     const to = somebody()
     meta.next((_, exchange) =>
       exchange.answer(401, { error: { code: 190, message: 'Malformed access token test-access-token' } }),

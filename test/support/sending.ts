@@ -68,6 +68,7 @@ type SentRow = {
   content: string | null
 }
 
+const SECOND = 1000
 const META_TOKEN = 'test-token'
 
 /** Ended with the test, or, when it is started once for a file, with the file: then `reset` it before each test. */
@@ -91,7 +92,11 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
         PUBLIC_URL: 'https://hooks.example.com',
       }),
     )
-  const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
+  // Long enough for a busy machine: no test is about a queue that does not confirm in time.
+  const producer = createOutboundProducer({
+    queue: backend.createProducerQueue('outbound'),
+    timeoutMs: 20 * SECOND,
+  })
   await backend.ready()
 
   const messages = async (): Promise<SentRow[]> =>

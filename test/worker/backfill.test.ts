@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { createReconciliation } from '../../src/worker/reconciliation.ts'
 import { backFill, deliverTwilio, twilioClient } from '../support/backfilling.ts'
+import { stopClockAtNoon } from '../support/clock.ts'
 import { type FakeTwilio, listedMessage, startFakeTwilio, twilioTime } from '../support/fake-twilio.ts'
 import { orderText } from '../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
@@ -501,6 +502,7 @@ describe('the position', () => {
   })
 
   test('messages that arrive while it reads are not lost and not doubled', async () => {
+    stopClockAtNoon()
     const entries = Array.from({ length: 150 }, () => twilio.put({}, 60).sid)
     let arrived: string[] = []
 

@@ -5,16 +5,17 @@ import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
 import { claimNext } from '../../src/db/outbox/claim.ts'
 import { createOutboundMessage } from '../../src/db/outbox/create.ts'
 import { isMediaLink } from '../../src/providers/twilio/media-link.ts'
+import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
 import { type Behaviour, holding } from '../support/fake-server.ts'
 import { orderText, outboundOptions } from '../support/outbound.ts'
-import { hasRedis } from '../support/redis.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 import { TWILIO_AUTH_TOKEN } from '../support/twilio-webhooks.ts'
 import { storeFile } from '../support/uploads.ts'
 
-describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+describe.each(BACKENDS)('on %s', (backend) => {
+  const once = testOnce(backend)
   let sending: Sending
 
   beforeAll(async () => {
@@ -35,7 +36,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   const documents = () =>
     sending.meta.sent().flatMap(({ type, document }) => (type === 'document' ? [document] : []))
 
-  test('Meta gets the file first, once for many messages, then each message with its id', async () => {
+  once('Meta gets the file first, once for many messages, then each message with its id', async () => {
     const { id } = await storeFile(sending, '%PDF the bill')
     sending.startWorker()
 
@@ -93,7 +94,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(documents()).toEqual(Array(2).fill({ id: '116684618142141', filename: 'bill.pdf' }))
   })
 
-  test('a worker that is alive keeps a slow file to itself', async () => {
+  once('a worker that is alive keeps a slow file to itself', async () => {
     const { id } = await storeFile(sending, '%PDF very slow')
     const held = holding()
     sending.meta.next(held.behaviour)
@@ -115,7 +116,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   })
 
   /** Whatever happens to the file, the message was certainly not sent, and goes out once. */
-  test.each<[string, Behaviour, string | number]>([
+  once.each<[string, Behaviour, string | number]>([
     ['the connection is cut', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
     ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
     ['nobody answers', () => {}, 'timeout'],
@@ -142,7 +143,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.files()).toHaveLength(2)
   })
 
-  test('a file that Meta refuses: failed, with its words, and nothing was sent', async () => {
+  once('a file that Meta refuses: failed, with its words, and nothing was sent', async () => {
     const { id } = await storeFile(sending, 'not a PDF at all')
     sending.meta.next(metaError(100, { message: 'Param file must be a file with one of these types' }))
     sending.startWorker()
@@ -153,7 +154,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.sent()).toEqual([])
   })
 
-  test('a refused token stops the sender while it gives a file, and another token sends it', async () => {
+  once('a refused token stops the sender while it gives a file, and another token sends it', async () => {
     const { id } = await storeFile(sending, '%PDF with a token')
     sending.meta.always(metaError(190, { status: 401 }))
     const close = sending.startWorker()
@@ -171,23 +172,26 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.sent()).toHaveLength(1)
   })
 
-  test('a worker that does not see the file: the message waits and says so; it goes out when the file is there', async () => {
-    const { id, file } = await storeFile(sending, '%PDF elsewhere')
-    renameSync(file, `${file}.elsewhere`)
-    sending.startWorker()
-    const messageId = await orderFile(id)
-    await eventually(async () =>
-      expect((await sending.message(messageId)).error?.[0]?.message).toContain('MEDIA_DIR'),
-    )
-    expect((await sending.message(messageId)).status).toBe('queued')
+  once(
+    'a worker that does not see the file: the message waits and says so; it goes out when the file is there',
+    async () => {
+      const { id, file } = await storeFile(sending, '%PDF elsewhere')
+      renameSync(file, `${file}.elsewhere`)
+      sending.startWorker()
+      const messageId = await orderFile(id)
+      await eventually(async () =>
+        expect((await sending.message(messageId)).error?.[0]?.message).toContain('MEDIA_DIR'),
+      )
+      expect((await sending.message(messageId)).status).toBe('queued')
 
-    renameSync(`${file}.elsewhere`, file)
-    await sending.database.pool.query('UPDATE chat_messages SET not_before = clock_timestamp()')
+      renameSync(`${file}.elsewhere`, file)
+      await sending.database.pool.query('UPDATE chat_messages SET not_before = clock_timestamp()')
 
-    await sending.hasStatus(messageId, 'accepted')
-  })
+      await sending.hasStatus(messageId, 'accepted')
+    },
+  )
 
-  test('half of a file is not given to Meta: the message waits until all of it is there', async () => {
+  once('half of a file is not given to Meta: the message waits until all of it is there', async () => {
     const { id, file } = await storeFile(sending, '%PDF all of it')
     writeFileSync(file, '%PDF all')
     sending.startWorker()
@@ -225,24 +229,27 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     held.release()
   })
 
-  test('a copy that Meta does not know any more: the message fails, and its resend brings the file anew', async () => {
-    const { id } = await storeFile(sending, '%PDF forgotten')
-    sending.startWorker()
-    await sending.hasStatus(await orderFile(id), 'accepted')
-    sending.meta.next(metaError(131053, { message: 'Media upload error' }))
-    await sending.hasStatus(await orderFile(id), 'failed')
+  once(
+    'a copy that Meta does not know any more: the message fails, and its resend brings the file anew',
+    async () => {
+      const { id } = await storeFile(sending, '%PDF forgotten')
+      sending.startWorker()
+      await sending.hasStatus(await orderFile(id), 'accepted')
+      sending.meta.next(metaError(131053, { message: 'Media upload error' }))
+      await sending.hasStatus(await orderFile(id), 'failed')
 
-    await sending.hasStatus(await orderFile(id), 'accepted')
+      await sending.hasStatus(await orderFile(id), 'accepted')
 
-    expect(sending.meta.files()).toHaveLength(2)
-    expect(documents().map((document) => (document as { id: string }).id)).toEqual([
-      '116684618142141',
-      '116684618142141',
-      '116684618142142',
-    ])
-  })
+      expect(sending.meta.files()).toHaveLength(2)
+      expect(documents().map((document) => (document as { id: string }).id)).toEqual([
+        '116684618142141',
+        '116684618142141',
+        '116684618142142',
+      ])
+    },
+  )
 
-  test('a copy that Meta is about to forget is brought anew', async () => {
+  once('a copy that Meta is about to forget is brought anew', async () => {
     const { id } = await storeFile(sending, '%PDF old')
     sending.startWorker()
     await sending.hasStatus(await orderFile(id), 'accepted')
@@ -253,7 +260,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.files()).toHaveLength(2)
   })
 
-  test('an upload that was removed meanwhile: failed, and it says so', async () => {
+  once('an upload that was removed meanwhile: failed, and it says so', async () => {
     const { id } = await storeFile(sending, '%PDF gone')
     const messageId = await orderFile(id)
     await sending.database.pool.query('DELETE FROM uploads')
@@ -263,7 +270,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.calls).toEqual([])
   })
 
-  test('Twilio gets a signed link that ends, and no file', async () => {
+  once('Twilio gets a signed link that ends, and no file', async () => {
     const { id } = await storeFile(sending, '%PDF linked')
     sending.startWorker()
 

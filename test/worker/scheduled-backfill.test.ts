@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { createScheduledBackfill } from '../../src/worker/scheduled-backfill.ts'
 import { backfillOptions } from '../support/backfilling.ts'
+import { stopClockAtNoon } from '../support/clock.ts'
 import { eventually } from '../support/eventually.ts'
 import { holding } from '../support/fake-server.ts'
 import { type FakeTwilio, startFakeTwilio, twilioError } from '../support/fake-twilio.ts'
@@ -58,6 +59,7 @@ test('nobody begins while another one is still at it, however long that takes', 
 })
 
 test('one that has lost its turn ends, and moves no position', async () => {
+  stopClockAtNoon()
   const held = holding()
   twilio.next(held.behaviour)
   const running = schedule().runOnce(signal)

@@ -1,12 +1,13 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { requestReadReceipt } from '../../src/db/outbox/read-receipts.ts'
+import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
 import { messageItem } from '../support/facts.ts'
-import { hasRedis } from '../support/redis.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 
-describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+describe.each(BACKENDS)('on %s', (backend) => {
+  const once = testOnce(backend)
   let sending: Sending
 
   beforeAll(async () => {
@@ -63,7 +64,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     })
   })
 
-  test('nothing is to be told of what we sent, of an empty conversation, and of Twilio', async () => {
+  once('nothing is to be told of what we sent, of an empty conversation, and of Twilio', async () => {
     await writeBatch(sending.db, [
       messageItem('wamid.A', { direction: 'outbound', source: 'echo' }),
       messageItem(`SM${'1'.repeat(32)}`, { provider: 'twilio', business_number: '15550001234' }),

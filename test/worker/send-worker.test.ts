@@ -3,14 +3,15 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sendJobId } from '../../src/core/job-id.ts'
 import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
 import { createOutboundMessage } from '../../src/db/outbox/create.ts'
+import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
 import { type Behaviour, holding } from '../support/fake-server.ts'
 import { orderText, outboundOptions, textRequest } from '../support/outbound.ts'
-import { hasRedis } from '../support/redis.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 
-describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as const))('on %s', (backend) => {
+describe.each(BACKENDS)('on %s', (backend) => {
+  const once = testOnce(backend)
   let sending: Sending
 
   beforeAll(async () => {
@@ -157,7 +158,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(textsSent().filter((text) => !text.startsWith('elsewhere'))).toEqual(['one', 'two'])
   })
 
-  test('a message that failed, or whose outcome is unknown, holds nobody back', async () => {
+  once('a message that failed, or whose outcome is unknown, holds nobody back', async () => {
     sending.meta.next(metaError(131047), (_, exchange) => exchange.cut())
     sending.startWorker()
     const ids: string[] = []
@@ -170,7 +171,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
   })
 
   /** What may have been sent is never sent again by itself, however often somebody rings and sweeps. */
-  test.each<[string, Behaviour, string | number]>([
+  once.each<[string, Behaviour, string | number]>([
     ['the connection is cut after the request', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
     ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
     ['nobody answers', () => {}, 'timeout'],
@@ -193,7 +194,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect((await sending.message(id)).status).toBe('unknown')
   })
 
-  test('a connection cut before anything was read: unknown, because nobody can tell', async () => {
+  once('a connection cut before anything was read: unknown, because nobody can tell', async () => {
     sending.meta.cutConnections(true)
     sending.startWorker()
     const id = await order()
@@ -205,7 +206,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(textsSent()).toEqual(['next'])
   })
 
-  test('a refused connection: back to the queue, and sent once when the provider is back', async () => {
+  once('a refused connection: back to the queue, and sent once when the provider is back', async () => {
     await sending.meta.refuse()
     sending.startWorker()
     const id = await order()
@@ -219,7 +220,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
-  test.each([130429, 131057])('code %i: the number waits, then everything is sent', async (code) => {
+  once.each([130429, 131057])('code %i: the number waits, then everything is sent', async (code) => {
     sending.meta.next(metaError(code))
     sending.startWorker()
     const id = await order()
@@ -242,6 +243,8 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await eventually(async () => {
       expect(await readOpenBreakers(sending.db)).toMatchObject([{ failures: 1, error: { code: 190 } }])
       expect((await sending.messages()).map((row) => row.status)).toEqual(ids.map(() => 'queued'))
+      // No call is under way any more.
+      expect(await jobCount()).toBe(0)
     })
 
     const before = sending.meta.sent().length
@@ -269,7 +272,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
-  test('a provider without credentials: the message waits, and says what is missing', async () => {
+  once('a provider without credentials: the message waits, and says what is missing', async () => {
     const close = sending.startWorker({ accessToken: undefined })
     const id = await order()
     await eventually(async () =>
@@ -284,7 +287,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     await sending.hasStatus(id, 'accepted')
   })
 
-  test('a number sends no more than its rate in any second', async () => {
+  once('a number sends no more than its rate in any second', async () => {
     await sending.database.pool.query(
       `INSERT INTO send_buckets (provider, business_number, rate_per_second, tokens, refilled_at)
        VALUES ('meta', '106540352240001', 20, 100, now())`,
@@ -314,7 +317,7 @@ describe.each(hasRedis ? (['redis', 'postgres'] as const) : (['postgres'] as con
     expect(sending.meta.sent()).toHaveLength(1)
   })
 
-  test('a message that waited for a day fails and says so', async () => {
+  once('a message that waited for a day fails and says so', async () => {
     const id = await orderText(sending.db)
     await sending.database.pool.query(`UPDATE chat_messages SET created_at = now() - interval '25 hours'`)
     sending.startWorker()

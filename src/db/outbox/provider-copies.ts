@@ -72,6 +72,8 @@ async function claimCopy(
       clock_timestamp() + ${COPYING_MS} * interval '1 millisecond')
     ON CONFLICT ON CONSTRAINT upload_copies_pkey DO UPDATE SET copying_until = excluded.copying_until
     WHERE coalesce(c.copying_until < clock_timestamp(), true)
+      -- Another worker may have finished since this transaction looked for its copy.
+      AND coalesce(c.copied_at <= now() - ${MAX_COPY_AGE_DAYS} * interval '1 day', true)
     RETURNING upload_id`.execute(trx)
   return rows.length > 0
 }

@@ -207,6 +207,17 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(await queue.getWaitingCount()).toBe(steps === 0 ? 2 : 1)
   })
 
+  test('nothing is reserved while the queue is paused', async () => {
+    await queue.pause()
+    await add([inboundJob('wamid.A')])
+    const jobs = openJobs()
+
+    expect(await jobs.reserve(1)).toEqual([])
+
+    await queue.resume()
+    expect(ids(await jobs.reserve(1))).toEqual(['wamid.A'])
+  })
+
   test('a removed job leaves no key', async () => {
     await add([inboundJob('wamid.A')])
     const jobs = openJobs()
