@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { findUnprivilegedUser } from '../../src/local/unprivileged-user.ts'
 import { startProcess } from '../support/processes.ts'
-import { createDataDirectory, query, startPostgres } from './data-directory.ts'
+import { createDataDirectory, createStoppedPostgres, query, startPostgres } from './data-directory.ts'
 
 const OWNER = path.join(import.meta.dirname, 'run-embedded-postgres.ts')
 
@@ -103,11 +103,3 @@ describe('a start that cannot make its data', () => {
     expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
   })
 })
-
-async function createStoppedPostgres(): Promise<{ dataDir: string; data: string }> {
-  const dataDir = createDataDirectory()
-  const { url, stop } = await startPostgres(dataDir)
-  await query(url, 'CREATE TABLE kept AS SELECT 1 AS value')
-  await stop()
-  return { dataDir, data: path.join(dataDir, 'postgres', 'data') }
-}

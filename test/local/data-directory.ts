@@ -1,4 +1,5 @@
 /** What the tests of the embedded PostgreSQL share. */
+import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import pg from 'pg'
@@ -15,6 +16,24 @@ export function createDataDirectory(mode = 0o755): string {
     if (existsSync(home)) rmSync(realpathSync(home), { recursive: true, force: true })
   })
   return directory
+}
+
+let original: Promise<string> | undefined
+
+/** The data of a server that was stopped in order, with one row in `kept`: made once for the file, and copied. */
+export async function createStoppedPostgres(): Promise<{ dataDir: string; data: string }> {
+  original ??= makeData()
+  const dataDir = createDataDirectory()
+  execFileSync('cp', ['-a', `${await original}/.`, dataDir])
+  return { dataDir, data: path.join(dataDir, 'postgres', 'data') }
+}
+
+async function makeData(): Promise<string> {
+  const dataDir = createTempDirectory({ livesWith: 'file' })
+  const { url, stop } = await startEmbeddedPostgres({ dataDir })
+  await query(url, 'CREATE TABLE kept AS SELECT 1 AS value')
+  await stop()
+  return dataDir
 }
 
 /** Stopped at the end of the test, if it has not been stopped before. */

@@ -12,7 +12,7 @@ import { findRunningPostmaster, readPostmaster } from '../../src/local/postmaste
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { type CapturedProcess, findFreePort, startProcess } from '../support/processes.ts'
-import { createDataDirectory, query, startPostgres } from './data-directory.ts'
+import { createDataDirectory, createStoppedPostgres, query, startPostgres } from './data-directory.ts'
 
 const OWNER = path.join(import.meta.dirname, 'run-embedded-postgres.ts')
 
@@ -30,7 +30,8 @@ describe('the embedded PostgreSQL', () => {
   })
 
   test('writes to disk before it answers, and listens on loopback alone', async () => {
-    const { url } = await startPostgres(createDataDirectory())
+    const { dataDir } = await createStoppedPostgres()
+    const { url } = await startPostgres(dataDir)
 
     const settings = await query(
       url,
@@ -49,7 +50,7 @@ describe('the embedded PostgreSQL', () => {
   })
 
   test('asks for its password, which only its owner can read', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const { url } = await startPostgres(dataDir)
     const wrong = new URL(url)
     wrong.password = 'wrong'
@@ -59,7 +60,8 @@ describe('the embedded PostgreSQL', () => {
   })
 
   test('stops within 3 s although clients run statements', async () => {
-    const postgres = await startPostgres(createDataDirectory())
+    const { dataDir } = await createStoppedPostgres()
+    const postgres = await startPostgres(dataDir)
     const client = new pg.Client(postgres.url)
     client.on('error', () => {})
     await client.connect()
@@ -74,10 +76,9 @@ describe('the embedded PostgreSQL', () => {
   })
 
   test('starts again on the same port when the server is killed', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const logged: string[] = []
     const { url } = await startPostgres(dataDir, (line) => logged.push(line))
-    await query(url, 'CREATE TABLE kept AS SELECT 1 AS value')
 
     process.kill(serverPid(dataDir), 'SIGKILL')
 
@@ -86,7 +87,7 @@ describe('the embedded PostgreSQL', () => {
   })
 
   test('takes another port when another program listens on the port of the last start', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const first = await startPostgres(dataDir)
     await first.stop()
     const other = createServer()
@@ -102,9 +103,9 @@ describe('the embedded PostgreSQL', () => {
 
 describe('the process that owns the embedded PostgreSQL', () => {
   test('ends the server when it is killed, and the next start has everything that was committed', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const owner = await startOwner(dataDir)
-    await query(owner.url, 'CREATE TABLE kept AS SELECT 1 AS value')
+    await query(owner.url, 'INSERT INTO kept VALUES (2)')
     const data = path.join(dataDir, 'postgres', 'data')
 
     owner.kill('SIGKILL')
@@ -112,11 +113,11 @@ describe('the process that owns the embedded PostgreSQL', () => {
     await eventually(() => expect(findRunningPostmaster(data)).toBeUndefined())
 
     const next = await startPostgres(dataDir)
-    expect(await query(next.url, 'SELECT value FROM kept')).toEqual([{ value: 1 }])
+    expect(await query(next.url, 'SELECT value FROM kept')).toEqual([{ value: 1 }, { value: 2 }])
   })
 
   test('can be killed and started again at once', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const owner = await startOwner(dataDir)
 
     owner.kill('SIGKILL')
@@ -127,8 +128,7 @@ describe('the process that owns the embedded PostgreSQL', () => {
   })
 
   test('stops a server that was left behind, and starts its own', async () => {
-    const dataDir = createDataDirectory()
-    await (await startPostgres(dataDir)).stop()
+    const { dataDir } = await createStoppedPostgres()
     const leftBehind = await startServerWithoutOwner(dataDir)
     const logged: string[] = []
 
@@ -140,7 +140,7 @@ describe('the process that owns the embedded PostgreSQL', () => {
   })
 
   test('is the only one on its data: a second is refused and does not disturb it', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const owner = await startOwner(dataDir)
     const pid = serverPid(dataDir)
 
@@ -163,7 +163,7 @@ describe('the process that owns the embedded PostgreSQL', () => {
   })
 
   test('alone receives Ctrl-C from the terminal', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const owner = await startOwner(dataDir)
 
     process.kill(-owner.pid, 'SIGINT')
@@ -176,7 +176,7 @@ describe('the process that owns the embedded PostgreSQL', () => {
 
 describe('a command beside the service', () => {
   test('uses the server that is running, and leaves it running', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
     const owner = await startOwner(dataDir)
 
     const opened = await openEmbeddedPostgres({ dataDir })
@@ -187,7 +187,7 @@ describe('a command beside the service', () => {
   })
 
   test('starts the server where none is running, and stops it again', async () => {
-    const dataDir = createDataDirectory()
+    const { dataDir } = await createStoppedPostgres()
 
     const opened = await openEmbeddedPostgres({ dataDir })
     expect(findEmbeddedPostgresUrl(dataDir)).toBe(opened.url)

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { prepareHome } from '../../src/local/postgres-home.ts'
 import { findPostgresPackage } from '../../src/local/postgres-package.ts'
 import { cleanUp } from '../support/clean-up.ts'
-import { createDataDirectory, query, startPostgres } from './data-directory.ts'
+import { createDataDirectory, createStoppedPostgres, query, startPostgres } from './data-directory.ts'
 
 const isRoot = process.getuid?.() === 0
 
@@ -37,8 +37,7 @@ describe.skipIf(!isRoot)('as root, where the user of PostgreSQL cannot enter', (
   })
 
   test('existing data is not replaced: the start fails and says what to do', async () => {
-    const dataDir = createDataDirectory()
-    await (await startPostgres(dataDir)).stop()
+    const { dataDir } = await createStoppedPostgres()
 
     chmodSync(dataDir, 0o700)
 

@@ -12,9 +12,9 @@ import { findRedisServer } from './find-redis-server.ts'
 import type { TemplateState } from './recycled-database.ts'
 import { launchRedisServer, withRedis } from './redis-server.ts'
 import { createTemplateDatabase } from './template-database.ts'
+import { openTemporaryFolder } from './temporary-folder.ts'
 
-/** Of a run, and of the process of one test file. */
-const TEMPORARY = /^wa-ingest-test-(?:run|file)-(\d+)-/
+const TEMPORARY = /^wa-ingest-test-run-(\d+)-/
 
 type Server = { url: string; stop(): Promise<void> }
 
@@ -45,9 +45,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // An interrupted run ends without its tear-down.
   process.once('exit', () => removeRun(directory))
   const servers: Server[] = []
+  const temporary = openTemporaryFolder(path.join(directory, 'tmp'))
   const tearDown = async () => {
     await Promise.all(servers.map((server) => server.stop()))
-    removeRun(directory)
+    try {
+      await temporary.expectNothingLeft()
+    } finally {
+      temporary.close()
+      removeRun(directory)
+    }
   }
   try {
     const postgres = await startEmbeddedPostgres({ dataDir: directory, settings: POSTGRES_SETTINGS })

@@ -1,12 +1,13 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { cleanUp } from './clean-up.ts'
+import { cleanUp, cleanUpAtEndOfFile } from './clean-up.ts'
 
 /** An empty directory, removed with its content when the test (or the file) is over. Every user may enter: PostgreSQL does not run as root. */
-export function createTempDirectory(): string {
-  const directory = mkdtempSync(path.join(tmpdir(), `wa-ingest-test-file-${process.pid}-`))
+export function createTempDirectory({ livesWith = 'test' }: { livesWith?: 'test' | 'file' } = {}): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'wa-ingest-test-file-'))
   chmodSync(directory, 0o755)
-  cleanUp(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+  const atEnd = livesWith === 'test' ? cleanUp : cleanUpAtEndOfFile
+  atEnd(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
   return directory
 }
