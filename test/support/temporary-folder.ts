@@ -6,14 +6,12 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const SECOND = 1000
-/** What a test has killed may take a moment to be gone. */
-const GRACE_MS = 10 * SECOND
 /** The processes of the test files: the runner ends them after its tear-down. */
 const RUNNER = /\/vitest\//
 
 export type TemporaryFolder = {
-  /** @throws with the names of files and the command lines of processes. */
-  expectNothingLeft(): Promise<void>
+  /** What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and processes. */
+  expectNothingLeft(options?: { graceMs?: number }): Promise<void>
   close(): void
 }
 
@@ -24,8 +22,8 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
   const before = process.env.TMPDIR
   process.env.TMPDIR = folder
   return {
-    expectNothingLeft: async () => {
-      const deadline = Date.now() + GRACE_MS
+    expectNothingLeft: async ({ graceMs = 10 * SECOND } = {}) => {
+      const deadline = Date.now() + graceMs
       while (findLeft(folder).length > 0 && Date.now() < deadline) await delay(100)
       const left = findLeft(folder)
       if (left.length > 0) throw new Error(`the tests have left behind: ${left.join(', ')}`)
