@@ -25,7 +25,7 @@ export type InboundProducerOptions = {
   timeoutMs?: number
 }
 
-const PRODUCER_TIMEOUT_MS = 1_000
+export const PRODUCER_TIMEOUT_MS = 1_000
 const MAX_JOBS_PER_ROUND_TRIP = 256
 const MAX_BYTES_PER_ROUND_TRIP = 1024 * 1024
 /** Two: one is written while the other waits for the disk. More would only make each round trip smaller. */
