@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 /**
- * The command `wa-ingest`. Node runs the TypeScript in src/ directly from version 24 on; an older one hands over to the
- * Node that npm has installed with this project. Either way Node is started with what keeps its memory small.
+ * The command `wa-ingest`. Node 24 or later runs the TypeScript in src/ directly; an older Node starts the Node that npm has
+ * installed with this project. In both cases Node gets flags that keep its memory small.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import inspector from 'node:inspector'
 import { constants } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = path.resolve(fileURLToPath(import.meta.url), '../..')
 const MAIN = path.join(ROOT, 'src', 'cli', 'main.ts')
-/** Its name depends on the platform. */
+/** The name of the package and of its folder depend on the platform. */
 const PINNED_NODE = ['node', 'node-bin']
   .map((name) =>
     path.join(ROOT, 'node_modules', `${name}-${process.platform}-${process.arch}`, 'bin', 'node'),
@@ -19,12 +20,12 @@ const PINNED_NODE = ['node', 'node-bin']
   .find(existsSync)
 const MINIMUM_NODE_MAJOR = 24
 /**
- * On a large machine V8 takes 100 MB for young objects alone. In MB; smaller, and it collects garbage so often that it
- * shows (docs/benchmarks.md).
+ * In MB. Without this limit V8 takes 100 MB for young objects on a large machine; with a smaller one, garbage collection
+ * costs measurable time (docs/benchmarks.md).
  */
 const NODE_FLAGS = ['--max-semi-space-size=8']
 const ENVIRONMENT = {
-  // With what was compiled at an earlier start, the compiler for TypeScript is not loaded: a faster start, and 25 MB.
+  // With the cache of an earlier start, Node does not load the TypeScript compiler: a faster start, and 25 MB less.
   NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules', '.cache', 'wa-ingest'),
   ...process.env,
 }
@@ -39,7 +40,7 @@ else
     `Node ${MINIMUM_NODE_MAJOR} or later is needed, and this is ${process.version}: run npm ci --ignore-scripts in ${ROOT}, which brings it`,
   )
 
-/** In the place of this process, where the system can do that. */
+/** Replaces this process, if the system can do that. */
 function startAgain() {
   try {
     const args = [...process.execArgv, ...NODE_FLAGS, MAIN, ...process.argv.slice(2)]
@@ -49,8 +50,10 @@ function startAgain() {
   }
 }
 
+/** Flags such as --inspect are for the service, so this process gives up the debugger's port. */
 function runOn(node) {
-  const args = [...NODE_FLAGS, MAIN, ...process.argv.slice(2)]
+  inspector.close()
+  const args = [...process.execArgv, ...NODE_FLAGS, MAIN, ...process.argv.slice(2)]
   const child = spawn(node, args, { stdio: 'inherit', env: ENVIRONMENT })
   for (const signal of FORWARDED) process.on(signal, () => child.kill(signal))
   child.on('error', (err) => fail(`${node} does not run: ${err.message}`))

@@ -1,5 +1,4 @@
-import { existsSync, globSync, readFileSync } from 'node:fs'
-import path from 'node:path'
+import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
 const records = globSync('docs/decisions/[0-9]*.md')
@@ -37,18 +36,6 @@ test.each(records)('%s has a number in order, a context, a decision and a conseq
     '**Consequence.**',
   ])
 })
-
-test.each(['SECURITY.md', 'docs/security.md', 'docs/startup-checks.md'])(
-  'every file that %s names as proof is there',
-  (page) => {
-    const links = [...readFileSync(page, 'utf8').matchAll(/\]\(([^)#:]+)\)/g)].map(([, link = '']) =>
-      path.join(path.dirname(page), link),
-    )
-
-    expect(links.length).toBeGreaterThan(2)
-    expect(links.filter((link) => !existsSync(link))).toEqual([])
-  },
-)
 
 test('docs/security.md counts the requirements of ASVS as its table has them', () => {
   const page = readFileSync('docs/security.md', 'utf8')

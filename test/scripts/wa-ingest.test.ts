@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
-import { PROJECT, startProcess } from '../support/processes.ts'
+import { findFreePort, PROJECT, startProcess } from '../support/processes.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
 const BIN = path.join(PROJECT, 'bin/wa-ingest.js')
@@ -26,6 +26,19 @@ test('hands over to the Node installed with the project on an older one, exit co
   expect(await help.ended).toEqual({ code: 0, signal: null })
   expect(help.stdout).toContain('Usage: npx wa-ingest <command>')
   expect(await mistake.ended).toEqual({ code: 2, signal: null })
+})
+
+test.each([
+  ['a Node that runs TypeScript', []],
+  ['an older Node', AS_NODE_20],
+])('the debugger reaches the command when %s starts it', async (_name, flags) => {
+  const port = await findFreePort()
+  const args = [...flags, `--inspect=127.0.0.1:${port}`, BIN, '--help']
+  const command = startProcess(process.execPath, args)
+
+  expect(await command.ended).toEqual({ code: 0, signal: null })
+  expect(command.stderr).not.toContain('address already in use')
+  expect(command.stderr.match(/Debugger listening on/g)).toHaveLength(2)
 })
 
 test('passes signals on to that Node', async () => {
