@@ -3,7 +3,7 @@
  * until everything that it has acknowledged is stored. Then it is counted whether each event is there, and there once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createReleaseStack } from '../src/lifecycle/run-until-signal.ts'
+import { createReleaseStack } from '../src/lifecycle/release-stack.ts'
 import type { SentLoad } from './load/loader.ts'
 import { cpuBetween, readCpuTimes, watchMemory } from './measure/resources.ts'
 import type { Measurement, Paced } from './measurement.ts'

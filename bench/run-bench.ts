@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { createReleaseStack, type ReleaseStack } from '../src/lifecycle/run-until-signal.ts'
+import { createReleaseStack, type ReleaseStack } from '../src/lifecycle/release-stack.ts'
 import { isAlive } from '../src/local/postmaster.ts'
 import { type Contender, canTake, contenderNamed, isInQuickRun } from './contenders.ts'
 import { installPeers } from './install-peers.ts'

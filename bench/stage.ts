@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { withClient } from '../rig/with-client.ts'
 import { createDatabase, createPool } from '../src/db/connect.ts'
-import type { ReleaseStack } from '../src/lifecycle/run-until-signal.ts'
+import type { ReleaseStack } from '../src/lifecycle/release-stack.ts'
 import { type RunningContender, startContender } from './contender-processes.ts'
 import type { Contender } from './contenders.ts'
 import type { Loader } from './load/loader.ts'

@@ -2,7 +2,7 @@
 import { createApp } from '../../src/api/app.ts'
 import { startHttpServer } from '../../src/api/http-server.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
 import { createLogger } from '../../src/logger/logger.ts'
 
 const config = loadConfig(process.env)

@@ -1,5 +1,5 @@
 /** `bullmq-noop`, worker: BullMQ's own, and jobs in which nothing is done. Says at its end how many. */
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
 
 const config = loadConfig(process.env, { needsSecrets: false })

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { ReleaseStack } from '../../src/lifecycle/run-until-signal.ts'
+import type { ReleaseStack } from '../../src/lifecycle/release-stack.ts'
 
 const MEGABYTE = 1024 * 1024
 

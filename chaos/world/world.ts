@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
-import type { ReleaseStack } from '../../src/lifecycle/run-until-signal.ts'
+import type { ReleaseStack } from '../../src/lifecycle/release-stack.ts'
 import { openTcpRelay, type TcpRelay } from '../../test/support/tcp-relay.ts'
 import { takePort } from './ports.ts'
 import { type PostgresStore, startPostgresStore } from './postgres-store.ts'

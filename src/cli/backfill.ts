@@ -1,5 +1,5 @@
 /** `wa-ingest backfill`: what Twilio has and the database has not. */
-import { loadConfig } from '../config/config.ts'
+import { loadConfig } from '../config/load-config.ts'
 import type { ProviderName } from '../core/event.ts'
 import { createDatabase } from '../db/connect.ts'
 import { createEventStore } from '../db/ingest/event-store.ts'

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Pool } from 'pg'
-import { loadConfig } from '../config/config.ts'
+import { loadConfig } from '../config/load-config.ts'
 import { createPool } from '../db/connect.ts'
 import { openEmbeddedPostgres } from '../local/embedded-postgres.ts'
 import { type CommandContext, textOption, writeLine } from './command.ts'

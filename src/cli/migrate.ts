@@ -1,5 +1,6 @@
 /** `wa-ingest migrate`: brings the database to the schema of this version, and adopts the tables of an old system. */
-import { type Config, loadConfig } from '../config/config.ts'
+import type { Config } from '../config/config-groups.ts'
+import { loadConfig } from '../config/load-config.ts'
 import type { ProviderName } from '../core/event.ts'
 import { phoneDigits } from '../core/phone.ts'
 import { type Adoption, type AdoptOptions, adoptOldTables } from '../db/adopt/adopt.ts'

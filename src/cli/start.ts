@@ -1,5 +1,5 @@
 /** `wa-ingest start`: everything in one process, for a first look and for small installations. */
-import { loadConfig } from '../config/config.ts'
+import { loadConfig } from '../config/load-config.ts'
 import { createLogger } from '../logger/logger.ts'
 import type { Command } from './command.ts'
 import { writeLine } from './command.ts'

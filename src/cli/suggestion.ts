@@ -1,35 +1,11 @@
-/** The candidate that a mistyped word most likely meant, or undefined when none is near. */
+import { editDistance } from '../core/edit-distance.ts'
+
+/** The candidate that a mistyped word most likely meant; undefined when none is close. */
 export function closestTo(word: string, candidates: readonly string[]): string | undefined {
   const ranked = candidates
-    .map((candidate) => ({ candidate, distance: distanceBetween(word.toLowerCase(), candidate) }))
+    .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate) }))
     .sort((a, b) => a.distance - b.distance)
   const best = ranked[0]
   if (best && best.distance <= Math.max(1, Math.floor(best.candidate.length / 3))) return best.candidate
   return word.length >= 3 ? candidates.find((candidate) => candidate.startsWith(word)) : undefined
-}
-
-/** Edits between two words: letters inserted, dropped, replaced, or swapped with their neighbour. */
-function distanceBetween(a: string, b: string): number {
-  let beforePrevious: number[] = []
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column++) {
-      const isSame = a[row - 1] === b[column - 1]
-      const isSwapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
-      current[column] = Math.min(
-        at(previous, column) + 1,
-        at(current, column - 1) + 1,
-        at(previous, column - 1) + (isSame ? 0 : 1),
-        isSwapped ? at(beforePrevious, column - 2) + 1 : Number.POSITIVE_INFINITY,
-      )
-    }
-    beforePrevious = previous
-    previous = current
-  }
-  return at(previous, b.length)
-}
-
-function at(row: readonly number[], column: number): number {
-  return row[column] ?? Number.POSITIVE_INFINITY
 }

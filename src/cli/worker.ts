@@ -1,6 +1,6 @@
 /** `wa-ingest worker`: one of the two processes of a production set-up. */
 import { constants, setPriority } from 'node:os'
-import { loadConfig } from '../config/config.ts'
+import { loadConfig } from '../config/load-config.ts'
 import { createLogger } from '../logger/logger.ts'
 import type { Command } from './command.ts'
 import { runService } from './service/run-service.ts'

@@ -32,6 +32,8 @@ export type Config = {
   dataDir: string
   /** Absolute. */
   mediaDir: string
+  /** Uploaded files, apart from everything else in `mediaDir`. */
+  uploadFolder: string
   /** Every provider with its variables. Without `needsSecrets` secrets that are not set stay undefined. */
   providers: readonly Provider[]
   admin: {
@@ -65,6 +67,7 @@ export type RedisSettings = {
 /** Everything of the configuration that follows from the values of the variables alone. */
 export function groupValues(values: VariableValues): Omit<Config, 'providers' | 'generated' | 'warnings'> {
   const dataDir = resolve(values.DATA_DIR)
+  const mediaDir = values.MEDIA_DIR === undefined ? join(dataDir, 'media') : resolve(values.MEDIA_DIR)
   return {
     isProduction: values.NODE_ENV === 'production',
     http: {
@@ -78,7 +81,8 @@ export function groupValues(values: VariableValues): Omit<Config, 'providers' | 
     database: { url: values.DATABASE_URL, directUrl: values.DATABASE_DIRECT_URL },
     redis: groupRedis(values),
     dataDir,
-    mediaDir: values.MEDIA_DIR === undefined ? join(dataDir, 'media') : resolve(values.MEDIA_DIR),
+    mediaDir,
+    uploadFolder: join(mediaDir, 'uploads'),
     admin: { user: values.ADMIN_USER, password: values.ADMIN_PASSWORD ?? '' },
     apiTokens: values.API_TOKENS ?? [],
     metricsToken: values.METRICS_TOKEN,

@@ -30,6 +30,6 @@ there.
 **Where things are kept.** Without \`DATABASE_URL\` the messages are in an embedded PostgreSQL in \`DATA_DIR\`; without
 \`REDIS_URL\` (or \`REDIS_CLUSTER_NODES\`, \`REDIS_SENTINELS\`) the queue is in PostgreSQL too.
 
-This page is written from \`src/config/variables.ts\`: \`npx vitest run test/config/config.test.ts -u\` writes it again.
+This page is written from \`src/config/variables.ts\`: \`npx vitest run test/config/load-config.test.ts -u\` writes it again.
 `
 }

@@ -1,7 +1,6 @@
 /** What is wrong between variables, each of which may be right by itself. */
 import type { ProviderDefinition } from '../providers/provider.ts'
 import { trustProxy } from '../variables/value-formats.ts'
-import { isLoopback } from './loopback.ts'
 import type { SetVariables } from './variables.ts'
 
 /** Pairs of which the first is of no use without the second. */
@@ -59,4 +58,10 @@ function describeNoProvider([first, ...others]: readonly ProviderDefinition[], w
 
 function has(set: SetVariables, name: string): boolean {
   return set[name] !== undefined
+}
+
+/** Whether only this machine can reach a server that listens on this address. */
+function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/.test(bare)
 }

@@ -1,6 +1,10 @@
-/** Variables that look like one of ours and are not: a warning, because the environment belongs to others too. */
+/**
+ * Finds environment variables that look like a misspelt one of ours. They are warnings and stop nothing, because other programs
+ * use the same environment.
+ */
+import { editDistance } from '../core/edit-distance.ts'
 
-/** Names further apart than this are different names and not misspelt ones. */
+/** Names that are further apart than this many edits count as different names. */
 const MAX_DISTANCE = 2
 
 /** A line `META_APP_SECRETS is not known: did you mean META_APP_SECRET?` for each suspicious name. */
@@ -25,7 +29,7 @@ function findMeantName(name: string, known: readonly string[]): string | undefin
   return candidates[0]?.candidate
 }
 
-/** Same first word: what carries another program's prefix is its business. */
+/** The same first word: a name with another prefix belongs to another program. */
 function isSameFamily(name: string, candidate: string): boolean {
   return name.split('_')[0]?.toUpperCase() === candidate.split('_')[0]
 }
@@ -35,18 +39,4 @@ function isAbbreviation(name: string, candidate: string): boolean {
   const words = candidate.split('_')
   const parts = name.toUpperCase().split('_')
   return parts.length > 1 && parts.every((part) => part !== '' && words.some((word) => word.startsWith(part)))
-}
-
-/** Levenshtein's distance: how many characters to add, remove or replace. */
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column++) {
-      const replaced = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1)
-      current.push(Math.min((previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, replaced))
-    }
-    previous = current
-  }
-  return previous[b.length] ?? 0
 }

@@ -9,9 +9,6 @@ import type { Logger } from '../logger/logger.ts'
 import { listenForSignals } from './process-signals.ts'
 import { createReleaseStack, type ReleaseStack } from './release-stack.ts'
 
-export { createReleaseStack, type ReleaseStack } from './release-stack.ts'
-export { runEvery } from './run-every.ts'
-
 /** From the start of the release to the end by force; enough for every release to be begun and the log to be written. */
 const EXIT_GRACE_MS = 1_000
 

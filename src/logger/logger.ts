@@ -8,11 +8,9 @@ import { hostname } from 'node:os'
 import type { Writable } from 'node:stream'
 import { WriteStream } from 'node:tty'
 import { type DestinationStream, pino } from 'pino'
-import type { LogLevel } from '../config/config.ts'
+import type { LogLevel } from '../config/config-groups.ts'
 import { safeFields } from './safe-fields.ts'
 import { createTerminalDestination } from './terminal-line.ts'
-
-export { maskWaMessageId } from './mask.ts'
 
 export type LogFields = Record<string, unknown>
 

@@ -11,7 +11,7 @@ import { extendCopyClaim, releaseCopyClaim } from '../db/outbox/provider-copies.
 import { recordCopyResult } from '../db/outbox/record-copy-result.ts'
 import type { SendOutcome } from '../db/outbox/record-result.ts'
 import type { Database } from '../db/schema.ts'
-import { runEvery } from '../lifecycle/run-until-signal.ts'
+import { runEvery } from '../lifecycle/run-every.ts'
 import type { Senders } from '../providers/index.ts'
 
 export type CopyDeps = {

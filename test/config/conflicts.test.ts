@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
 import { valuesOf } from '../../src/providers/definition.ts'
 import { meta } from '../../src/providers/meta/definition.ts'
 import { twilio } from '../../src/providers/twilio/definition.ts'

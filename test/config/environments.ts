@@ -1,5 +1,6 @@
 /** Environments to begin with, and what is wrong with one. */
-import { ConfigError, type LoadOptions, loadConfig } from '../../src/config/config.ts'
+import { ConfigError } from '../../src/config/config-error.ts'
+import { type LoadOptions, loadConfig } from '../../src/config/load-config.ts'
 
 export const META = { META_APP_SECRET: 'meta-app-secret-0001', META_VERIFY_TOKEN: 'verify-token-0001' }
 export const TWILIO = { TWILIO_AUTH_TOKEN: 'twilio-token-0001', PUBLIC_URL: 'https://wa.example.com' }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { describeVariables } from '../../src/config/config.ts'
 import { findMisspellings } from '../../src/config/misspellings.ts'
+import { describeVariables } from '../../src/config/variables.ts'
 
 const known = describeVariables().map(({ name }) => name)
 
@@ -28,6 +28,6 @@ test.each([
   'HOSTNAME',
   'PORTS',
   'PATH',
-])('%s is the business of somebody else', (name) => {
+])('%s belongs to another program', (name) => {
   expect(findMisspellings([name], known)).toEqual([])
 })

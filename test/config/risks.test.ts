@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 import { PRODUCTION } from './environments.ts'
 

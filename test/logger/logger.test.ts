@@ -4,8 +4,10 @@ import { PassThrough, type Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { describeConfig, loadConfig } from '../../src/config/config.ts'
-import { createLogger, type Logger, type LoggerOptions, maskWaMessageId } from '../../src/logger/logger.ts'
+import { describeConfig } from '../../src/config/describe-config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
+import { createLogger, type Logger, type LoggerOptions } from '../../src/logger/logger.ts'
+import { maskWaMessageId } from '../../src/logger/mask.ts'
 
 const MODULE = pathToFileURL('src/logger/logger.ts').href
 const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQUVEMDAwMDAwMDAwMDAwMDAwMAA='

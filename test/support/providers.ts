@@ -1,5 +1,5 @@
 /** Providers in this process, as environment variables make them. */
-import { loadConfig } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
 import type { Provider } from '../../src/providers/provider.ts'
 
 export function providersWith(env: NodeJS.ProcessEnv): readonly Provider[] {

@@ -1,7 +1,7 @@
 /** Sending in this process, on a real queue and database, to fake providers over real HTTP. */
 import type { Kysely } from 'kysely'
 import type { Database } from '../../src/db/schema.ts'
-import { runEvery } from '../../src/lifecycle/run-until-signal.ts'
+import { runEvery } from '../../src/lifecycle/run-every.ts'
 import { createSenders } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { createOutboundProducer, type OutboundProducer } from '../../src/queue/outbound-producer.ts'

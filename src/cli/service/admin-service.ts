@@ -6,11 +6,10 @@ import {
   createAdminRouter,
   createPublicMonitoringRouter,
 } from '../../api/admin-router.ts'
-import type { ApiDeps } from '../../api/api-deps.ts'
 import { type ApiRouter, createApiRouter } from '../../api/api-router.ts'
 import type { CheckReport, HealthCheck } from '../../api/health.ts'
 import type { Metrics } from '../../api/metrics.ts'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import { describeSettingFinding } from '../../core/setting-finding.ts'
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.ts'
 import { verifyDatabase } from '../../db/any-table/message-index.ts'
@@ -26,7 +25,6 @@ import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import { logConnectionErrors } from './observers.ts'
 import type { Stores } from './open-stores.ts'
 import { findUnsafeSettings } from './unsafe-settings.ts'
-import { uploadFolder } from './upload-folder.ts'
 
 export type AdminServiceDeps = {
   config: Config
@@ -94,7 +92,7 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRoute
     db,
     stats: () => readStats(stores.db),
     defaultNumbers: defaultNumbers(config.providers),
-    uploadFolder: uploadFolder(config),
+    uploadFolder: config.uploadFolder,
     refuseUpload: refuseUpload(config.providers, config.http.publicUrl),
     notifySend: (messageId) => void producer.notifySends([messageId]).catch(logFailure),
     notifyReceipt: (conversationId) => void producer.notifyReceipts([conversationId]).catch(logFailure),

@@ -1,5 +1,5 @@
 /** The database of a service process: the one in DATABASE_URL, or the embedded one in DATA_DIR. */
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import { startEmbeddedPostgres } from '../../local/embedded-postgres.ts'
 import type { Logger } from '../../logger/logger.ts'
 

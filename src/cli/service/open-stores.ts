@@ -1,7 +1,7 @@
 /** Opens what a service process stores in: the database and the queue. */
 import type { Kysely } from 'kysely'
 import type { Pool } from 'pg'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import { verifyDatabase } from '../../db/any-table/message-index.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'

@@ -7,7 +7,7 @@ import { createMediaLinks } from '../../api/media-links.ts'
 import type { Metrics } from '../../api/metrics.ts'
 import { createReceiveWebhook } from '../../api/receive-webhook.ts'
 import { createWebhookListener } from '../../api/webhook-listener.ts'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import { createCircuit } from '../../core/circuit.ts'
 import type { InboundJob } from '../../core/event.ts'
 import { addCounts } from '../../db/counters.ts'
@@ -22,7 +22,6 @@ import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
 import type { AdminRouters } from './admin-service.ts'
 import { observeBatch, observeReceiver } from './observers.ts'
-import { uploadFolder } from './upload-folder.ts'
 
 export type ReceiverServiceDeps = {
   config: Config
@@ -71,7 +70,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   const { providers } = config
   const mediaLinks = createMediaLinks({
     db: deps.db,
-    uploadFolder: uploadFolder(config),
+    uploadFolder: config.uploadFolder,
     providers,
   })
   const routers = [

@@ -3,16 +3,17 @@
  * Express nor pages, and each of them is memory.
  */
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
-import { type Config, describeConfig } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
+import { describeConfig } from '../../config/describe-config.ts'
 import { withDeadline } from '../../core/deadline.ts'
-import { type RunContext, runEvery, runUntilSignal } from '../../lifecycle/run-until-signal.ts'
+import { runEvery } from '../../lifecycle/run-every.ts'
+import { type RunContext, runUntilSignal } from '../../lifecycle/run-until-signal.ts'
 import type { Logger } from '../../logger/logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { openStores, type Stores } from './open-stores.ts'
 import type { ReceiverService } from './receiver-service.ts'
 import { createSettingWatch } from './setting-watch.ts'
 import { findUnsafeSettings } from './unsafe-settings.ts'
-import { uploadFolder } from './upload-folder.ts'
 
 export type RunServiceOptions = {
   config: Config
@@ -107,7 +108,7 @@ async function startWorker({ config, log, context, stores, metrics }: Part): Pro
   const pruner = createChangePruner({ db })
   repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
   repeat(context, log, 'old changes', PRUNE_INTERVAL_MS, () => pruner.runOnce(context.signal))
-  const uploads = createUploadPruner({ db, uploadFolder: uploadFolder(config) })
+  const uploads = createUploadPruner({ db, uploadFolder: config.uploadFolder })
   repeat(context, log, 'old uploads', UPLOADS_INTERVAL_MS, () => uploads.runOnce(context.signal))
   repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
   repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.reconcile())

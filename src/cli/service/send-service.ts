@@ -1,7 +1,7 @@
 /** Puts the sending together: rows that wait, rings for them, providers, and what keeps all of it moving. */
 import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import type { ProviderName } from '../../core/event.ts'
 import type { EventStore } from '../../db/ingest/event-store.ts'
 import type { Database } from '../../db/schema.ts'
@@ -15,7 +15,6 @@ import { createScheduledBackfill, type ScheduledBackfill } from '../../worker/sc
 import { createSendSweep } from '../../worker/send-sweep.ts'
 import { createSendWorker } from '../../worker/send-worker.ts'
 import { observeSends } from './observers.ts'
-import { uploadFolder } from './upload-folder.ts'
 
 export type SendServiceDeps = {
   config: Config
@@ -48,7 +47,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
     backend,
     db,
     senders,
-    uploadFolder: uploadFolder(config),
+    uploadFolder: config.uploadFolder,
     concurrency: Math.min(config.worker.concurrency, MAX_CALLS),
     observer: observeSends(metrics, log),
     stop,

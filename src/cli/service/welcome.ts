@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { webhookPath } from '../../api/webhook-listener.ts'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 
 const DEFAULT_PORT = 3000
 const DEFAULT_DATA_DIR = path.resolve('.data')

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
 import { createEventStore } from '../../db/ingest/event-store.ts'
 import { holdLease, releaseLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'

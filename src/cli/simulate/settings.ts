@@ -1,6 +1,7 @@
 /** The options of `wa-ingest simulate`, checked, with what the configuration of the service adds. */
 import { randomBytes, randomInt } from 'node:crypto'
-import { type Config, loadConfig } from '../../config/config.ts'
+import type { Config } from '../../config/config-groups.ts'
+import { loadConfig } from '../../config/load-config.ts'
 import { findEmbeddedPostgresUrl } from '../../local/embedded-postgres.ts'
 import { valuesOf } from '../../providers/definition.ts'
 import { meta } from '../../providers/meta/definition.ts'

@@ -18,12 +18,6 @@ import { findRisks } from './risks.ts'
 import { parseVariables, type SetVariables, type VariableValues, variablesWith } from './variables.ts'
 import { findWeakSecrets } from './weak-secrets.ts'
 
-export type { HostAndPort } from '../variables/value-formats.ts'
-export { ConfigError } from './config-error.ts'
-export type { Config, LogLevel, RedisSettings } from './config-groups.ts'
-export { describeConfig } from './describe-config.ts'
-export { describeVariables, type VariableDescription } from './variables.ts'
-
 export type LoadOptions = {
   /**
    * Commands that neither receive webhooks nor serve the admin (worker, migrate, dedupe …) set this to false: nothing is
