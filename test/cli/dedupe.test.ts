@@ -7,7 +7,7 @@ import { createTempDirectory } from '../support/temp-directory.ts'
 import { runCommand } from './run-command.ts'
 
 describe('the report', () => {
-  test('says what is doubled, what it would do, and how', async () => {
+  test('says which ids are there more than once, what it would do, and how', async () => {
     const database = await createOldDatabase(['wamid.A', 'wamid.B', 'wamid.A', null])
     await database.pool.query(`
       UPDATE chat_messages SET content = NULL WHERE id = 1;
@@ -32,7 +32,7 @@ describe('the report', () => {
     expect(await rows(database, 'SELECT count(*)::int FROM chat_messages')).toEqual([{ count: 4 }])
   })
 
-  test('warns of an id that is no id', async () => {
+  test('warns of a word that is no message id', async () => {
     const database = await createOldDatabase(Array(60).fill(`it's unknown`))
 
     const { stdout } = await runCommand(['dedupe'], { DATABASE_URL: database.url })
@@ -126,7 +126,7 @@ describe('--apply', () => {
     expect(quiet.stderr).toBe('')
   })
 
-  test('stops at Ctrl-C, leaves what is moved moved, and goes on with the same command', async () => {
+  test('stops at Ctrl-C, leaves moved rows where they are, and continues with the same command', async () => {
     const database = await createOldDatabase(['x', 'x', 'held', 'held'])
     await database.pool.query(LOOKUP_INDEX)
     const locker = await connect(database)
@@ -151,7 +151,7 @@ describe('--apply', () => {
     ])
   })
 
-  test('killed with SIGKILL: verify says what is left, --clean-up takes it away, and --apply finishes', async () => {
+  test('killed with SIGKILL: verify says what is left, --clean-up removes it, and --apply finishes', async () => {
     const database = await createOldDatabase(['x', 'x', 'held', 'held'])
     await database.pool.query(LOOKUP_INDEX)
     const locker = await connect(database)

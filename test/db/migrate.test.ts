@@ -1,6 +1,9 @@
 import { sql } from 'kysely'
+import type { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { migrations } from '../../migrations/index.ts'
+import { ensureQuarantine } from '../../src/db/any-table/quarantine.ts'
+import { queryWithKysely } from '../../src/db/any-table/query.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import {
   assertSchemaIsCurrent,
@@ -13,7 +16,7 @@ import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../s
 
 const NAMES = Object.keys(migrations)
 
-/** As another process has it. */
+/** A connection as another process has it. */
 function connectAnew({ url }: TestDatabase) {
   const db = createDatabase(createPool({ url, applicationName: 'test', max: 1 }))
   cleanUp(() => db.destroy())
@@ -118,6 +121,37 @@ describe('a database that is migrated', () => {
   })
 })
 
+describe('a database that only dedupe has worked in', () => {
+  test('keeps its quarantine, and gets the other tables', async () => {
+    const { db, pool } = await createEmptyDatabase()
+    await pool.query('CREATE TABLE message (id int PRIMARY KEY)')
+    const query = queryWithKysely(db)
+    const { rows } = await query<{ oid: string }>(`SELECT 'message'::regclass::oid::text AS oid`)
+    await ensureQuarantine(query, { oid: rows[0]?.oid ?? '', quarantine: 'public.chat_messages_duplicates' })
+    await pool.query(
+      `INSERT INTO chat_messages_duplicates (run_id, original_id, kept_id, wa_message_id, reason, "row") VALUES (gen_random_uuid(), '2', '1', 'a', 'duplicate', '{}')`,
+    )
+
+    expect(await migrateToLatest(db)).toEqual({ applied: NAMES })
+
+    await assertSchemaIsCurrent(db)
+    const quarantined = await pool.query('SELECT original_id FROM chat_messages_duplicates')
+    expect(quarantined.rows).toEqual([{ original_id: '2' }])
+    expect(await describeQuarantine(pool)).toEqual(
+      await describeQuarantine((await createTestDatabase()).pool),
+    )
+  })
+
+  test('is refused where the table with that name is another', async () => {
+    const { db, pool } = await createEmptyDatabase()
+    await pool.query('CREATE TABLE chat_messages_duplicates (id bigint PRIMARY KEY, kept_id text)')
+
+    await expect(migrateToLatest(db)).rejects.toThrow(
+      'the database has tables of another system (chat_messages_duplicates); to take them over run: npx wa-ingest migrate',
+    )
+  })
+})
+
 test('a database without any schema says how to make one', async () => {
   const { db, pool } = await createEmptyDatabase()
   await pool.query('DROP SCHEMA public')
@@ -139,3 +173,15 @@ test('waiting for another process ends with the signal', async () => {
     await expect(waiting).rejects.toThrow()
   })
 })
+
+/** Its columns and indexes, as PostgreSQL prints them. */
+async function describeQuarantine(pool: Pool) {
+  const table = `'chat_messages_duplicates'::regclass`
+  const columns = await pool.query(
+    `SELECT attname, format_type(atttypid, atttypmod), attnotnull, attidentity FROM pg_attribute WHERE attrelid = ${table} AND attnum > 0`,
+  )
+  const indexes = await pool.query(
+    `SELECT pg_get_indexdef(indexrelid) AS definition FROM pg_index WHERE indrelid = ${table} ORDER BY 1`,
+  )
+  return { columns: columns.rows, indexes: indexes.rows }
+}

@@ -13,7 +13,7 @@ const MESSAGES = `INSERT INTO chat_messages (conversation_id, wa_message_id, con
   (1, 'wamid.A', 'one', '2026-01-01 10:00'), (1, 'wamid.B', 'two', '2026-01-02 10:00'),
   (2, 'wamid.C', 'three', '2026-01-03 10:00'), (1, NULL, 'four', '2026-01-04 10:00'), (2, '', 'five', '2026-01-05 10:00')`
 
-/** SEED, CONVERSATIONS, PEOPLE and MESSAGES, taken over: made once, to be cloned. */
+/** SEED, CONVERSATIONS, PEOPLE and MESSAGES, taken over. Made once and cloned by tests. */
 let takenOver: TestDatabase
 
 beforeAll(async () => {
@@ -94,7 +94,7 @@ describe('the table of the old system', () => {
     expect(await verifyDatabase(old.db)).toMatchObject({ ok: true })
   })
 
-  test('goes on with ids behind those that were copied in', async () => {
+  test('gives new ids after those that were copied in', async () => {
     const old = await createOldChat(
       SEED,
       `INSERT INTO chat_messages (id, content) VALUES (512, 'x'), (513, 'y')`,
@@ -107,7 +107,7 @@ describe('the table of the old system', () => {
     expect(Number(rows[0]?.id)).toBeGreaterThan(513)
   })
 
-  test('is adopted once when two do it at a time', async () => {
+  test('is adopted once when two processes adopt it at the same time', async () => {
     const old = await createOldChat(SEED, MESSAGES)
 
     const results = await Promise.all([adopt(old), adopt(old)])
@@ -116,7 +116,7 @@ describe('the table of the old system', () => {
     expect(await migrateToLatest(old.db)).toEqual({ applied: [] })
   })
 
-  test('is not touched by a start of the service: a person decides', async () => {
+  test('is not changed by a start of the service, so that the operator decides', async () => {
     const old = await createOldChat(SEED, MESSAGES)
     const before = await readShape(old)
 
@@ -126,7 +126,7 @@ describe('the table of the old system', () => {
     expect(await readShape(old)).toEqual(before)
   })
 
-  test('is not touched by a dry run', async () => {
+  test('is not changed by a dry run', async () => {
     const old = await createOldChat(SEED, MESSAGES)
     const before = await readShape(old)
 
@@ -138,7 +138,7 @@ describe('the table of the old system', () => {
 })
 
 describe('the service on it', () => {
-  test('knows a message that was there: a redelivery is no second row', async () => {
+  test('recognizes an old message: a redelivery adds no second row', async () => {
     const old = await cloneDatabase(takenOver)
 
     const outcomes = await writeBatch(old.db, [
@@ -153,7 +153,7 @@ describe('the service on it', () => {
     expect(rows).toEqual([{ id: '1', content: 'as the provider has it' }])
   })
 
-  test('goes on in the conversation with that phone', async () => {
+  test('stores new messages in the conversation with that phone', async () => {
     const old = await cloneDatabase(takenOver)
 
     await writeBatch(old.db, [
@@ -166,7 +166,7 @@ describe('the service on it', () => {
     expect(rows).toEqual([{ conversation_id: '1' }])
   })
 
-  test('goes on in the latest one where a person had several', async () => {
+  test('stores new messages in the latest conversation where a person had several', async () => {
     const old = await createOldChat(
       SEED,
       CONVERSATIONS,
@@ -183,7 +183,7 @@ describe('the service on it', () => {
     expect(rows).toEqual([{ conversation_id: '2' }])
   })
 
-  test('takes a redelivery for what it is also where our number was not known', async () => {
+  test('recognizes a redelivery also where the business number was not known', async () => {
     const old = await createOldChat(SEED, MESSAGES)
     await adopt(old, { numbers: {} })
 
@@ -193,7 +193,7 @@ describe('the service on it', () => {
     ])
   })
 
-  test('applies statuses to what was there', async () => {
+  test('applies statuses to old messages', async () => {
     const old = await createOldChat(
       SEED,
       `ALTER TABLE chat_messages ADD from_me boolean`,
@@ -211,7 +211,7 @@ describe('the service on it', () => {
     ])
   })
 
-  test('has nothing unread from before', async () => {
+  test('counts old messages as read', async () => {
     const old = await cloneDatabase(takenOver)
 
     const { rows } = await old.pool.query('SELECT id, last_read_message_id FROM conversations ORDER BY id')
@@ -221,7 +221,7 @@ describe('the service on it', () => {
     ])
   })
 
-  test('writers of the old system that know nothing of it go on writing messages', async () => {
+  test('does not keep the old system from inserting messages', async () => {
     const old = await cloneDatabase(takenOver)
 
     await old.pool.query(
@@ -235,7 +235,7 @@ describe('the service on it', () => {
   })
 })
 
-describe('what old rows say under names of their own', () => {
+describe('columns with names of the old system', () => {
   test.each([
     ['a flag', 'from_me boolean', `CASE WHEN id = 1 THEN true END`],
     ['a flag the other way round', 'is_incoming boolean', `id <> 1`],
@@ -256,7 +256,7 @@ describe('what old rows say under names of their own', () => {
     expect(adopted?.notes.join()).toContain(`taken from chat_messages.${column.split(' ')[0]}`)
   })
 
-  test('where nothing says it, a condition does; without one all count as received, and a note says so', async () => {
+  test('without such a column a condition says it; without a condition all count as received, and a note says so', async () => {
     const [told, untold] = [await createOldChat(SEED, MESSAGES), await createOldChat(SEED, MESSAGES)]
 
     await adopt(told, { outboundWhen: `content IN ('one', 'three') AND conversation_id = 1` })
@@ -267,7 +267,7 @@ describe('what old rows say under names of their own', () => {
     expect(adopted?.notes.join()).toContain('all count as received')
   })
 
-  test('the provider is told by the id', async () => {
+  test('the id says which provider it is', async () => {
     const sid = `SM${'0123456789abcdef'.repeat(2)}`
     const old = await createOldChat(
       SEED,
@@ -284,7 +284,7 @@ describe('what old rows say under names of their own', () => {
     expect(rows).toEqual([{ provider: 'twilio', of_conversation: 'twilio', business_number: '' }])
   })
 
-  test('the phone may be one foreign key away, in the messages, or where one says', async () => {
+  test('the phone may be one foreign key away, in the messages, or in the column of --phone-column', async () => {
     const away = await createOldChat(
       'CREATE TABLE customers (id serial PRIMARY KEY, mobile text, full_name text)',
       `INSERT INTO customers (mobile, full_name) VALUES ('+1 555 000 1234', 'Ann')`,
@@ -320,7 +320,7 @@ describe('what old rows say under names of their own', () => {
 })
 
 describe('what is in the way', () => {
-  test('is renamed with all that is in it, once the operator allows it', async () => {
+  test('is renamed with its content, once the operator allows it', async () => {
     const old = await createOldChat(
       'CREATE TABLE contacts (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), phone text NOT NULL)',
       `INSERT INTO contacts (phone) VALUES ('15550001234')`,
@@ -380,7 +380,7 @@ describe('what is in the way', () => {
     ])
   })
 
-  test('text keys of conversations that are phones are phones', async () => {
+  test('conversation ids that are phone numbers become the phones of the contacts', async () => {
     const old = await createOldChat(
       'CREATE TABLE chat_messages (id serial PRIMARY KEY, conversation_id text, content text)',
       `INSERT INTO chat_messages (conversation_id, content) VALUES ('15550001234@c.us', 'a'), ('15550005678', 'b'), ('a group', 'c'), (NULL, 'd')`,
@@ -400,7 +400,7 @@ describe('what is in the way', () => {
     ])
   })
 
-  test('words for the direction that nobody knows need a condition', async () => {
+  test('unknown words for the direction need a condition', async () => {
     const old = await createOldChat(
       SEED,
       `ALTER TABLE chat_messages ADD direction text`,
@@ -415,22 +415,6 @@ describe('what is in the way', () => {
 
     const { rows } = await old.pool.query(`SELECT id FROM chat_messages WHERE direction = 'outbound'`)
     expect(rows).toEqual([{ id: '1' }])
-  })
-
-  test('only a quarantine of dedupe from before is nothing in the way', async () => {
-    const old = await createOldChat(
-      `CREATE TABLE chat_messages_duplicates (id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, run_id uuid NOT NULL,
-         source_table text NOT NULL DEFAULT 'chat_messages', original_id text NOT NULL, kept_id text NOT NULL,
-         wa_message_id text NOT NULL, reason text NOT NULL, "row" jsonb NOT NULL, moved_at timestamptz NOT NULL DEFAULT now())`,
-      `INSERT INTO chat_messages_duplicates (run_id, original_id, kept_id, wa_message_id, reason, "row") VALUES (gen_random_uuid(), '2', '1', 'a', 'duplicate', '{}')`,
-    )
-
-    await migrateToLatest(old.db)
-
-    await assertSchemaIsCurrent(old.db)
-    expect((await old.pool.query('SELECT original_id FROM chat_messages_duplicates')).rows).toEqual([
-      { original_id: '2' },
-    ])
   })
 })
 
@@ -451,7 +435,7 @@ describe('an adoption that is stopped', () => {
   })
 
   test.each(['columns of chat_messages', 'conversations', 'messages', 'constraints and indexes'])(
-    'at %s goes on when it is run again, and ends as if nothing had been',
+    'at %s continues when it is run again, with the same result',
     async (step) => {
       const stopped = await createOldChat(...statements)
       const stop = new AbortController()

@@ -1,4 +1,4 @@
-/** Databases of old chat systems, and taking them over. */
+/** Databases of old chat systems, and their adoption. */
 import { type Adoption, type AdoptOptions, adoptOldTables } from '../../../src/db/adopt/adopt.ts'
 import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../../../src/db/migrate.ts'
@@ -6,7 +6,7 @@ import { cleanUp } from '../../support/clean-up.ts'
 import { BUSINESS_NUMBER } from '../../support/facts.ts'
 import { createEmptyDatabase, type TestDatabase } from '../../support/postgres.ts'
 
-/** What the seed of this project had, and nothing else. */
+/** The table that this project began with. */
 export const SEED = `CREATE TABLE chat_messages (
   id serial PRIMARY KEY,
   conversation_id integer,
@@ -35,7 +35,7 @@ export function adopt(
   })
 }
 
-/** As the command has it: one connection. */
+/** One connection, as the command has it. */
 export function connectAnew({ url }: TestDatabase) {
   const db = createDatabase(createPool({ url, applicationName: 'adopt', max: 1 }))
   cleanUp(() => db.destroy())
@@ -44,7 +44,7 @@ export function connectAnew({ url }: TestDatabase) {
 
 export type Shape = { columns: unknown[]; constraints: unknown[]; indexes: unknown[]; sequences: unknown[] }
 
-/** Everything that the schema public has, by name, without the order of columns. */
+/** Everything in the schema public, by name; the order of columns does not count. */
 export async function readShape({ pool }: TestDatabase): Promise<Shape> {
   const columns = await pool.query(
     `SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns

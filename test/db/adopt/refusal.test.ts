@@ -7,7 +7,7 @@ import { cleanUp } from '../../support/clean-up.ts'
 import type { TestDatabase } from '../../support/postgres.ts'
 import { adopt, createOldChat, readShape, SEED } from './old-chat.ts'
 
-/** Each: setup, the refusal, and what to do if it is more than the SQL behind `run:`. */
+/** Each: setup, and the refusal with the command in parentheses. */
 const CASES: [string, string[], RegExp][] = [
   [
     'a required column without default',
@@ -162,7 +162,7 @@ test('the unique index with another definition: dedupe replaces it', async () =>
   await expect(adopt(old)).rejects.toThrow('run: npx wa-ingest dedupe --apply --replace-index')
 })
 
-test('an INVALID unique index is built anew', async () => {
+test('an INVALID unique index is built again', async () => {
   const old = await createOldChat(
     SEED,
     `INSERT INTO chat_messages (wa_message_id, content) VALUES ('a', 'x')`,
@@ -190,7 +190,7 @@ test('a large table is rewritten only when the operator says so', async () => {
   await adopt(old, { canRewrite: true })
 })
 
-test('several reasons are told at once', async () => {
+test('all reasons are given at once', async () => {
   const old = await createOldChat(
     SEED,
     'ALTER TABLE chat_messages ADD a integer NOT NULL, ADD b integer NOT NULL',

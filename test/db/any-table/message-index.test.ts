@@ -4,7 +4,7 @@ import { createTestDatabase } from '../../support/postgres.ts'
 
 const NAME = 'idx_chat_messages_wa_message_id_unique'
 
-describe('the quick check', () => {
+describe('verifyDatabase', () => {
   test('passes on a migrated database', async () => {
     const { db } = await createTestDatabase()
 

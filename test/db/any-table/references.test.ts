@@ -1,4 +1,4 @@
-/** What refers to a row that moves: nothing is taken along, nothing is left behind. */
+/** Rows that refer to a row that moves: none is deleted with it, and none still refers to it. */
 import { describe, expect, test } from 'vitest'
 import { createEmptyDatabase } from '../../support/postgres.ts'
 import {
@@ -14,7 +14,7 @@ import {
 const ATTACHMENTS = `CREATE TABLE attachments (id serial, message_id integer REFERENCES chat_messages (id) ON DELETE CASCADE);
   INSERT INTO attachments (message_id) VALUES (2)`
 
-describe('where re-pointing has no effect, ON DELETE CASCADE takes no child along', () => {
+describe('where re-pointing has no effect, ON DELETE CASCADE deletes no referring row', () => {
   test.each([
     [
       'a trigger that swallows the update',
@@ -84,7 +84,7 @@ test('a unique constraint that is checked at the commit leaves its id as it is, 
 })
 
 describe('while a run is at work', () => {
-  test('a reference by another unique column than the key is led to the row that was kept', async () => {
+  test('a new reference by another unique column than the key becomes one to the row that was kept', async () => {
     const database = await createOldDatabase(
       [],
       `${OLD_TABLE.slice(0, -1)}, public_id uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE);
@@ -105,7 +105,7 @@ describe('while a run is at work', () => {
     expect(await rows(database, 'SELECT message FROM notes')).toEqual([{ message: kept }])
   })
 
-  test('a reference over two columns that is led to another tenant is refused as ever', async () => {
+  test('a new reference over two columns that would go to another tenant is refused as before', async () => {
     const database = await createOldDatabase(
       [],
       `CREATE TABLE chat_messages (tenant integer, id integer PRIMARY KEY, wa_message_id text, content text, UNIQUE (tenant, id));

@@ -18,13 +18,13 @@ const NAME = 'idx_chat_messages_wa_message_id_unique'
 const PREDICATE = `WHERE wa_message_id IS NOT NULL AND wa_message_id <> ''`
 
 describe('an index of the name that is there already', () => {
-  test('INVALID, left by an earlier try, is built anew', async () => {
+  test('INVALID, left by an earlier try, is built again', async () => {
     const database = await createOldDatabase(['a', 'a', 'b'])
     const failed = database.pool.query(
       `CREATE UNIQUE INDEX CONCURRENTLY ${NAME} ON chat_messages (wa_message_id)`,
     )
     await expect(failed).rejects.toThrow('could not create unique index')
-    // What people try next, and what makes them believe that all is well.
+    // An operator may try this next. It succeeds, although the index stays INVALID.
     await database.pool.query(`CREATE UNIQUE INDEX IF NOT EXISTS ${NAME} ON chat_messages (wa_message_id)`)
     const before = await audit(database)
 
@@ -60,7 +60,7 @@ describe('an index of the name that is there already', () => {
     expect(indexes.map((row) => row.indexname).sort()).toEqual(['chat_messages_pkey', NAME])
   })
 
-  test('INVALID is taken away by --clean-up too, so that it refuses no row', async () => {
+  test('INVALID is removed by --clean-up too, so that it refuses no row', async () => {
     const database = await createOldDatabase(['a'])
     await apply(database)
     await database.pool.query(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = '${NAME}'::regclass`)
@@ -72,7 +72,7 @@ describe('an index of the name that is there already', () => {
     await insertIds(database.pool, ['a'])
   })
 
-  test('valid and damaged, so that there are duplicates behind it, is named with what to do', async () => {
+  test('valid but damaged, so that there are duplicates, is named with the next step', async () => {
     const database = await createOldDatabase(['a'])
     await apply(database)
     const setReady = (isReady: boolean) =>
@@ -115,7 +115,7 @@ describe('an index of the name that is there already', () => {
     )
   })
 
-  test('being built by somebody else is waited for by a person, not torn down', async () => {
+  test('that another session is building is left to it: the run is refused', async () => {
     const database = await createOldDatabase(['a'])
     const [holder, builder] = [await connect(database), await connect(database)]
     await holder.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM chat_messages')
@@ -177,7 +177,7 @@ describe('long ids', () => {
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1 })
   })
 
-  test('that no index takes are refused before anything moves, with what to do', async () => {
+  test('too long for an index are refused before anything moves, with the next step', async () => {
     const database = await createOldDatabase([])
     await database.pool.query('ALTER TABLE chat_messages ALTER wa_message_id TYPE text')
     await insertIds(database.pool, ['a', 'a', randomText(9_000)])
@@ -194,7 +194,7 @@ describe('long ids', () => {
   })
 })
 
-/** Nothing that compression makes short. */
+/** Random, so that compression does not shorten it. */
 function randomText(length: number): string {
   return randomBytes(length).toString('base64').slice(0, length)
 }

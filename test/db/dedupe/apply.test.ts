@@ -56,7 +56,7 @@ describe('what moves', () => {
     ])
   })
 
-  test('null and empty ids are left alone', async () => {
+  test('rows with null and empty ids stay', async () => {
     const database = await createOldDatabase([null, null, '', '', 'a', 'a'])
 
     const result = await apply(database)
@@ -73,7 +73,7 @@ describe('what moves', () => {
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 0, index: 'built' })
   })
 
-  test('an id with more copies than a batch takes goes in several', async () => {
+  test('an id with more copies than fit into a batch moves in several batches', async () => {
     const database = await createOldDatabase([...Array(100).fill('a'), ...Array(7).fill('b')])
 
     const result = await apply(database, { batchSize: 10 })
@@ -133,7 +133,7 @@ describe('what moves', () => {
 })
 
 describe('foreign keys', () => {
-  test('ON DELETE CASCADE takes no children along', async () => {
+  test('ON DELETE CASCADE deletes no referring row', async () => {
     const database = await createOldDatabase(['a', 'b', 'a'])
     await database.pool.query(`${CHILDREN} ON DELETE CASCADE, url text)`)
     await database.pool.query(
@@ -200,7 +200,7 @@ describe('foreign keys', () => {
     ).toEqual([{ id: 1 }, { id: 1 }])
   })
 
-  test('a row that a unique constraint of the referring table stands against stays, and is named', async () => {
+  test('a row stays, and is named, where a unique constraint of the referring table refuses the re-pointing', async () => {
     const database = await createOldDatabase(['a', 'a', 'b', 'b'])
     await database.pool.query(`
       CREATE TABLE reactions (message_id integer REFERENCES chat_messages (id), by text, PRIMARY KEY (message_id, by));
@@ -233,7 +233,7 @@ describe('foreign keys', () => {
     expect(await apply(database)).toMatchObject({ outcome: 'done', moved: 1, index: 'built' })
   })
 
-  test('rows are locked before references move: a child that is written in between is not taken along', async () => {
+  test('rows are locked before references move, so a referring row that is written meanwhile is not deleted', async () => {
     const database = await createOldDatabase(['a', 'a'])
     // Holds the run in the middle of its transaction, after it has re-pointed and before it deletes.
     await database.pool.query(`
@@ -267,7 +267,7 @@ describe('foreign keys', () => {
     ])
   })
 
-  test('a reference over two columns follows within its tenant, and is never led into another', async () => {
+  test('a reference over two columns follows within its tenant, and never moves to another tenant', async () => {
     const database = await createOldDatabase(
       [],
       `CREATE TABLE chat_messages (tenant integer, id integer, wa_message_id text, PRIMARY KEY (id), UNIQUE (tenant, id));
@@ -317,7 +317,7 @@ describe('--merge', () => {
     ])
   })
 
-  test('a unique value can change hands', async () => {
+  test('a unique value can move to the kept row', async () => {
     const database = await createOldDatabase(['a', 'a'], withMore)
     await database.pool.query('UPDATE chat_messages SET ticket = 7 WHERE id = 2')
 
@@ -335,7 +335,7 @@ describe('--merge', () => {
   })
 })
 
-describe('what stands in the way of a row', () => {
+describe('rows that cannot move', () => {
   test('a trigger that keeps rows from being deleted leaves them where they are', async () => {
     const database = await createOldDatabase(['a', 'a', 'b', 'b'])
     await database.pool.query(`
@@ -368,7 +368,7 @@ describe('what stands in the way of a row', () => {
     },
   )
 
-  test('a table that takes no update is refused before anything moves, with what it says', async () => {
+  test('a table that refuses every update is refused before anything moves, with the reason', async () => {
     const database = await createOldDatabase(['a', 'a'])
     await database.pool.query(`
       CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'messages do not change'; END $$;
@@ -381,7 +381,7 @@ describe('what stands in the way of a row', () => {
     expect(await rows(database, 'SELECT id FROM chat_messages')).toHaveLength(2)
   })
 
-  test('a row that somebody has locked is left until it is free', async () => {
+  test('a row that another transaction has locked is left until it is free', async () => {
     const database = await createOldDatabase(['a', 'a', 'b', 'b'])
     await database.pool.query(LOOKUP_INDEX)
     const writer = await connect(database)
@@ -405,7 +405,7 @@ describe('what stands in the way of a row', () => {
     expect(row?.row).toMatchObject({ content: 'changed' })
   })
 
-  test('a transaction that stays open holds up the run, which names it, and nobody else', async () => {
+  test('a transaction that stays open delays only the run, which names it', async () => {
     const database = await createOldDatabase(['a', 'a'])
     await database.pool.query(LOOKUP_INDEX)
     const idle = await connect(database)

@@ -1,6 +1,5 @@
 /**
- * The whole of dedupe under load. Writers wait for no lock longer than a second: their lock_timeout makes a longer wait
- * an error, and one error fails the test.
+ * dedupe under load. Writers have a lock_timeout of a second, so a longer wait is an error, and one error fails the test.
  */
 import type { Client } from 'pg'
 import { expect, test } from 'vitest'
@@ -28,7 +27,7 @@ test('writers keep inserting duplicates while dedupe runs: none fails, none wait
     ...OURS,
     signal: new AbortController().signal,
     onProgress: ({ step }) => {
-      // From here on the index refuses duplicates, as it will for good: a writer has to know that by then.
+      // From here on the index refuses duplicates, and a writer has to expect that.
       if (step === 'finish') for (const writer of writers) writer.stopDuplicates()
     },
   })
@@ -45,7 +44,7 @@ test('writers keep inserting duplicates while dedupe runs: none fails, none wait
     orphans: 0,
     misled: 0,
   })
-  // Enough happened for the above to mean something.
+  // The run met enough writers and duplicates for the checks above to mean something.
   expect(result.moved).toBeGreaterThan(OLD_DUPLICATES)
   await annotate(
     `longest statement of a writer: ${Math.round(Math.max(...written.map(({ longestMs }) => longestMs)))} ms; ` +
@@ -108,7 +107,7 @@ function startWriter(database: TestDatabase, number: number): Writer {
         id,
       ])
     }
-    // One row alone: two writers with two rows each could wait for each other without any dedupe.
+    // One row only: two writers with two rows each could deadlock without any dedupe.
     await timed(client, `UPDATE chat_messages SET content = content || '.' WHERE id = $1`, [
       Math.ceil(random() * OLD_ROWS),
     ])

@@ -67,7 +67,7 @@ async function withClient<Result>(
   }
 }
 
-/** A connection of its own, ended with the test. It waits for no lock longer than a second: waiting is failing. */
+/** A connection of its own, ended with the test. A wait for a lock of more than a second is an error. */
 export async function connect({ url }: TestDatabase): Promise<Client> {
   const client = new Client(url)
   client.on('error', () => {})
@@ -85,7 +85,7 @@ export async function rows<Row extends QueryResultRow>(
   return (await pool.query<Row>(text, values)).rows
 }
 
-/** Everything in the database that a report must leave as it is: rows, and the whole catalogue by name. */
+/** Everything that a report must not change: the rows, and the names in the whole catalogue. */
 export async function snapshot(database: TestDatabase): Promise<unknown> {
   const catalogue = await rows(
     database,
@@ -105,8 +105,8 @@ export type HeldRun = {
 }
 
 /**
- * A run that has moved what there was, has its guard up, and is building its index: held there by a transaction that is
- * older than the index. The table needs an index on the id beforehand, or the run would be held at building its own.
+ * A run that has moved the duplicates, has its guard set up, and is building its index. A transaction that is older than the
+ * index keeps the run there. The table needs an index on the id beforehand, or the run would wait at building its own.
  */
 export async function startHeldRun(
   database: TestDatabase,
@@ -134,7 +134,7 @@ export async function startHeldRun(
 
 export const LOOKUP_INDEX = 'CREATE INDEX old_index ON chat_messages (wa_message_id)'
 
-/** A run that waits for the lock on a row to be moved: its guard is up, and there is no unique index yet. */
+/** A run that waits for the lock on a row to move: its guard is set up, and there is no unique index yet. */
 export async function startRunHeldAtMoving(
   ids: readonly string[],
   more = '',

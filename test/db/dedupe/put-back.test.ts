@@ -1,4 +1,4 @@
-/** The SQL that docs/adopting.md gives for moved rows, run as it stands there. */
+/** The SQL for moved rows in docs/adopting.md, run as it is written there. */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { adopt, createOldChat, SEED } from '../adopt/old-chat.ts'

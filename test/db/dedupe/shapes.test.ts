@@ -1,4 +1,4 @@
-/** The tables that people have: each is either made unique or refused with the reason and what to do. */
+/** Tables of many shapes: the ids of each are made unique, or it is refused with the reason and the next step. */
 import { describe, expect, test } from 'vitest'
 import { createPool } from '../../../src/db/connect.ts'
 import { cleanUp } from '../../support/clean-up.ts'
@@ -149,7 +149,7 @@ describe('tables of other systems', () => {
     expect(await apply(database, { fillsGaps: true })).toMatchObject({ outcome: 'done', moved: 1 })
   })
 
-  test('columns that are called as the rows are in the SQL of a run', async () => {
+  test('columns with the names of the aliases in the SQL of a run', async () => {
     const names = [
       't',
       'm',
@@ -397,7 +397,7 @@ describe('missing rights', () => {
   })
 })
 
-test('a connection of the pool that a run has used is not given to anybody else', async () => {
+test('the pool does not reuse a connection that a run has used', async () => {
   const database = await createOldDatabase(['a', 'a'])
 
   await apply(database)
