@@ -100,7 +100,7 @@ async function reserveIds(query: Query): Promise<string> {
   return sequence
 }
 
-/** Takes the groups off the list. What was there before counts as read. @returns how many have a phone. */
+/** Makes them, and takes the groups off the list. Old messages count as read. @returns how many groups have a phone. */
 async function makeConversations(
   query: Query,
   groups: readonly Group[],

@@ -1,4 +1,4 @@
-/** Indexes of an old table that stand against adoption. */
+/** Indexes of an old table that prevent its adoption. */
 import { MESSAGES } from '../any-table/message-index.ts'
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'

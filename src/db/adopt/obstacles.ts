@@ -11,7 +11,7 @@ import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shap
 
 /** The rewrite of a smaller table is too short to disturb. */
 const REWRITE_BYTES = 100_000_000
-/** A rough value, so that the operator knows whether a rewrite takes seconds or htarget. */
+/** A rough value, so that the operator knows whether a rewrite takes seconds or hours. */
 const REWRITTEN_BYTES_PER_SECOND = 25_000_000
 
 /** Columns in which an old system may have the message id. */
@@ -28,7 +28,7 @@ const ID_NAMES = [
 
 export type ObstacleOptions = { schema: string; canRewrite: boolean }
 
-/** One line each: the reason, and the exact next command. `conflicts`: what will have been set aside by then. */
+/** Finds all reasons, one line each with the exact next command. `conflicts`: what will have been set aside by then. */
 export async function findObstacles(
   query: Query,
   shapes: Shapes,
@@ -109,7 +109,7 @@ function describeId(old: TableShape): string[] {
   ]
 }
 
-/** The INSERTs of this service do not set them. */
+/** Required columns that the INSERTs of this service do not set. */
 function describeRequiredColumns(old: TableShape, target: TableShape): string[] {
   const required = old.columns.filter(
     (column) =>
@@ -125,7 +125,7 @@ function describeRequiredColumns(old: TableShape, target: TableShape): string[] 
   )
 }
 
-/** A condition on a column that this service writes may refuse what it writes. */
+/** Conditions on columns that this service writes: they may refuse what it writes. */
 function describeChecks(old: TableShape, target: TableShape, setAside: ReadonlySet<string>): string[] {
   const known = new Set(target.constraints.map(({ name }) => name))
   const standing = old.constraints.filter(

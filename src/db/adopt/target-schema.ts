@@ -1,8 +1,8 @@
 /**
  * The target schema: the tables as the migrations make them.
  *
- * Only the migrations define the tables. So they run in a schema of their own, where the tables are read and rolled back;
- * or, for tables that a database lacks, from where the tables are moved to their place.
+ * Only the migrations define the tables. So they run in a schema of their own. There the tables are read and rolled back, or
+ * moved to their place where a database lacks them.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { migrations } from '../../../migrations/index.ts'

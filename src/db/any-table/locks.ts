@@ -1,5 +1,5 @@
 /**
- * Waiting for a lock on a table that is in use.
+ * Waits for a lock on a table that is in use.
  *
  * While a statement waits for a lock on a table, every later statement on that table waits behind it. So the wait is cut
  * short, and tried again after a pause in which the writers have the table to themselves.

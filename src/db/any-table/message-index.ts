@@ -8,7 +8,7 @@ import { type Query, queryWithKysely } from './query.ts'
 import { indexNameFor } from './target.ts'
 import { describeFault, type IndexState, inspectIndex } from './unique-index.ts'
 
-/** The table and the column that hold the messages of this service. */
+/** The messages of this service: their table, and the column with their ids. */
 export const MESSAGES = { table: 'chat_messages', column: 'wa_message_id' } as const
 
 export type Verification = {

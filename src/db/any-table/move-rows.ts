@@ -1,5 +1,5 @@
 /**
- * Moves rows into quarantine. No row leaves a table in any other way.
+ * Moves rows into quarantine. Both dedupe and the merge of messages take rows out of a table in this way only.
  *
  * Inside one transaction: lock the rows, copy them whole, re-point what refers to them, delete them. The lock comes first,
  * because it keeps new references to a row from appearing. So when a row is deleted nothing refers to it, and ON DELETE
