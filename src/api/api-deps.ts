@@ -3,6 +3,7 @@ import type { ProviderName } from '../core/event.ts'
 import type { OutboundOptions } from '../db/outbox/create.ts'
 import type { Database } from '../db/schema.ts'
 import type { Stats } from '../db/views/stats.ts'
+import type { ProviderDefinition } from '../providers/provider.ts'
 import type { Log } from './problem.ts'
 
 /** Everything that the JSON API uses. */
@@ -10,8 +11,10 @@ export type ApiDeps = {
   /** With connections of its own, so that a slow search does not delay the writers. */
   db: Kysely<Database>
   stats: () => Promise<Stats>
+  /** Those that messages can be sent through. */
+  providers: readonly ProviderDefinition[]
   /** Our number at each provider where a message may start a conversation. */
-  defaultNumbers: Partial<Record<ProviderName, string>>
+  defaultNumbers: Readonly<Record<ProviderName, string>>
   /** Folder of uploaded files; every process that sends must see the same folder. */
   uploadFolder: string
   refuseUpload: NonNullable<OutboundOptions['refuseUpload']>

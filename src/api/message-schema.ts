@@ -5,6 +5,7 @@ import type { ContactView } from '../db/views/contact.ts'
 import type { ConversationView } from '../db/views/conversation-list.ts'
 import type { MessageView } from '../db/views/message.ts'
 import type { StatusView } from '../db/views/message-list.ts'
+import { PROVIDER_NAMES } from '../providers/index.ts'
 
 /** The largest bigint of PostgreSQL, which refuses a larger number with an error. */
 const MAX_ID = '9223372036854775807'
@@ -67,7 +68,7 @@ const messageFields = {
   id,
   conversation_id: id,
   direction: z.enum(['inbound', 'outbound']),
-  provider: z.string().describe('meta or twilio'),
+  provider: z.string().describe(PROVIDER_NAMES.join(' or ')),
   business_number: z.string().describe('Meta: phone_number_id. Twilio: our address, digits only.'),
   wa_message_id: z.string().nullable().describe("The provider's id: wamid (Meta) or MessageSid (Twilio)."),
   client_message_id: z.string().nullable().describe('The Idempotency-Key that it was sent with.'),

@@ -1,5 +1,6 @@
 /** The body of `POST /api/messages`, and the request to the database that it becomes. */
 import { z } from 'zod'
+import type { ProviderName } from '../core/event.ts'
 import { MAX_CAPTION_LENGTH, MAX_FILENAME_LENGTH, MAX_TEXT_LENGTH, USER_ID } from '../core/message-limits.ts'
 import { OUTBOUND_MEDIA_TYPES, type OutboundRequest, type Recipient } from '../core/outbound.ts'
 import { phoneDigits } from '../core/phone.ts'
@@ -52,16 +53,15 @@ function objectError({ input, errors }: { input?: unknown; errors?: unknown }): 
   return typeof first === 'object' && first !== null && 'message' in first ? String(first.message) : undefined
 }
 
-const shared = {
-  to: to.optional(),
-  conversation_id: id
-    .optional()
-    .describe('Instead of `to`: the message is sent from the number of this conversation.'),
-  provider: z
-    .enum(['meta', 'twilio'])
-    .optional()
-    .describe('Needed if it does not follow from the conversation.'),
-  reply_to: id.optional().describe('Our id of the message to answer.'),
+function sharedFields(providers: readonly ProviderName[]) {
+  return {
+    to: to.optional(),
+    conversation_id: id
+      .optional()
+      .describe('Instead of `to`: the message is sent from the number of this conversation.'),
+    provider: z.enum(providers).optional().describe('Needed if it does not follow from the conversation.'),
+    reply_to: id.optional().describe('Our id of the message to answer.'),
+  }
 }
 
 const mediaObject = z
@@ -111,42 +111,52 @@ const template = z
   )
   .meta({ id: 'NewTemplate' })
 
-const content = z.discriminatedUnion(
-  'type',
-  [
-    z.strictObject({
-      ...shared,
-      type: z.literal('text'),
-      text: text(MAX_TEXT_LENGTH).min(1),
-      preview_url: z.boolean().optional().describe('Meta: shows a preview of the first link.'),
-    }),
-    z.strictObject({ ...shared, type: z.enum(OUTBOUND_MEDIA_TYPES), media: mediaObject }),
-    z.strictObject({ ...shared, type: z.literal('template'), template }),
-    z.strictObject({
-      ...shared,
-      type: z.literal('reaction'),
-      reaction: z.strictObject({
-        message_id: id.describe('Our id of the message to react to.'),
-        emoji: text(32).describe("'' takes the reaction back."),
+const contentOf = (shared: ReturnType<typeof sharedFields>) =>
+  z.discriminatedUnion(
+    'type',
+    [
+      z.strictObject({
+        ...shared,
+        type: z.literal('text'),
+        text: text(MAX_TEXT_LENGTH).min(1),
+        preview_url: z.boolean().optional().describe('Meta: shows a preview of the first link.'),
       }),
-    }),
-  ],
-  {
-    error: ({ code }) =>
-      code === 'invalid_union'
-        ? `must be one of text, template, reaction, ${OUTBOUND_MEDIA_TYPES.join(', ')}`
-        : undefined,
-  },
-)
+      z.strictObject({ ...shared, type: z.enum(OUTBOUND_MEDIA_TYPES), media: mediaObject }),
+      z.strictObject({ ...shared, type: z.literal('template'), template }),
+      z.strictObject({
+        ...shared,
+        type: z.literal('reaction'),
+        reaction: z.strictObject({
+          message_id: id.describe('Our id of the message to react to.'),
+          emoji: text(32).describe("'' takes the reaction back."),
+        }),
+      }),
+    ],
+    {
+      error: ({ code }) =>
+        code === 'invalid_union'
+          ? `must be one of text, template, reaction, ${OUTBOUND_MEDIA_TYPES.join(', ')}`
+          : undefined,
+    },
+  )
 
-/** The rule about `to` runs even when another rule fails, so that the answer lists all errors. */
-export const newMessage = content
-  .refine(hasOneAddress, { error: 'must have either to or conversation_id', path: ['to'], when: () => true })
-  .refine((message) => message.type !== 'template' || isShallow(message.template, MAX_LEVELS), {
-    error: `must not be nested deeper than ${MAX_LEVELS} levels`,
-    path: ['template', 'components'],
-  })
-  .meta({ id: 'NewMessage', description: 'One of `to` and `conversation_id`, and what to send.' })
+/**
+ * A message through one of these providers. The rule about `to` runs even when another rule fails, so that the answer lists
+ * all errors.
+ */
+export function newMessageSchema(providers: readonly ProviderName[]) {
+  return contentOf(sharedFields(providers))
+    .refine(hasOneAddress, {
+      error: 'must have either to or conversation_id',
+      path: ['to'],
+      when: () => true,
+    })
+    .refine((message) => message.type !== 'template' || isShallow(message.template, MAX_LEVELS), {
+      error: `must not be nested deeper than ${MAX_LEVELS} levels`,
+      path: ['template', 'components'],
+    })
+    .meta({ id: 'NewMessage', description: 'One of `to` and `conversation_id`, and what to send.' })
+}
 
 function hasOneAddress(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true
@@ -161,6 +171,9 @@ function isShallow(value: unknown, levels: number): boolean {
   return levels > 0 && Object.values(value).every((item) => isShallow(item, levels - 1))
 }
 
-export function toOutboundRequest({ reply_to, ...rest }: z.output<typeof newMessage>): OutboundRequest {
+export function toOutboundRequest({
+  reply_to,
+  ...rest
+}: z.output<ReturnType<typeof newMessageSchema>>): OutboundRequest {
   return { ...rest, ...(reply_to === undefined ? {} : { reply_to_message_id: reply_to }) }
 }

@@ -4,6 +4,7 @@ import type { ProviderName } from '../core/event.ts'
 import { createDatabase } from '../db/connect.ts'
 import { createEventStore } from '../db/ingest/event-store.ts'
 import { assertSchemaIsCurrent } from '../db/migrate.ts'
+import { numberRule, PROVIDERS } from '../providers/index.ts'
 import { HistoryError, type MessageHistory } from '../providers/message-history.ts'
 import type { Sender } from '../providers/sender.ts'
 import { type BackfillReport, runBackfill } from '../worker/backfill.ts'
@@ -78,7 +79,7 @@ async function backfill(ctx: CommandContext): Promise<number> {
     await assertSchemaIsCurrent(db)
     const report = await runBackfill({
       db,
-      store: createEventStore({ db }),
+      store: createEventStore({ db, choosesNumber: numberRule(PROVIDERS) }),
       provider,
       sender,
       history,

@@ -1,12 +1,11 @@
 /** `wa-ingest migrate`: brings the database to the schema of this version, and adopts the tables of an old system. */
 import type { Config } from '../config/config-groups.ts'
 import { loadConfig } from '../config/load-config.ts'
-import type { ProviderName } from '../core/event.ts'
 import { phoneDigits } from '../core/phone.ts'
 import { type Adoption, type AdoptOptions, adoptOldTables } from '../db/adopt/adopt.ts'
 import { createDatabase } from '../db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../db/migrate.ts'
-import { PROVIDER_NAMES } from '../providers/index.ts'
+import { PROVIDER_NAMES, PROVIDERS } from '../providers/index.ts'
 import {
   type Command,
   type CommandContext,
@@ -43,9 +42,9 @@ Taking over another system's tables:
   --rewrite                rewrite a large table where column types need it; nobody can use it meanwhile
   --outbound-when SQL      true for messages that the business sent, e.g. "sender = 'agent'"
   --phone-column NAME      the other side's phone: conversations.<column> or chat_messages.<column>
-  --provider NAME          meta or twilio, for messages whose id does not tell
+  --provider NAME          ${PROVIDER_NAMES.join(' or ')}, for messages whose id does not tell
   --business-number TEXT   the business's own number with that provider: Meta's phone number id, or
-                           Twilio's number (META_PHONE_NUMBER_ID, TWILIO_FROM)`,
+                           Twilio's number (${PROVIDERS.map(({ defaultNumberVariable }) => defaultNumberVariable).join(', ')})`,
   options: {
     'database-url': { type: 'string' },
     'dry-run': { type: 'boolean' },
@@ -94,20 +93,35 @@ function readAdoptOptions({ values }: CommandContext, config: Config): AdoptOpti
   const businessNumber = textOption(values, 'business-number')
   const outboundWhen = textOption(values, 'outbound-when')
   const phoneColumn = textOption(values, 'phone-column')
-  const numbers: Record<ProviderName, string> = {}
-  for (const { name, defaultNumber = '', choosesNumber } of config.providers)
-    numbers[name] = choosesNumber?.(defaultNumber) ? '' : defaultNumber
-  if (businessNumber !== undefined)
-    numbers[provider ?? String(PROVIDER_NAMES[0])] = phoneDigits(businessNumber) ?? businessNumber
   return {
     isDryRun: flagOption(values, 'dry-run'),
     renameOld: flagOption(values, 'rename-old'),
     canRewrite: flagOption(values, 'rewrite'),
-    numbers: numbers as Record<'meta' | 'twilio', string>,
-    ...(provider === undefined ? {} : { provider: provider as 'meta' | 'twilio' }),
+    providers: adoptedProviders(config, { provider, businessNumber }),
+    ...(provider === undefined ? {} : { provider }),
     ...(outboundWhen === undefined ? {} : { outboundWhen }),
     ...(phoneColumn === undefined ? {} : { phoneColumn }),
   }
+}
+
+/** `businessNumber` is the number with this provider, or with the first one. */
+function adoptedProviders(
+  { providers }: Config,
+  {
+    provider = PROVIDER_NAMES[0],
+    businessNumber,
+  }: { provider?: string | undefined; businessNumber?: string | undefined },
+): AdoptOptions['providers'] {
+  const given = businessNumber === undefined ? undefined : (phoneDigits(businessNumber) ?? businessNumber)
+  return providers.map(({ name, messageIds, defaultNumber = '', choosesNumber, defaultNumberVariable }) => {
+    const configured = choosesNumber?.(defaultNumber) ? '' : defaultNumber
+    return {
+      name,
+      idPattern: messageIds.own,
+      number: name === provider ? (given ?? configured) : configured,
+      numberVariable: defaultNumberVariable,
+    }
+  })
 }
 
 function format({ applied, adopted, pending = [] }: MigrateResult<Adoption>, isDryRun: boolean): string {

@@ -8,7 +8,7 @@ import { countParkedEvents, type ParkedTally, reprocessParkedEvents } from '../d
 import { countMessagesToReprocess, type ReprocessTally, reprocessMessages } from '../db/reprocess/messages.ts'
 import { countStatusesToReprocess, reprocessStatuses } from '../db/reprocess/statuses.ts'
 import type { Database } from '../db/schema.ts'
-import { normalize, reparse } from '../providers/index.ts'
+import { normalize, numberRule, PROVIDERS, reparse } from '../providers/index.ts'
 import {
   type Command,
   type CommandContext,
@@ -112,7 +112,7 @@ async function run(ctx: CommandContext, db: Kysely<Database>, options: Options):
 
   // Before the messages, so that those recovered here are read by the same version already.
   if (isParked || isBoth) {
-    const store = createEventStore({ db, isCounted: false })
+    const store = createEventStore({ db, isCounted: false, choosesNumber: numberRule(PROVIDERS) })
     const progress = progressOf(ctx, 'parked events', await countParkedEvents(db, since), options)
     result.parked = await progress((watched) => reprocessParkedEvents({ db, store, parser }, watched))
   }

@@ -1,4 +1,6 @@
 /** The configuration for the log: what is set and where it leads, never a secret. */
+import type { z } from 'zod'
+import { PROVIDERS } from '../providers/index.ts'
 import type { Provider } from '../providers/provider.ts'
 import { notesOf } from '../variables/variable.ts'
 import type { Config, RedisSettings } from './config-groups.ts'
@@ -28,6 +30,13 @@ export function describeConfig(config: Config): Record<string, unknown> {
     worker_concurrency: config.worker.concurrency,
     generated: config.generated.names,
   }
+}
+
+/** Fields of `describeConfig` with variables of the providers that are no secrets. */
+export function providerTextFields(): string[] {
+  return PROVIDERS.flatMap(({ variables }) => Object.entries<z.ZodType>(variables))
+    .filter(([name, variable]) => !notesOf(name, variable).isSecret)
+    .map(([name]) => name.toLowerCase())
 }
 
 /** By the variables' names in lower case. */

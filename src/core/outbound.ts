@@ -80,6 +80,9 @@ export type OutboundMessage = {
   upload?: Upload
 }
 
+/** Whether this business number is a service of the provider that chooses the number for each message. */
+export type ChoosesNumber = (provider: ProviderName, businessNumber: string) => boolean
+
 export type ReadReceipt = { provider: ProviderName; business_number: string; wa_message_id: string }
 
 /** An entry of `chat_messages.error`, in the form of Meta's errors. */
@@ -94,7 +97,7 @@ export type CopyResult =
  * How a call ended. Neither provider has an idempotency key, so everything turns on one question: can the message have
  * gone out? Only `not_sent` may be tried again.
  *
- * - `accepted`: the provider has it, under this id
+ * - `accepted`: the provider has it, under this id. `isNumberChosen`: it goes out from a number that the provider chooses
  * - `not_sent`: certainly not sent, and worth another try. `scope` is who has to wait: this conversation, everything from
  *   this number, or everything through this provider. `delayMs` is the first wait; it grows from try to try
  * - `failed`: certainly not sent, and another try would end the same
@@ -102,7 +105,7 @@ export type CopyResult =
  * - `unknown`: it may have been sent
  */
 export type SendResult =
-  | { kind: 'accepted'; wa_message_id: string }
+  | { kind: 'accepted'; wa_message_id: string; isNumberChosen?: boolean }
   | { kind: 'not_sent'; scope: 'conversation' | 'sender' | 'provider'; delayMs: number; error: SendError }
   | { kind: 'failed'; error: SendError }
   | { kind: 'stop_sender'; error: SendError }

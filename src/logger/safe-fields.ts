@@ -3,11 +3,13 @@
  * what is forbidden misses the field that somebody adds tomorrow. Anything else shows as `[not listed]`: if it is safe,
  * put its name on the list.
  */
+import { providerTextFields } from '../config/describe-config.ts'
 import { maskWaMessageId } from './mask.ts'
 import { serializeError } from './serialize-error.ts'
 
 /** Never from inside a message, never a person's number, name or id. */
 const TEXT_FIELDS = new Set([
+  ...providerTextFields(),
   'actual',
   'address',
   'admin_user',
@@ -43,8 +45,6 @@ const TEXT_FIELDS = new Set([
   'media_dir',
   'message_id',
   'message_type',
-  'meta_graph_url',
-  'meta_phone_number_id',
   'method',
   'migration',
   'mode',
@@ -75,9 +75,6 @@ const TEXT_FIELDS = new Set([
   'table',
   'task',
   'trust_proxy',
-  'twilio_account_sid',
-  'twilio_api_url',
-  'twilio_from',
   'version',
   'worker_id',
 ])

@@ -1,6 +1,7 @@
 /** The registry: every provider, and what the service needs to know of all of them together. */
 import type { InboundJob, ProviderName, WebhookEvent } from '../core/event.ts'
 import { contentJobId } from '../core/job-id.ts'
+import type { ChoosesNumber } from '../core/outbound.ts'
 import { meta } from './meta/definition.ts'
 import type { Normalize, Provider, ProviderTraits, Reparse } from './provider.ts'
 import type { Sender } from './sender.ts'
@@ -52,6 +53,36 @@ export function defaultNumbers(providers: readonly Provider[]): Readonly<Record<
       defaultNumber === undefined ? [] : [[name, defaultNumber]],
     ),
   )
+}
+
+/** See `ProviderTraits.choosesNumber`. */
+export function numberRule(providers: readonly ProviderTraits[]): ChoosesNumber {
+  const rules = new Map(providers.map(({ name, choosesNumber }) => [name, choosesNumber]))
+  return (provider, businessNumber) => rules.get(provider)?.(businessNumber) ?? false
+}
+
+/** Whose the first id of a message in a text is, such as the id of a job; without any, the first provider's. */
+export type FindMessageId = (text: string) => { provider: ProviderName; wa_message_id?: string }
+
+export function messageIdFinder(providers: readonly ProviderTraits[]): FindMessageId {
+  const patterns = providers.map(({ name, messageIds }) => ({ name, pattern: new RegExp(messageIds.plain) }))
+  return (text) => {
+    for (const { name, pattern } of patterns) {
+      const [wa_message_id] = pattern.exec(text) ?? []
+      if (wa_message_id !== undefined) return { provider: name, wa_message_id }
+    }
+    return { provider: patterns[0]?.name ?? '' }
+  }
+}
+
+/** Which variable a provider cannot send without; undefined: nothing is missing, or there is no such provider. */
+export type FindMissingCredential = (provider: ProviderName) => string | undefined
+
+export function missingCredentials(providers: readonly Provider[]): FindMissingCredential {
+  return (provider) => {
+    const { sendingCredentials = [], values = {} } = providers.find(({ name }) => name === provider) ?? {}
+    return sendingCredentials.find((name) => values[name] === undefined)
+  }
 }
 
 export type UploadRefusal = 'no_public_url' | 'upload_too_large'

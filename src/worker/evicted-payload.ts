@@ -5,13 +5,11 @@
  */
 import { EVENT_VERSION } from '../core/event.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
+import type { FindMessageId } from '../providers/index.ts'
 import type { ReservedJob } from '../queue/backend.ts'
 
 /** In `webhook_events.reason`. */
 export const EVICTED_REASON = 'Redis has deleted the data of this job'
-
-const WA_MESSAGE_ID = /wamid\.[A-Za-z0-9+/=_-]+|(?:SM|MM)[0-9a-fA-F]{32}/
-const TWILIO_ID = /^(?:SM|MM)/
 
 export function hasEvictedPayload({ data }: ReservedJob): boolean {
   return data === undefined || (typeof data === 'object' && data !== null && Object.keys(data).length === 0)
@@ -21,17 +19,15 @@ export function hasEvictedPayload({ data }: ReservedJob): boolean {
  * A parked item with the job's id, which for most events names the message. Its key differs from the event's own key, so that
  * the event is stored when it comes again.
  */
-export function evictedItem({ id }: ReservedJob): StoreItem {
-  const [wa_message_id] = WA_MESSAGE_ID.exec(id) ?? []
+export function evictedItem({ id }: ReservedJob, findMessageId: FindMessageId): StoreItem {
   return {
     job_id: `emptied.${id}`,
     event: {
       v: EVENT_VERSION,
       kind: 'unreadable',
-      // A job id without a message id does not tell the provider: `meta` stands in for it.
-      provider: wa_message_id !== undefined && TWILIO_ID.test(wa_message_id) ? 'twilio' : 'meta',
+      // A job id without a message id does not tell the provider: the first one stands in for it.
+      ...findMessageId(id),
       received_at: Date.now(),
-      ...(wa_message_id === undefined ? {} : { wa_message_id }),
       payload: '',
     },
     fact: { kind: 'parked', reason: EVICTED_REASON },

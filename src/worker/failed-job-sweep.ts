@@ -12,6 +12,7 @@ import type { WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
+import type { FindMessageId } from '../providers/index.ts'
 import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
 import { readEvent } from './inbound-worker.ts'
 
@@ -19,6 +20,7 @@ export type FailedJobSweepDeps = {
   queue: Queue
   store: EventStore
   normalize: (event: WebhookEvent) => Fact
+  findMessageId: FindMessageId
   /** How long after its failure a job is run again. */
   restMs?: number
   now?: () => number
@@ -84,7 +86,7 @@ async function sweepJob(
   const { alone_since } = job.data
   if (alone_since === undefined) return (await runAlone(job, deps)) ? 'ranAlone' : undefined
   if (!hasRestedSince(alone_since)) return undefined
-  const item = readJob(job)(() => ({ kind: 'parked', reason: PARKED_REASON }))
+  const item = readJob(job, deps.findMessageId)(() => ({ kind: 'parked', reason: PARKED_REASON }))
   return (await storeAndRemove(job, item, store)) ? 'parked' : undefined
 }
 
@@ -95,9 +97,9 @@ async function sweepJob(
  */
 async function runAlone(
   job: Job<SweptEvent>,
-  { store, normalize, now = Date.now }: FailedJobSweepDeps,
+  { store, normalize, findMessageId, now = Date.now }: FailedJobSweepDeps,
 ): Promise<boolean> {
-  const makeItem = readJob(job)
+  const makeItem = readJob(job, findMessageId)
   const unmarked = job.data
   let isStored = false
   await job.updateData({ ...unmarked, alone_since: now() })
@@ -113,10 +115,13 @@ async function runAlone(
  * Returns a function that makes the job's store item from the fact in its event.
  * @throws UnknownEventVersionError
  */
-function readJob({ id, data }: Job<SweptEvent>): (factOf: (event: WebhookEvent) => Fact) => StoreItem {
+function readJob(
+  { id, data }: Job<SweptEvent>,
+  findMessageId: FindMessageId,
+): (factOf: (event: WebhookEvent) => Fact) => StoreItem {
   const { alone_since: _, ...unmarked } = data
   const job = { id: String(id), data: unmarked }
-  if (hasEvictedPayload(job)) return () => evictedItem(job)
+  if (hasEvictedPayload(job)) return () => evictedItem(job, findMessageId)
   const event = readEvent(job.data)
   return (factOf) => ({ job_id: job.id, event, fact: factOf(event) })
 }

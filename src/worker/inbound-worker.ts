@@ -9,6 +9,7 @@ import type { Fact } from '../core/fact.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
+import type { FindMessageId } from '../providers/index.ts'
 import type { InboundConsumer, InboundJobResult, QueueBackend, ReservedJob } from '../queue/backend.ts'
 import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
 
@@ -24,6 +25,7 @@ export type InboundWorkerDeps = {
   backend: QueueBackend
   store: EventStore
   normalize: (event: WebhookEvent) => Fact
+  findMessageId: FindMessageId
   concurrency: number
   observer: InboundWorkerObserver
 }
@@ -38,7 +40,7 @@ export class UnknownEventVersionError extends Error {
 
 /** Not started: call `run()`. */
 export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
-  const { backend, store, normalize, concurrency, observer } = deps
+  const { backend, store, normalize, findMessageId, concurrency, observer } = deps
   let pausedUntil = 0
 
   function pause(cause: unknown): InboundJobResult {
@@ -51,7 +53,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
   }
 
   function itemOf(job: ReservedJob): StoreItem {
-    if (hasEvictedPayload(job)) return evictedItem(job)
+    if (hasEvictedPayload(job)) return evictedItem(job, findMessageId)
     const event = readEvent(job.data)
     return { job_id: job.id, event, fact: normalize(event) }
   }

@@ -6,11 +6,13 @@ import type { Claim } from '../db/outbox/claim.ts'
 import { discardCopy } from '../db/outbox/provider-copies.ts'
 import { recordSendResult, type SendOutcome } from '../db/outbox/record-result.ts'
 import type { Database } from '../db/schema.ts'
-import type { Senders } from '../providers/index.ts'
+import type { FindMissingCredential, Senders } from '../providers/index.ts'
 
 export type SendDeps = {
   db: Kysely<Database>
   senders: Senders
+  /** For a provider without sender. */
+  findMissingCredential: FindMissingCredential
   /** Aborts when a call that is under way has to end. */
   cutOff: AbortSignal
   callTimeoutMs?: number | undefined
@@ -55,12 +57,13 @@ export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: numbe
 }
 
 async function call(
-  { senders, cutOff, callTimeoutMs = CALL_TIMEOUT_MS }: SendDeps,
+  { senders, findMissingCredential, cutOff, callTimeoutMs = CALL_TIMEOUT_MS }: SendDeps,
   { message }: Claim,
   claimedAt: number,
 ): Promise<SendResult> {
   const sender = senders[message.provider]
-  if (sender === undefined) return { kind: 'stop_sender', error: notConfigured(message.provider) }
+  if (sender === undefined)
+    return { kind: 'stop_sender', error: notConfigured(message.provider, findMissingCredential) }
   if (cutOff.aborted || performance.now() - claimedAt > MAX_CLAIM_AGE_MS) return NOT_CALLED
   return sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
 }
@@ -92,7 +95,11 @@ const NOT_CALLED: SendResult = {
   error: { code: 'not_called', message: 'the worker did not come to the call' },
 }
 
-function notConfigured(provider: string) {
-  const missing = provider === 'meta' ? 'META_ACCESS_TOKEN' : 'TWILIO_ACCOUNT_SID'
-  return { code: 'not_configured', message: `${missing} is not set: set it, and restart the workers` }
+function notConfigured(provider: string, findMissingCredential: FindMissingCredential) {
+  const missing = findMissingCredential(provider)
+  const message =
+    missing === undefined
+      ? `messages cannot be sent through ${provider}`
+      : `${missing} is not set: set it, and restart the workers`
+  return { code: 'not_configured', message }
 }

@@ -11,7 +11,7 @@ import type { Kysely } from 'kysely'
 import { type Claim, claimNext } from '../db/outbox/claim.ts'
 import type { Database } from '../db/schema.ts'
 import { isUnavailable } from '../db/unavailable.ts'
-import type { Senders } from '../providers/index.ts'
+import type { FindMissingCredential, Senders } from '../providers/index.ts'
 import type { QueueBackend } from '../queue/backend.ts'
 import { OUTBOUND_JOB_VERSION, type OutboundJob } from '../queue/outbound-producer.ts'
 import { type CopyReport, copyToProvider } from './copy-to-provider.ts'
@@ -36,6 +36,7 @@ export type SendWorkerDeps = {
   backend: QueueBackend
   db: Kysely<Database>
   senders: Senders
+  findMissingCredential: FindMissingCredential
   /** Where uploaded files are. */
   uploadFolder: string
   concurrency: number
@@ -122,7 +123,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
 
 /** Sends what waits in the conversation of a message. @throws when the database does not answer. */
 function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
-  const { db, senders, observer, stop, callTimeoutMs } = deps
+  const { db, senders, findMissingCredential, observer, stop, callTimeoutMs } = deps
   const onUnrecorded = (err: unknown, messageId: string) => observer.onUnrecorded(err, messageId)
   const copiesTo = Object.entries(senders).flatMap(([name, { copyFile }]) =>
     copyFile === undefined ? [] : [name],
@@ -153,7 +154,11 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
       switch (outcome.kind) {
         case 'claimed':
           observer.onSend(
-            await sendMessage({ db, senders, cutOff, onUnrecorded, callTimeoutMs }, outcome.claim, claimedAt),
+            await sendMessage(
+              { db, senders, findMissingCredential, cutOff, onUnrecorded, callTimeoutMs },
+              outcome.claim,
+              claimedAt,
+            ),
           )
           break
         case 'copy':

@@ -7,6 +7,7 @@ import { createMetrics } from '../../src/api/metrics.ts'
 import { createDashboard } from '../../src/dashboard/dashboard.ts'
 import type { Page, PageDeps } from '../../src/dashboard/page.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
+import { PROVIDERS } from '../../src/providers/index.ts'
 import { basicAuth, bearerAuth, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
 
@@ -58,6 +59,7 @@ export async function startAdminApp(
     api: createApiRouter({
       db: nowhere(),
       stats,
+      providers: PROVIDERS,
       defaultNumbers: {},
       uploadFolder: '/nowhere',
       refuseUpload: () => undefined,

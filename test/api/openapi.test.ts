@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createApiRouter } from '../../src/api/api-router.ts'
+import { PROVIDERS } from '../../src/providers/index.ts'
 import { openEventStream } from '../support/event-stream.ts'
 import { nowhere, withApiToken } from './admin-app.ts'
 import { type ApiApp, type ApiResponse, startApi } from './api-app.ts'
@@ -36,6 +37,7 @@ describe('the OpenAPI document', () => {
     const { router } = createApiRouter({
       db: nowhere(),
       stats: () => Promise.reject(new Error('not asked')),
+      providers: PROVIDERS,
       defaultNumbers: {},
       uploadFolder: '/nowhere',
       refuseUpload: () => undefined,

@@ -2,7 +2,7 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../../src/db/schema.ts'
 import { runEvery } from '../../src/lifecycle/run-every.ts'
-import { createSenders } from '../../src/providers/index.ts'
+import { createSenders, missingCredentials } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { createOutboundProducer, type OutboundProducer } from '../../src/queue/outbound-producer.ts'
 import { migrateQueueSchema, openPostgresBackend } from '../../src/queue/postgres-backend.ts'
@@ -81,17 +81,15 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
   const copies: CopyReport[] = []
   const uploadFolder = createTempDirectory()
   const errors: unknown[] = []
-  const createAllSenders = (accessToken?: string) =>
-    createSenders(
-      providersWith({
-        META_ACCESS_TOKEN: accessToken,
-        META_GRAPH_URL: meta.graphUrl,
-        TWILIO_ACCOUNT_SID: TWILIO_SENDING_ACCOUNT,
-        TWILIO_AUTH_TOKEN,
-        TWILIO_API_URL: twilio.url,
-        PUBLIC_URL: 'https://hooks.example.com',
-      }),
-    )
+  const providersFor = (accessToken?: string) =>
+    providersWith({
+      META_ACCESS_TOKEN: accessToken,
+      META_GRAPH_URL: meta.graphUrl,
+      TWILIO_ACCOUNT_SID: TWILIO_SENDING_ACCOUNT,
+      TWILIO_AUTH_TOKEN,
+      TWILIO_API_URL: twilio.url,
+      PUBLIC_URL: 'https://hooks.example.com',
+    })
   // Long enough for a busy machine: no test is about a queue that does not confirm in time.
   const producer = createOutboundProducer({
     queue: backend.createProducerQueue('outbound'),
@@ -113,7 +111,7 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
     meta,
     twilio,
     producer,
-    senders: createAllSenders(META_TOKEN),
+    senders: createSenders(providersFor(META_TOKEN)),
     reports,
     copies,
     uploadFolder,
@@ -129,12 +127,14 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
     },
     startWorker: (options = {}) => {
       const { sweeps = true, concurrency = 20, callTimeoutMs, copyTimeoutMs } = options
-      const senders = createAllSenders('accessToken' in options ? options.accessToken : META_TOKEN)
+      const providers = providersFor('accessToken' in options ? options.accessToken : META_TOKEN)
+      const senders = createSenders(providers)
       const stop = new AbortController()
       const worker = createSendWorker({
         backend,
         db,
         senders,
+        findMissingCredential: missingCredentials(providers),
         uploadFolder,
         concurrency,
         stop: stop.signal,

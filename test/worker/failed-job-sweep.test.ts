@@ -3,7 +3,7 @@ import { beforeEach, expect, test } from 'vitest'
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { createEventStore, type EventStore } from '../../src/db/ingest/event-store.ts'
-import { normalize } from '../../src/providers/index.ts'
+import { messageIdFinder, normalize, PROVIDERS } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { QUEUE_PREFIX } from '../../src/queue/names.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
@@ -14,6 +14,8 @@ import { eventually } from '../support/eventually.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { describeWithRedis, takeRedisUrl, withRedis } from '../support/redis.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
+
+const findMessageId = messageIdFinder(PROVIDERS)
 
 const ID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQz'
 const HOUR = 3_600_000
@@ -38,7 +40,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     store = createEventStore({ db: database.db })
   })
 
-  const sweep = () => sweepFailedJobs({ queue, store, normalize, restMs: 0 })
+  const sweep = () => sweepFailedJobs({ queue, store, normalize, findMessageId, restMs: 0 })
   const rows = () => database.db.selectFrom('chat_messages').select('wa_message_id').execute()
   const parked = () => database.db.selectFrom('webhook_events').select(['event_key', 'reason']).execute()
 
@@ -48,6 +50,7 @@ describeWithRedis('the sweep of failed jobs', () => {
       backend,
       store,
       normalize,
+      findMessageId,
       concurrency: 5,
       observer: { onOutcome: () => {}, onPause: () => {}, onFailed: () => {} },
     })
@@ -63,7 +66,9 @@ describeWithRedis('the sweep of failed jobs', () => {
   test('leaves a job alone that failed a moment ago', async () => {
     await addStalledJob()
 
-    expect(await sweepFailedJobs({ queue, store, normalize, restMs: 60_000 })).toMatchObject({ ranAlone: 0 })
+    expect(await sweepFailedJobs({ queue, store, normalize, findMessageId, restMs: 60_000 })).toMatchObject({
+      ranAlone: 0,
+    })
     expect(await queue.getFailedCount()).toBe(1)
   })
 
@@ -80,7 +85,9 @@ describeWithRedis('the sweep of failed jobs', () => {
     await addStalledJob()
 
     const now = () => Date.now() - 5 * HOUR
-    expect(await sweepFailedJobs({ queue, store, normalize, now })).toMatchObject({ ranAlone: 1 })
+    expect(await sweepFailedJobs({ queue, store, normalize, findMessageId, now })).toMatchObject({
+      ranAlone: 1,
+    })
 
     expect(await rows()).toEqual([{ wa_message_id: ID }])
   })
@@ -92,7 +99,9 @@ describeWithRedis('the sweep of failed jobs', () => {
       throw new Error('it was read')
     }
 
-    expect(await sweepFailedJobs({ queue, store, normalize: kills, restMs: 0 })).toMatchObject({ parked: 1 })
+    expect(await sweepFailedJobs({ queue, store, normalize: kills, findMessageId, restMs: 0 })).toMatchObject(
+      { parked: 1 },
+    )
 
     expect(await rows()).toEqual([])
     expect(await parked()).toEqual([{ event_key: ID, reason: 'its worker died each time it was run' }])
@@ -104,7 +113,7 @@ describeWithRedis('the sweep of failed jobs', () => {
     const now = () => Date.now() + HOUR
     await leaveMarkOfDeadProcess(now())
 
-    expect(await sweepFailedJobs({ queue, store, normalize, now })).toEqual(NOTHING)
+    expect(await sweepFailedJobs({ queue, store, normalize, findMessageId, now })).toEqual(NOTHING)
 
     expect(await parked()).toEqual([])
   })
@@ -115,7 +124,8 @@ describeWithRedis('the sweep of failed jobs', () => {
     const db = createDatabase(createPool({ url: relay.url, applicationName: 'test' }))
     cleanUp(() => db.destroy())
     const storeThere = createEventStore({ db })
-    const sweepThere = () => sweepFailedJobs({ queue, store: storeThere, normalize, restMs: 0 })
+    const sweepThere = () =>
+      sweepFailedJobs({ queue, store: storeThere, normalize, findMessageId, restMs: 0 })
     await relay.takeDown()
     expect(await sweepThere()).toEqual(NOTHING)
     expect(await sweepThere()).toEqual(NOTHING)
@@ -134,7 +144,7 @@ describeWithRedis('the sweep of failed jobs', () => {
       throw defect
     }
 
-    const broken = await sweepFailedJobs({ queue, store, normalize: throwing, restMs: 0 })
+    const broken = await sweepFailedJobs({ queue, store, normalize: throwing, findMessageId, restMs: 0 })
     expect(broken).toEqual({ ...NOTHING, failed: 1, cause: defect })
     expect(await sweep()).toEqual({ ...NOTHING, ranAlone: 1 })
 
@@ -169,7 +179,14 @@ describeWithRedis('the sweep of failed jobs', () => {
     await addStalledJob()
 
     expect(
-      await sweepFailedJobs({ queue, store, normalize, restMs: 0, signal: AbortSignal.abort() }),
+      await sweepFailedJobs({
+        queue,
+        store,
+        normalize,
+        findMessageId,
+        restMs: 0,
+        signal: AbortSignal.abort(),
+      }),
     ).toEqual(NOTHING)
   })
 

@@ -4,7 +4,7 @@ import { beforeEach, expect, test } from 'vitest'
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
 import { createEventStore, type EventStore } from '../../src/db/ingest/event-store.ts'
 import { reprocessParkedEvents } from '../../src/db/reprocess/events.ts'
-import { normalize, reparse } from '../../src/providers/index.ts'
+import { messageIdFinder, normalize, PROVIDERS, reparse } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { QUEUE_PREFIX } from '../../src/queue/names.ts'
 import { openRedisBackend } from '../../src/queue/redis-backend.ts'
@@ -13,6 +13,8 @@ import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
 import { describeWithRedis, takeRedisUrl, withRedis } from '../support/redis.ts'
+
+const findMessageId = messageIdFinder(PROVIDERS)
 
 const OPTIONS = {
   batchSize: 10,
@@ -41,7 +43,14 @@ describeWithRedis('a worker on Redis', () => {
 
   const startWorker = () => {
     const observer = { onOutcome: () => {}, onPause: () => {}, onFailed: () => {} }
-    const worker = createInboundWorker({ backend, store, normalize, concurrency: 50, observer })
+    const worker = createInboundWorker({
+      backend,
+      store,
+      normalize,
+      findMessageId,
+      concurrency: 50,
+      observer,
+    })
     void Promise.resolve(worker.run()).catch(() => {})
   }
   const parked = () =>

@@ -6,6 +6,8 @@ import { eventually } from '../support/eventually.ts'
 import { messageItem } from '../support/facts.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 
+const RECEIPT_PROVIDERS = ['meta']
+
 describe.each(BACKENDS)('on %s', (backend) => {
   const once = testOnce(backend)
   let sending: Sending
@@ -23,7 +25,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     return sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
   }
   const request = async (conversationId: string, messageId: string) => {
-    const isNew = await requestReadReceipt(sending.db, conversationId, messageId)
+    const isNew = await requestReadReceipt(sending.db, conversationId, messageId, RECEIPT_PROVIDERS)
     await sending.producer.notifyReceipts(isNew ? [conversationId] : [])
     return isNew
   }
@@ -72,7 +74,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const rows = await sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
 
     for (const row of rows)
-      expect(await requestReadReceipt(sending.db, row.conversation_id, row.id)).toBe(false)
-    expect(await requestReadReceipt(sending.db, '999', '999')).toBe(false)
+      expect(await requestReadReceipt(sending.db, row.conversation_id, row.id, RECEIPT_PROVIDERS)).toBe(false)
+    expect(await requestReadReceipt(sending.db, '999', '999', RECEIPT_PROVIDERS)).toBe(false)
   })
 })

@@ -16,7 +16,12 @@ const page = {
 }
 const MERGED = 'The id of a conversation that was merged into another one leads to that other one.'
 
-export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | 'notifyReceipt'>): ApiRoute[] {
+export function conversationRoutes({
+  db,
+  providers,
+  notifyReceipt,
+}: Pick<ApiDeps, 'db' | 'providers' | 'notifyReceipt'>): ApiRoute[] {
+  const receiptProviders = providers.filter(({ hasReadReceipts }) => hasReadReceipts).map(({ name }) => name)
   return [
     defineRoute(
       {
@@ -97,7 +102,8 @@ export function conversationRoutes({ db, notifyReceipt }: Pick<ApiDeps, 'db' | '
         problems: { 404: NOT_FOUND, 422: 'The conversation has no such message.' },
       },
       async ({ params, body }) => {
-        const outcome = await markAsRead(db, { conversationId: params.id, messageId: body.message_id })
+        const { message_id: messageId } = body
+        const outcome = await markAsRead(db, { conversationId: params.id, messageId, receiptProviders })
         if (outcome.kind === 'conversation_not_found') throw notFound()
         if (outcome.kind === 'message_not_found') throw noSuchMessage()
         if (outcome.needsReceipt) notifyReceipt(outcome.conversation_id)

@@ -2,24 +2,26 @@ import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
 import { requestDigest } from '../../core/request-digest.ts'
 import { type CreateOutcome, createOutboundMessage } from '../../db/outbox/create.ts'
-import type { Refusal } from '../../db/outbox/place.ts'
 import { createResend } from '../../db/outbox/resend.ts'
 import { findMessage, findMessageWithHistory } from '../../db/views/message-list.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
 import { id, message, messageWithHistory } from '../message-schema.ts'
-import { newMessage, toOutboundRequest } from '../new-message-schema.ts'
+import { newMessageSchema, toOutboundRequest } from '../new-message-schema.ts'
+import { refusalProblems } from '../outbound-refusals.ts'
 import { ProblemError } from '../problem.ts'
 
 const headers = z.object({ 'idempotency-key': idempotencyKey })
 
 export function messageRoutes({
   db,
+  providers,
   defaultNumbers,
   refuseUpload,
   notifySend,
-}: Pick<ApiDeps, 'db' | 'defaultNumbers' | 'refuseUpload' | 'notifySend'>): ApiRoute[] {
+}: Pick<ApiDeps, 'db' | 'providers' | 'defaultNumbers' | 'refuseUpload' | 'notifySend'>): ApiRoute[] {
+  const refused = refusalProblems(providers)
   return [
     defineRoute(
       {
@@ -31,7 +33,7 @@ export function messageRoutes({
           'The message is stored at once with status `queued` and sent by the worker; its status then tells how far it ' +
           'got. With an `Idempotency-Key` the request can be repeated until it is answered: it is stored and sent once.',
         headers,
-        body: newMessage,
+        body: newMessageSchema(providers.map(({ name }) => name)),
         answers: CREATED,
         problems: {
           422: 'The key was used for another request, or nothing can be sent there; `reason` says which.',
@@ -123,64 +125,4 @@ function keyReused(): ProblemError {
     detail: 'This Idempotency-Key was used for another request. Take a new key for a new message.',
     extensions: { reason: 'idempotency_key_reused' },
   })
-}
-
-function refused(reason: Refusal): ProblemError {
-  const { status, pointer, detail } = REFUSALS[reason]
-  const errors = pointer === undefined ? {} : { errors: [{ pointer, detail }] }
-  return new ProblemError({ status, detail, extensions: { reason, ...errors } })
-}
-
-const REFUSALS: Record<Refusal, { status: number; pointer?: string; detail: string }> = {
-  conversation_not_found: {
-    status: 422,
-    pointer: '#/conversation_id',
-    detail: 'There is no conversation with this id.',
-  },
-  recipient_invalid: { status: 422, pointer: '#/to', detail: 'This names nobody to send to.' },
-  provider_mismatch: {
-    status: 422,
-    pointer: '#/provider',
-    detail: 'The conversation is with another provider. Leave `provider` out to use that one.',
-  },
-  no_sender: {
-    status: 422,
-    pointer: '#/provider',
-    detail: 'There is no number to send from: set META_PHONE_NUMBER_ID, or TWILIO_FROM.',
-  },
-  reply_not_found: {
-    status: 422,
-    pointer: '#/reply_to',
-    detail: 'The conversation has no message with this id that could be answered.',
-  },
-  reaction_target_not_found: {
-    status: 422,
-    pointer: '#/reaction/message_id',
-    detail: 'The conversation has no message with this id that could be reacted to.',
-  },
-  upload_not_found: {
-    status: 422,
-    pointer: '#/media/upload_id',
-    detail: 'There is no upload with this id, or not any more. Upload the file again.',
-  },
-  upload_type: {
-    status: 422,
-    pointer: '#/type',
-    detail: 'The uploaded file is of another kind. Send it as what it is, or as a document.',
-  },
-  upload_too_large: {
-    status: 422,
-    pointer: '#/media/upload_id',
-    detail: 'The file is larger than this provider takes: 16 MB through Twilio.',
-  },
-  no_public_url: {
-    status: 422,
-    pointer: '#/media/upload_id',
-    detail: 'Twilio fetches uploads from this service: set PUBLIC_URL, or give a `url`.',
-  },
-  message_not_found: { status: 404, detail: NOT_FOUND },
-  not_resendable: {
-    status: 409,
-    detail: 'Only messages sent from here with status unknown, failed or undelivered can be sent again.',
-  },
 }

@@ -91,6 +91,7 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRoute
   return createApiRouter({
     db,
     stats: () => readStats(stores.db),
+    providers: config.providers,
     defaultNumbers: defaultNumbers(config.providers),
     uploadFolder: config.uploadFolder,
     refuseUpload: refuseUpload(config.providers, config.http.publicUrl),

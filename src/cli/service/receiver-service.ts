@@ -15,7 +15,7 @@ import type { EventStore } from '../../db/ingest/event-store.ts'
 import { createEventStore } from '../../db/ingest/event-store.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { createNormalize } from '../../providers/index.ts'
+import { createNormalize, numberRule } from '../../providers/index.ts'
 import type { Normalize } from '../../providers/provider.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
@@ -57,7 +57,11 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
     queue: producer,
     isQueueFull: () => guard.isFull(),
     direct: directPath(
-      createEventStore({ db: deps.db, onBatch: observeBatch(metrics) }),
+      createEventStore({
+        db: deps.db,
+        choosesNumber: numberRule(config.providers),
+        onBatch: observeBatch(metrics),
+      }),
       createNormalize(config.providers),
     ),
     queueCircuit: createCircuit({ coolDownMs: CIRCUIT_COOL_DOWN_MS }),

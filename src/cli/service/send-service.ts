@@ -6,7 +6,7 @@ import type { ProviderName } from '../../core/event.ts'
 import type { EventStore } from '../../db/ingest/event-store.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { createSenders, type Senders } from '../../providers/index.ts'
+import { createSenders, missingCredentials, type Senders } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import type { BackfillReport } from '../../worker/backfill.ts'
@@ -47,6 +47,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
     backend,
     db,
     senders,
+    findMissingCredential: missingCredentials(config.providers),
     uploadFolder: config.uploadFolder,
     concurrency: Math.min(config.worker.concurrency, MAX_CALLS),
     observer: observeSends(metrics, log),

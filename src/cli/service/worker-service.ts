@@ -7,7 +7,7 @@ import { createEventStore } from '../../db/ingest/event-store.ts'
 import { holdLease, releaseLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { createNormalize } from '../../providers/index.ts'
+import { createNormalize, messageIdFinder, numberRule } from '../../providers/index.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
 import { type SweepReport, sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
@@ -37,12 +37,15 @@ const SWEEP_LEASE_MS = 60_000
 
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const { config, db, backend, metrics, log, stop } = deps
-  const normalize = createNormalize(config.providers)
-  const store = createEventStore({ db, onBatch: observeBatch(metrics) })
+  const { providers } = config
+  const normalize = createNormalize(providers)
+  const findMessageId = messageIdFinder(providers)
+  const store = createEventStore({ db, choosesNumber: numberRule(providers), onBatch: observeBatch(metrics) })
   const worker = createInboundWorker({
     backend,
     store,
     normalize,
+    findMessageId,
     concurrency: config.worker.concurrency,
     observer: observeWorker(metrics, log),
   })
@@ -56,7 +59,10 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
     const lease = { name: 'failed-job-sweep', holder }
     if (!(await holdLease(db, { ...lease, durationMs: SWEEP_LEASE_MS }))) return
     try {
-      logSweep(log, await sweepFailedJobs({ queue: sweepQueue, store, normalize, signal: stop }))
+      logSweep(
+        log,
+        await sweepFailedJobs({ queue: sweepQueue, store, normalize, findMessageId, signal: stop }),
+      )
     } finally {
       await releaseLease(db, lease)
     }

@@ -71,7 +71,7 @@ export async function adoptOldTables(
     await createMissingTables(db, schema, (table) => !present.has(table))
     const filled = await fill(run, plan)
     await constrain(run, schema, plan.targetSchema)
-    await tryService(query)
+    await tryService(query, plan.sources.provider)
     return describe(plan, filled)
   } finally {
     await query('RESET statement_timeout').catch(() => undefined)
@@ -94,7 +94,12 @@ async function planAdoption(
   options: AdoptOptions,
 ): Promise<Plan> {
   const shapes = await readShapes(query, schema)
-  const conflicts = await findConflicts(query, shapes, targetSchema)
+  const conflicts = await findConflicts(
+    query,
+    shapes,
+    targetSchema,
+    options.providers.map(({ name }) => name),
+  )
   const sources = await findSources(query, shapes, conflicts, options)
   const obstacles = [
     ...(await findObstacles(query, shapes, targetSchema, conflicts, {

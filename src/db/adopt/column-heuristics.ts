@@ -4,6 +4,7 @@
  * They go by the names that such columns usually have. Where no name fits, nothing is guessed: a message counts as
  * received, and a conversation has a contact without a number.
  */
+import type { ProviderName } from '../../core/event.ts'
 import { quoteName, quoteText } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { columnOf, type Shapes, type TableShape } from './shape.ts'
@@ -134,8 +135,24 @@ export function givenPeerColumn(table: TableShape | undefined, column: string): 
     : undefined
 }
 
-/** Twilio's message SIDs, as a regular expression of PostgreSQL. */
-export const TWILIO_ID = '^(SM|MM)[0-9a-fA-F]{32}$'
+/** What the adoption needs to know of a provider. */
+export type AdoptedProvider = {
+  name: ProviderName
+  /** A regular expression of PostgreSQL that matches every message id of the provider, and no other id. */
+  idPattern: string
+  /** The business's own number with the provider; '': not known. */
+  number: string
+  /** The environment variable of that number. */
+  numberVariable: string
+}
+
+/** SQL: the provider of the message with this id (an SQL expression); NULL where the id does not say it. */
+export function providerOfId(id: string, providers: readonly AdoptedProvider[]): string {
+  const cases = providers.map(
+    ({ name, idPattern }) => `WHEN ${id} ~ ${quoteText(idPattern)} THEN ${quoteText(name)}`,
+  )
+  return `CASE ${cases.join(' ')} END`
+}
 
 function plain(name: string): string {
   return name.toLowerCase().replaceAll('_', '')

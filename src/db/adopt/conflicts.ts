@@ -5,6 +5,7 @@
  * column of another type or meaning, can only be set aside: renamed to old_… with everything in it, when the operator
  * allows it.
  */
+import type { ProviderName } from '../../core/event.ts'
 import { quoteName } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shape.ts'
@@ -12,10 +13,12 @@ import { type ColumnShape, columnOf, type Shapes, type TableShape } from './shap
 /** Tables that are taken over in place. The quarantine is there where dedupe has run before. */
 export const ADOPTED = ['conversations', 'chat_messages', 'chat_messages_duplicates'] as const
 
-/** The words that columns of ours may have. An old column of that name with other words means something else. */
+/**
+ * The words that columns of ours may have, beside the names of the providers. An old column of that name with other words
+ * means something else.
+ */
 const WORDS: Record<string, readonly string[]> = {
   direction: ['inbound', 'outbound'],
-  provider: ['meta', 'twilio'],
   source: ['webhook', 'echo', 'history', 'backfill', 'api'],
 }
 
@@ -60,7 +63,13 @@ function hasSameColumns(old: TableShape, target: TableShape): boolean {
 }
 
 /** What cannot become ours as it is, and can be set aside. */
-export async function findConflicts(query: Query, shapes: Shapes, targetSchema: Shapes): Promise<Conflict[]> {
+export async function findConflicts(
+  query: Query,
+  shapes: Shapes,
+  targetSchema: Shapes,
+  providers: readonly ProviderName[],
+): Promise<Conflict[]> {
+  const words: Record<string, readonly string[]> = { ...WORDS, provider: providers }
   const old = findOldTables(shapes, targetSchema)
   const whole = old
     .filter((name) => !isAdoptable(name, shapes))
@@ -68,7 +77,7 @@ export async function findConflicts(query: Query, shapes: Shapes, targetSchema: 
   const parts: Conflict[] = []
   for (const table of old.filter((name) => isAdoptable(name, shapes))) {
     for (const column of targetSchema.get(table)?.columns ?? []) {
-      const reason = await columnConflict(query, { shapes, table, target: column })
+      const reason = await columnConflict(query, { shapes, table, target: column, words: words[column.name] })
       if (reason !== undefined) parts.push({ table, column: column.name, reason })
     }
   }
@@ -94,9 +103,16 @@ export function isInteger(type: string | undefined): boolean {
   return type === 'smallint' || type === 'integer' || type === 'bigint'
 }
 
+type ColumnQuestion = {
+  shapes: Shapes
+  table: string
+  target: ColumnShape
+  words: readonly string[] | undefined
+}
+
 async function columnConflict(
   query: Query,
-  { shapes, table, target }: { shapes: Shapes; table: string; target: ColumnShape },
+  { shapes, table, target, words }: ColumnQuestion,
 ): Promise<string | undefined> {
   const { name, type } = target
   const old = columnOf(shapes.get(table), name)
@@ -106,7 +122,6 @@ async function columnConflict(
   if (conversionOf(old.type, type) === 'none') return `it is ${old.type}, not ${type}`
   const reference = referenceConflict(shapes, table, name)
   if (reference !== undefined) return reference
-  const words = WORDS[name]
   if (words !== undefined) return wordConflict(query, table, name, words)
   if (!OWN_MEANING.includes(name)) return undefined
   return (await hasValues(query, table, name)) ? 'it holds something else' : undefined

@@ -6,11 +6,11 @@
  * latest message: its contact has the phone.
  */
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
-import { quoteName } from '../any-table/names.ts'
+import { quoteName, quoteText } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import { keyText, profileText } from '../contacts/identifiers.ts'
 import { type AdoptionRun, advanceSequence, findSequence } from './alter-tables.ts'
-import { type PeerColumn, TWILIO_ID } from './column-heuristics.ts'
+import { type PeerColumn, providerOfId } from './column-heuristics.ts'
 import type { Sources } from './sources.ts'
 
 /** Groups are worked off in portions of this many, one transaction each. */
@@ -53,7 +53,7 @@ export async function fillConversations(
 
 /** Lists the groups that have no contact yet, with one pass over the messages and one over the old conversations. */
 async function listGroups(query: Query, sources: Sources): Promise<void> {
-  const { group, ofMessage, ofConversation, hasConversationIds, provider, outbound } = sources
+  const { group, ofMessage, ofConversation, hasConversationIds, provider, providers, outbound } = sources
   // In a message that the business sent, the number may be the business's own.
   const received = outbound === undefined ? '' : ` FILTER (WHERE ${outbound('v')} IS NOT TRUE)`
   const anyOf = (column: PeerColumn | undefined) =>
@@ -66,8 +66,7 @@ async function listGroups(query: Query, sources: Sources): Promise<void> {
     `CREATE TEMP TABLE adopted_groups AS
      SELECT g.* FROM (
        SELECT ${conversationKey(group, 'v')} AS key, ${anyOf(ofMessage.phone)} AS phone, ${anyOf(ofMessage.name)} AS name,
-         CASE WHEN bool_or(v.wa_message_id ~ '${TWILIO_ID}') THEN 'twilio'
-              WHEN bool_or(v.wa_message_id LIKE 'wamid.%') THEN 'meta' ELSE max(v.provider) END AS provider,
+         coalesce(max(${providerOfId('v.wa_message_id', providers)}), max(v.provider)) AS provider,
          min(v.created_at) AS first_at, max(v.created_at) AS last_at, max(v.id) AS last_id
        FROM chat_messages v GROUP BY 1
      ) g WHERE NOT EXISTS (SELECT FROM ${MAPPING} a WHERE a.old_key = g.key)`,
@@ -79,7 +78,7 @@ async function listGroups(query: Query, sources: Sources): Promise<void> {
   // Old conversations without messages stay conversations; ids without a conversation get one.
   await query(
     `INSERT INTO adopted_groups (key, provider, first_at, last_at, last_id)
-     SELECT v.id::text, '${provider}', v.created_at, NULL, 0 FROM conversations v
+     SELECT v.id::text, ${quoteText(provider)}, v.created_at, NULL, 0 FROM conversations v
      WHERE NOT EXISTS (SELECT FROM ${MAPPING} a WHERE a.old_key = v.id::text) ON CONFLICT DO NOTHING`,
   )
   await query(
@@ -104,7 +103,7 @@ async function reserveIds(query: Query): Promise<string> {
 async function makeConversations(
   query: Query,
   groups: readonly Group[],
-  { group, hasConversationIds, numbers }: Sources,
+  { group, hasConversationIds, providers }: Sources,
   sequence: string,
 ): Promise<number> {
   const peers = groups.map(({ key, phone, name }) => {
@@ -134,7 +133,7 @@ async function makeConversations(
          FROM peers WHERE identifier IS NOT NULL ORDER BY place ON CONFLICT DO NOTHING
        ), made AS (
          INSERT INTO conversations (id, provider, business_number, contact_id, last_message_at, last_read_message_id, created_at)
-         SELECT id, provider, CASE provider WHEN 'twilio' THEN $6 ELSE $7 END, contact_id, last_at, last_id,
+         SELECT id, provider, coalesce($6::jsonb ->> provider, ''), contact_id, last_at, last_id,
            coalesce(first_at, now()) FROM peers
          ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, business_number = excluded.business_number,
            contact_id = excluded.contact_id, last_message_at = excluded.last_message_at,
@@ -149,8 +148,7 @@ async function makeConversations(
       peers.map(({ identifier }) => identifier ?? null),
       peers.map(({ name }) => name ?? null),
       sequence,
-      numbers.twilio,
-      numbers.meta,
+      JSON.stringify(Object.fromEntries(providers.map(({ name, number }) => [name, number]))),
     ],
   )
   return peers.filter(({ digits }) => digits !== undefined).length

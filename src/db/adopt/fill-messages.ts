@@ -1,6 +1,6 @@
 /** Fills our columns of old rows, in portions by id, so that no transaction is long and little is lost by a stop. */
 import type { AdoptionRun } from './alter-tables.ts'
-import { TWILIO_ID } from './column-heuristics.ts'
+import { providerOfId } from './column-heuristics.ts'
 import { conversationKey, MAPPING } from './fill-conversations.ts'
 import type { Sources } from './sources.ts'
 
@@ -9,7 +9,7 @@ const PORTION = 5_000
 /** Changes only rows that differ, so running it again costs a read. */
 export async function fillMessages(
   { query, signal, report }: AdoptionRun,
-  { group, outbound }: Pick<Sources, 'group' | 'outbound'>,
+  { group, outbound, providers }: Pick<Sources, 'group' | 'outbound' | 'providers'>,
 ): Promise<void> {
   const { rows: counted } = await query<{ total: string; oldest: Date }>(
     'SELECT count(*) AS total, coalesce(min(created_at), now()) AS oldest FROM chat_messages',
@@ -17,7 +17,7 @@ export async function fillMessages(
   const total = Number(counted[0]?.total ?? 0)
   const direction =
     outbound === undefined ? 'm.direction' : `CASE WHEN ${outbound('m')} THEN 'outbound' ELSE 'inbound' END`
-  const provider = `CASE WHEN m.wa_message_id ~ '${TWILIO_ID}' THEN 'twilio' WHEN m.wa_message_id LIKE 'wamid.%' THEN 'meta' ELSE m.provider END`
+  const provider = `coalesce(${providerOfId('m.wa_message_id', providers)}, m.provider)`
   let done = 0
   let after: string | undefined
   for (;;) {

@@ -1,20 +1,19 @@
 /** Where the content of our columns comes from in an old schema, and the assumptions where it says nothing. */
+import type { ProviderName } from '../../core/event.ts'
 import { detailOf } from '../../core/fact.ts'
 import { parseName, spellingsOf } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
 import {
+  type AdoptedProvider,
   findOutboundRule,
   findPeerColumn,
   givenPeerColumn,
   type PeerColumn,
   type RowCondition,
   sentBy,
-  TWILIO_ID,
 } from './column-heuristics.ts'
 import { type Conflict, isInteger } from './conflicts.ts'
 import { type ColumnShape, type ConstraintShape, columnOf, type Shapes, type TableShape } from './shape.ts'
-
-type Provider = 'meta' | 'twilio'
 
 export type SourceOptions = {
   /** SQL over a row of chat_messages: true where the business sent it. */
@@ -22,9 +21,9 @@ export type SourceOptions = {
   /** `table.column` with the contact's phone. */
   phoneColumn?: string
   /** The provider of messages whose id does not say it. */
-  provider?: Provider
-  /** The business's own number by provider (Meta: phone number id; Twilio: digits); '' or absent: not known. */
-  numbers?: Partial<Record<Provider, string>>
+  provider?: ProviderName
+  /** The providers that a message can be of. Where nothing says which, it is the first with a number, else the first. */
+  providers: readonly AdoptedProvider[]
 }
 
 type PeerColumns = { phone?: PeerColumn | undefined; name?: PeerColumn | undefined }
@@ -39,9 +38,8 @@ export type Sources = {
   ofMessage: PeerColumns
   /** Which rows of chat_messages the business sent. Absent: nothing says it. */
   outbound?: RowCondition | undefined
-  provider: Provider
-  /** The business's own number by provider, '' where it is not known. */
-  numbers: Record<Provider, string>
+  provider: ProviderName
+  providers: readonly AdoptedProvider[]
   /** By table and column: the values of columns that old rows do not have and old writers do not set. */
   defaults: Record<string, Record<string, string>>
   notes: string[]
@@ -63,8 +61,9 @@ export async function findSources(
   const hasConversationIds = !isAside && isInteger(columnOf(messages, 'conversation_id')?.type)
   const group = isAside ? 'old_conversation_id' : hasConversationIds ? 'conversation_id' : undefined
   const phone = findPhone(shapes, messages, options, findings)
-  const numbers = { meta: options.numbers?.meta ?? '', twilio: options.numbers?.twilio ?? '' }
-  if (messages) noteAssumptions(findings, { phone, group, numbers, provider })
+  const { providers } = options
+  const own = providers.find(({ name }) => name === provider)
+  if (messages) noteAssumptions(findings, { phone, group, own })
   const peerColumns = (table: Phone['table'], shape: TableShape | undefined): PeerColumns => ({
     phone: phone?.table === table ? phone : undefined,
     name: findPeerColumn(shapes, shape, 'name'),
@@ -76,7 +75,7 @@ export async function findSources(
     ofMessage: peerColumns('chat_messages', messages),
     outbound,
     provider,
-    numbers,
+    providers,
     defaults: {
       chat_messages: {
         direction: 'inbound',
@@ -85,7 +84,7 @@ export async function findSources(
         message_type: 'text',
         provider,
       },
-      conversations: { provider, business_number: numbers[provider] },
+      conversations: { provider, business_number: own?.number ?? '' },
     },
     ...findings,
   }
@@ -123,17 +122,17 @@ function afterRenaming(shapes: Shapes, conflicts: readonly Conflict[]): Shapes {
 async function findProvider(
   query: Query,
   messages: TableShape | undefined,
-  { numbers }: SourceOptions,
-): Promise<Provider> {
-  const isConfigured = numbers?.twilio && !numbers.meta ? 'twilio' : 'meta'
-  if (columnOf(messages, 'wa_message_id') === undefined) return isConfigured
-  const { rows } = await query<{ twilio: string; meta: string }>(
-    `SELECT count(*) FILTER (WHERE wa_message_id::text ~ '${TWILIO_ID}') AS twilio,
-       count(*) FILTER (WHERE wa_message_id::text LIKE 'wamid.%') AS meta FROM chat_messages`,
+  { providers }: SourceOptions,
+): Promise<ProviderName> {
+  const configured = (providers.find(({ number }) => number !== '') ?? providers[0])?.name ?? ''
+  if (columnOf(messages, 'wa_message_id') === undefined) return configured
+  const { rows } = await query<{ provider: ProviderName }>(
+    `SELECT p.provider FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS p(provider, pattern, place)
+       CROSS JOIN LATERAL (SELECT count(*) AS count FROM chat_messages WHERE wa_message_id::text ~ p.pattern) m
+     WHERE m.count > 0 ORDER BY m.count DESC, p.place LIMIT 1`,
+    [providers.map(({ name }) => name), providers.map(({ idPattern }) => idPattern)],
   )
-  const [twilio, meta] = [Number(rows[0]?.twilio ?? 0), Number(rows[0]?.meta ?? 0)]
-  if (twilio === 0 && meta === 0) return isConfigured
-  return twilio > meta ? 'twilio' : 'meta'
+  return rows[0]?.provider ?? configured
 }
 
 /** The condition is tried on the table as it is, and returned for the table as it will be. */
@@ -210,9 +209,8 @@ function noteAssumptions(
   {
     phone,
     group,
-    numbers,
-    provider,
-  }: Pick<Sources, 'group' | 'numbers' | 'provider'> & { phone: Phone | undefined },
+    own,
+  }: Pick<Sources, 'group'> & { phone: Phone | undefined; own: AdoptedProvider | undefined },
 ): void {
   notes.push(
     phone === undefined
@@ -220,8 +218,8 @@ function noteAssumptions(
       : `The phone of the other side is taken from ${phone.label}.`,
   )
   if (group === undefined) notes.push('Nothing tells conversations apart: all messages are in one.')
-  if (numbers[provider] === '')
+  if (own?.number === '')
     notes.push(
-      `The business's own number is not known, so new messages begin new conversations; set ${provider === 'meta' ? 'META_PHONE_NUMBER_ID' : 'TWILIO_FROM'} before, or give --business-number.`,
+      `The business's own number is not known, so new messages begin new conversations; set ${own.numberVariable} before, or give --business-number.`,
     )
 }

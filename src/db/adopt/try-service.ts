@@ -1,4 +1,5 @@
 /** The last check of an adoption: writes rows as the service does, in a transaction that is rolled back. */
+import type { ProviderName } from '../../core/event.ts'
 import type { Query } from '../any-table/query.ts'
 
 const CONFLICT = `ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> ''`
@@ -7,27 +8,27 @@ const CONFLICT = `ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AN
  * A new contact writes two messages, the second is delivered again, and a reply is queued without an id and then sent.
  * @throws Error with the reason of the database.
  */
-export async function tryService(query: Query): Promise<void> {
+export async function tryService(query: Query, provider: ProviderName): Promise<void> {
   await query('BEGIN')
   try {
     const contact = await idOf(query, `INSERT INTO contacts (name) VALUES ('wa-ingest') RETURNING id`)
     const conversation = await idOf(
       query,
-      `INSERT INTO conversations (provider, business_number, contact_id) VALUES ('meta', 'wa-ingest trial', $1) RETURNING id`,
-      [contact],
+      `INSERT INTO conversations (provider, business_number, contact_id) VALUES ($2, 'wa-ingest trial', $1) RETURNING id`,
+      [contact, provider],
     )
     for (const id of ['one', 'two', 'two']) {
       await query(
         `INSERT INTO chat_messages (conversation_id, direction, provider, wa_message_id, source, detail, message_type)
-         VALUES ($1, 'inbound', 'meta', 'wa-ingest trial ' || $2, 'webhook', 14, 'sticker') ${CONFLICT} DO NOTHING`,
-        [conversation, id],
+         VALUES ($1, 'inbound', $3, 'wa-ingest trial ' || $2, 'webhook', 14, 'sticker') ${CONFLICT} DO NOTHING`,
+        [conversation, id, provider],
       )
     }
     const reply = await idOf(
       query,
       `INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail, message_type, status)
-       VALUES ($1, 'outbound', 'meta', 'wa-ingest trial', gen_random_uuid(), 'api', 15, 'text', 'queued') RETURNING id`,
-      [conversation],
+       VALUES ($1, 'outbound', $2, 'wa-ingest trial', gen_random_uuid(), 'api', 15, 'text', 'queued') RETURNING id`,
+      [conversation, provider],
     )
     await query(
       `UPDATE chat_messages SET wa_message_id = 'wa-ingest trial reply', status = 'sent' WHERE id = $1`,

@@ -6,6 +6,7 @@
  * wa_message_id, statuses, webhook events by key), so writers wait for each other but never in a circle.
  */
 import type { Kysely, Transaction } from 'kysely'
+import type { ChoosesNumber } from '../../core/outbound.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
 import type { KnownContacts } from '../contacts/contact-cache.ts'
 import { keyText } from '../contacts/identifiers.ts'
@@ -33,6 +34,8 @@ export type WriteOptions = {
   isCounted?: boolean
   /** What this process remembers of contacts. */
   known?: KnownContacts | undefined
+  /** Absent: no business number is a service that chooses the number. */
+  choosesNumber?: ChoosesNumber | undefined
 }
 
 /**
@@ -50,7 +53,7 @@ export async function writeBatch(
   written.onCommit()
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
   await moveToPlaceholders(db, written.filed)
-  await identifyByCallback(db, facts)
+  await identifyByCallback(db, facts, options.choosesNumber ?? (() => false))
   await applyStatuses(
     db,
     facts.map((fact) => fact.wa_message_id),

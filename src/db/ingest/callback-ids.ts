@@ -4,6 +4,7 @@
  */
 import { type Kysely, sql } from 'kysely'
 import type { MessageFact, StatusFact } from '../../core/fact.ts'
+import type { ChoosesNumber } from '../../core/outbound.ts'
 import type { Database } from '../schema.ts'
 import { identifyMessage } from './merge-messages.ts'
 
@@ -14,6 +15,7 @@ import { identifyMessage } from './merge-messages.ts'
 export async function identifyByCallback(
   db: Kysely<Database>,
   facts: readonly (MessageFact | StatusFact)[],
+  choosesNumber: ChoosesNumber,
 ): Promise<void> {
   const told = facts.filter((fact) => fact.callback_id !== undefined && !isInbound(fact))
   if (told.length === 0) return
@@ -23,8 +25,11 @@ export async function identifyByCallback(
   )
   for (const fact of told) {
     const message = waiting.get(fact.callback_id ?? '')
-    if (message === undefined || !isFromOurNumber(fact, message)) continue
-    await identifyMessage(db, { message_id: message.id, wa_message_id: fact.wa_message_id })
+    if (message?.provider !== fact.provider) continue
+    const { id: message_id, provider, business_number } = message
+    const isNumberChosen = choosesNumber(provider, business_number)
+    if (!isNumberChosen && fact.business_number !== business_number) continue
+    await identifyMessage(db, { message_id, wa_message_id: fact.wa_message_id, isNumberChosen })
   }
 }
 
@@ -45,11 +50,4 @@ async function findWithoutId(
 
 function isInbound(fact: MessageFact | StatusFact): boolean {
   return fact.kind === 'message' && fact.direction === 'inbound'
-}
-
-/** A Twilio messaging service (`MG…`) chooses the number by itself. */
-function isFromOurNumber(fact: MessageFact | StatusFact, message: WaitingMessage): boolean {
-  if (fact.provider !== message.provider) return false
-  const isService = message.provider === 'twilio' && message.business_number.startsWith('MG')
-  return isService || fact.business_number === message.business_number
 }

@@ -30,6 +30,8 @@ export type Identification = {
   status?: 'accepted' | 'sent'
   /** The provider's time, where it is known. */
   sent_at?: Date
+  /** The provider chooses the number by itself: the row that has the id may be of another number of ours. */
+  isNumberChosen?: boolean | undefined
 }
 
 /**
@@ -62,7 +64,7 @@ async function identifyInTransaction(
     await setId(trx, identification)
     return own.wa_message_id === null ? 'identified' : 'known'
   }
-  if (!isSameMessage(own, other)) return 'taken'
+  if (!isSameMessage(own, other, identification)) return 'taken'
   return (await mergeUnlessRefused(trx, identification, other)) ? 'merged' : 'taken'
 }
 
@@ -92,18 +94,13 @@ async function lockBoth(
 }
 
 /** Two messages that were both sent from here are two, whatever the provider calls them. */
-function isSameMessage(own: LockedRow, other: LockedRow): boolean {
+function isSameMessage(own: LockedRow, other: LockedRow, { isNumberChosen }: Identification): boolean {
   return (
     other.source !== 'api' &&
     other.direction === 'outbound' &&
     other.provider === own.provider &&
-    (other.business_number === own.business_number || isService(own))
+    (other.business_number === own.business_number || isNumberChosen === true)
   )
-}
-
-/** A Twilio messaging service chooses the number by itself. */
-function isService({ provider, business_number }: LockedRow): boolean {
-  return provider === 'twilio' && business_number.startsWith('MG')
 }
 
 /** False, and nothing changed, where the table does not let the row go. */

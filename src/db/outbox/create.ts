@@ -22,8 +22,11 @@ export type OutboundOptions = {
   idempotencyKey: string
   /** Digest of the request: the same key with another request is a conflict. */
   requestHash: string
-  /** Our number at each provider where a message starts a conversation; absent: that provider cannot start one. */
-  defaultNumbers: Partial<Record<ProviderName, string>>
+  /**
+   * Our number at each provider where a message starts a conversation; absent: that provider cannot start one. The first
+   * one is used where the request names no provider.
+   */
+  defaultNumbers: Readonly<Record<ProviderName, string>>
   /** Why a provider would not take an upload. */
   refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
 }

@@ -1,5 +1,6 @@
 /** Marking a conversation as read. */
 import { type Kysely, sql, type Transaction } from 'kysely'
+import type { ProviderName } from '../../core/event.ts'
 import { announce } from '../announce.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
@@ -11,13 +12,20 @@ export type ReadOutcome =
   | { kind: 'conversation_not_found' }
   | { kind: 'message_not_found' }
 
+export type MarkAsReadOptions = {
+  conversationId: string
+  messageId?: string | undefined
+  /** Providers that have read receipts. */
+  receiptProviders: readonly ProviderName[]
+}
+
 /**
  * Everything with an id up to `messageId` has been read, or everything there is. What was read stays read, so repeating it,
  * or reading up to an older message, changes nothing. A conversation that was merged stands for what it became.
  */
 export async function markAsRead(
   db: Kysely<Database>,
-  { conversationId, messageId }: { conversationId: string; messageId?: string | undefined },
+  { conversationId, messageId, receiptProviders }: MarkAsReadOptions,
 ): Promise<ReadOutcome> {
   return db.transaction().execute(async (trx) => {
     await holdOffMerges(trx)
@@ -33,7 +41,8 @@ export async function markAsRead(
         RETURNING id
       )
       ${announce('conversation.read', 'moved')}`.execute(trx)
-    return { kind: 'read', conversation_id: id, needsReceipt: await requestReadReceipt(trx, id, last) }
+    const needsReceipt = await requestReadReceipt(trx, id, last, receiptProviders)
+    return { kind: 'read', conversation_id: id, needsReceipt }
   })
 }
 

@@ -49,7 +49,7 @@ type Conversation = { id: string; provider: ProviderName; business_number: strin
 export async function placeOutbound(
   trx: Transaction<Database>,
   request: OutboundRequest,
-  defaultNumbers: Partial<Record<ProviderName, string>>,
+  defaultNumbers: Readonly<Record<ProviderName, string>>,
 ): Promise<Place> {
   const conversation = await findConversation(trx, request, defaultNumbers)
   if (typeof conversation === 'string') return { kind: 'refused', reason: conversation }
@@ -75,7 +75,7 @@ export async function placeOutbound(
 async function findConversation(
   trx: Transaction<Database>,
   request: OutboundRequest,
-  defaultNumbers: Partial<Record<ProviderName, string>>,
+  defaultNumbers: Readonly<Record<ProviderName, string>>,
 ): Promise<Conversation | Refusal> {
   const { conversation_id, provider, to } = request
   if (conversation_id === undefined) return findByRecipient(trx, to ?? {}, provider, defaultNumbers)
@@ -100,16 +100,16 @@ async function findByRecipient(
   trx: Transaction<Database>,
   to: Recipient,
   provider: ProviderName | undefined,
-  defaultNumbers: Partial<Record<ProviderName, string>>,
+  defaultNumbers: Readonly<Record<ProviderName, string>>,
 ): Promise<Conversation | Refusal> {
   const ref = recipientRef(to)
   if (ref === undefined) return 'recipient_invalid'
   const [contactId = ''] = await resolveContacts(trx, [{ ref, seen_at: new Date() }])
   const latest = await findLatest(trx, contactId, provider)
   if (latest !== undefined) return latest
-  const first = provider ?? (defaultNumbers.meta === undefined ? 'twilio' : 'meta')
-  const business_number = defaultNumbers[first]
-  if (business_number === undefined) return 'no_sender'
+  const first = provider ?? Object.keys(defaultNumbers)[0]
+  const business_number = first === undefined ? undefined : defaultNumbers[first]
+  if (first === undefined || business_number === undefined) return 'no_sender'
   const [id = ''] = await resolveConversations(trx, [
     { provider: first, business_number, contact_id: contactId },
   ])

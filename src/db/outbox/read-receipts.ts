@@ -7,9 +7,6 @@ import type { ProviderName } from '../../core/event.ts'
 import type { ReadReceipt, SendError } from '../../core/outbound.ts'
 import type { Database } from '../schema.ts'
 
-/** Providers that have read receipts at all. */
-const PROVIDERS = ['meta']
-
 /**
  * Asks for the receipt of the newest inbound message up to `upToMessageId`, and says whether there is anything to tell;
  * then ring for the conversation. A message that has its receipt, or is older than one that has, needs none.
@@ -18,13 +15,14 @@ export async function requestReadReceipt(
   db: Kysely<Database>,
   conversationId: string,
   upToMessageId: string,
+  receiptProviders: readonly ProviderName[],
 ): Promise<boolean> {
   const { rows } = await sql`
     INSERT INTO read_receipts (conversation_id, message_id, wa_message_id)
     SELECT m.conversation_id, m.id, m.wa_message_id
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
     WHERE m.conversation_id = ${conversationId} AND m.id <= ${upToMessageId} AND m.direction = 'inbound'
-      AND m.source = 'webhook' AND m.wa_message_id <> '' AND c.provider = ANY(${PROVIDERS}::text[])
+      AND m.source = 'webhook' AND m.wa_message_id <> '' AND c.provider = ANY(${receiptProviders}::text[])
     ORDER BY m.id DESC LIMIT 1
     ON CONFLICT ON CONSTRAINT read_receipts_pkey DO UPDATE SET message_id = excluded.message_id,
       wa_message_id = excluded.wa_message_id, attempts = 0, not_before = now(), requested_at = now(),

@@ -37,7 +37,7 @@ export async function recordSendResult(
 ): Promise<SendOutcome> {
   switch (result.kind) {
     case 'accepted':
-      return recordAccepted(db, claim, result.wa_message_id)
+      return recordAccepted(db, claim, result)
     case 'unknown':
       return (
         (await changeStatus(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ??
@@ -56,7 +56,7 @@ export async function recordSendResult(
 async function recordAccepted(
   db: Kysely<Database>,
   claim: Claim,
-  wa_message_id: string,
+  { wa_message_id, isNumberChosen }: SendResult & { kind: 'accepted' },
 ): Promise<SendOutcome> {
   const { message } = claim
   await closeBreaker(db, message, message.message_id)
@@ -65,6 +65,7 @@ async function recordAccepted(
     wa_message_id,
     status: 'accepted',
     sent_at: new Date(),
+    isNumberChosen,
   })
   if (outcome === 'taken') {
     const error = { code: 'wa_message_id_taken', message: 'the provider named another message as this one' }

@@ -18,7 +18,7 @@ import { findSentMessages } from './find-sent.ts'
 import { createTwilioHistory } from './history.ts'
 import { mediaLinkPath } from './media-link.ts'
 import { MESSAGE_SID } from './message-resource.ts'
-import { recipientAddress, senderField } from './send-address.ts'
+import { isMessagingService, recipientAddress, senderField } from './send-address.ts'
 import { readTwilioError } from './send-errors.ts'
 
 export type TwilioSenderSettings = {
@@ -50,7 +50,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
       const body = messageForm(message, settings)
       return 'error' in body
         ? { kind: 'failed', ...body }
-        : readSendAnswer(await call(messages, { body, signal }))
+        : readSendAnswer(await call(messages, { body, signal }), message.business_number)
     },
     findSent: (query, signal) => findSentMessages(query, (path) => call(path, { signal }), messages),
     history: createTwilioHistory((path, signal) => call(path, { signal }), settings),
@@ -131,11 +131,14 @@ function statusCallback(publicUrl: string | undefined, callbackId: string): Reco
   }
 }
 
-function readSendAnswer(answer: ProviderAnswer): SendResult {
+function readSendAnswer(answer: ProviderAnswer, businessNumber: string): SendResult {
   if (answer.kind !== 'answered') return unanswered(answer)
   const { status, body } = answer
   if (status < 200 || status > 299) return readTwilioError(status, body)
   const sid = typeof body === 'object' && body !== null && 'sid' in body ? body.sid : undefined
-  if (typeof sid === 'string' && MESSAGE_SID.test(sid)) return { kind: 'accepted', wa_message_id: sid }
+  if (typeof sid === 'string' && MESSAGE_SID.test(sid)) {
+    const chosen = isMessagingService(businessNumber) ? { isNumberChosen: true } : {}
+    return { kind: 'accepted', wa_message_id: sid, ...chosen }
+  }
   return { kind: 'unknown', error: { code: 'no_message_id', message: 'the answer names no message' } }
 }

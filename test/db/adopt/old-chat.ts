@@ -2,6 +2,7 @@
 import { type Adoption, type AdoptOptions, adoptOldTables } from '../../../src/db/adopt/adopt.ts'
 import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { type MigrateResult, migrateToLatest } from '../../../src/db/migrate.ts'
+import { PROVIDERS } from '../../../src/providers/index.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { BUSINESS_NUMBER } from '../../support/facts.ts'
 import { createEmptyDatabase, type TestDatabase } from '../../support/postgres.ts'
@@ -22,15 +23,28 @@ export async function createOldChat(...statements: string[]): Promise<TestDataba
   return database
 }
 
+type Numbers = Readonly<Record<string, string>>
+type TestAdoptOptions = Omit<AdoptOptions, 'providers'> & { numbers?: Numbers }
+
+/** `numbers`: ours, by provider. */
+export function adoptedProviders(numbers: Numbers): AdoptOptions['providers'] {
+  return PROVIDERS.map(({ name, messageIds, defaultNumberVariable }) => ({
+    name,
+    idPattern: messageIds.own,
+    number: numbers[name] ?? '',
+    numberVariable: defaultNumberVariable,
+  }))
+}
+
 export function adopt(
   database: TestDatabase,
-  options: AdoptOptions = {},
+  { numbers = { meta: BUSINESS_NUMBER }, ...options }: TestAdoptOptions = {},
   signal?: AbortSignal,
 ): Promise<MigrateResult<Adoption>> {
   return migrateToLatest(connectAnew(database), {
     isDryRun: options.isDryRun === true,
     adopt: (db, schema, stop) =>
-      adoptOldTables(db, schema, { numbers: { meta: BUSINESS_NUMBER }, ...options }, stop),
+      adoptOldTables(db, schema, { providers: adoptedProviders(numbers), ...options }, stop),
     ...(signal ? { signal } : {}),
   })
 }

@@ -5,7 +5,7 @@ import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { type Adopt, migrateToLatest } from '../../../src/db/migrate.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import type { TestDatabase } from '../../support/postgres.ts'
-import { adopt, createOldChat, readShape, SEED } from './old-chat.ts'
+import { adopt, adoptedProviders, createOldChat, readShape, SEED } from './old-chat.ts'
 
 /** Each: setup, and the refusal with the command in parentheses. */
 const CASES: [string, string[], RegExp][] = [
@@ -216,7 +216,8 @@ test('a role that does not own the table, or may not make schemas', async () => 
     await old.pool.query(`DROP OWNED BY ${role} CASCADE; DROP ROLE ${role}`)
   })
 
-  const adoptAsRole: Adopt<Adoption> = (connection, schema) => adoptOldTables(connection, schema, {})
+  const adoptAsRole: Adopt<Adoption> = (connection, schema) =>
+    adoptOldTables(connection, schema, { providers: adoptedProviders({}) })
 
   await expect(migrateToLatest(db, { adopt: adoptAsRole })).rejects.toThrow('GRANT CREATE ON DATABASE')
   await old.pool.query(`GRANT CREATE ON DATABASE ${old.name} TO ${role}`)

@@ -5,6 +5,7 @@ import { identifyMessage } from '../../../src/db/ingest/merge-messages.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { type Claim, claimNext } from '../../../src/db/outbox/claim.ts'
 import { recordSendResult } from '../../../src/db/outbox/record-result.ts'
+import { numberRule, PROVIDERS } from '../../../src/providers/index.ts'
 import { eventually } from '../../support/eventually.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
 import { META_CUSTOMER_PHONE, META_PHONE_NUMBER_ID, wamid } from '../../support/meta-webhooks.ts'
@@ -17,7 +18,8 @@ beforeEach(async () => {
   database = await createTestDatabase()
 })
 
-const write = (...items: StoreItem[]) => writeBatch(database.db, items)
+const write = (...items: StoreItem[]) =>
+  writeBatch(database.db, items, { choosesNumber: numberRule(PROVIDERS) })
 const messages = () => database.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
 const message = async (id: string) => (await messages()).find((row) => row.id === id)
 const quarantine = () =>
@@ -160,6 +162,16 @@ describe('two rows that turn out to be one message', () => {
     expect((await message(id))?.wa_message_id).toBeNull()
     expect(await messages()).toHaveLength(2)
     expect(await quarantine()).toEqual([])
+  })
+
+  test('are one where the provider chose the number, whichever that is', async () => {
+    const id = await orderText(database.db)
+    await write(echo('wamid.A', { business_number: '999' }))
+
+    const identification = { message_id: id, wa_message_id: 'wamid.A', isNumberChosen: true }
+    expect(await identifyMessage(database.db, identification)).toBe('merged')
+
+    expect(await messages()).toMatchObject([{ id, wa_message_id: 'wamid.A', status: 'sent' }])
   })
 
   test('are two when both were sent from here: the second ends as unknown and says why', async () => {

@@ -12,6 +12,7 @@ import { wamid } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
+const receiptProviders = ['meta']
 let database: TestDatabase
 
 beforeEach(async () => {
@@ -133,7 +134,7 @@ describe('markAsRead', () => {
   test('leaves what came after the message unread', async () => {
     const { conversationId, ids } = await receiveThree()
 
-    const outcome = await markAsRead(database.db, { conversationId, messageId: ids[1] })
+    const outcome = await markAsRead(database.db, { conversationId, messageId: ids[1], receiptProviders })
 
     expect(outcome).toEqual({ kind: 'read', conversation_id: conversationId, needsReceipt: true })
     expect(await findConversation(database.db, conversationId)).toMatchObject({
@@ -145,17 +146,19 @@ describe('markAsRead', () => {
   test('reads everything without a message', async () => {
     const { conversationId, ids } = await receiveThree()
 
-    await markAsRead(database.db, { conversationId })
+    await markAsRead(database.db, { conversationId, receiptProviders })
 
     expect(await all()).toMatchObject([{ unread_count: 0, last_read_message_id: ids[2] }])
   })
 
   test('repeated, or with an older message, it changes and announces nothing', async () => {
     const { conversationId, ids } = await receiveThree()
-    await markAsRead(database.db, { conversationId, messageId: ids[2] })
+    await markAsRead(database.db, { conversationId, messageId: ids[2], receiptProviders })
 
     const outcomes = await Promise.all(
-      [ids[2], ids[0], undefined].map((messageId) => markAsRead(database.db, { conversationId, messageId })),
+      [ids[2], ids[0], undefined].map((messageId) =>
+        markAsRead(database.db, { conversationId, messageId, receiptProviders }),
+      ),
     )
 
     expect(outcomes).toEqual(
@@ -170,10 +173,12 @@ describe('markAsRead', () => {
     await receive({ contact: BEN })
     const { rows } = await database.pool.query('SELECT max(id)::text AS id FROM chat_messages')
 
-    expect(await markAsRead(database.db, { conversationId: '987654' })).toEqual({
+    expect(await markAsRead(database.db, { conversationId: '987654', receiptProviders })).toEqual({
       kind: 'conversation_not_found',
     })
-    expect(await markAsRead(database.db, { conversationId, messageId: rows[0].id })).toEqual({
+    expect(
+      await markAsRead(database.db, { conversationId, messageId: rows[0].id, receiptProviders }),
+    ).toEqual({
       kind: 'message_not_found',
     })
   })
