@@ -6,8 +6,8 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const SECOND = 1000
-/** The processes of the test files: the runner ends them after its tear-down. */
-const RUNNER = /\/vitest\//
+/** The processes of the runner, which it ends after its tear-down. */
+const RUNNER = /\/vitest\/dist\/workers\/|vitest-watchdog/
 
 export type TemporaryFolder = {
   /** What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and processes. */
