@@ -141,7 +141,7 @@ function openSession(
     notes: [],
     recoveries: [],
     ctx: {
-      ...{ world, load, stream, ledger, auditor, patience, random, signal, releases, pause },
+      ...{ world, load, rate, stream, ledger, auditor, patience, random, signal, releases, pause },
       repeat: async (cycle) => {
         do {
           signal.throwIfAborted()

@@ -49,6 +49,8 @@ export const DEFAULT_LIMITS: Limits = {
 export type ScenarioContext = {
   world: World
   load: Load
+  /** Webhooks a second when the scenario begins. */
+  rate: number
   stream: Stream
   ledger: Ledger
   auditor: Auditor

@@ -1,23 +1,15 @@
 /** Every scenario, in the order of a full run. */
+import { OUTAGES } from '../outages/table.ts'
 import type { Scenario } from '../scenario.ts'
 import { BACKENDS, type Backend } from '../world/world.ts'
 import { deliveryScenarios } from './deliveries.ts'
-import { postgresScenarios } from './postgres.ts'
-import { powerScenarios } from './power.ts'
 import { processScenarios } from './processes.ts'
-import { redisScenarios } from './redis.ts'
-import { redisDataLossScenarios } from './redis-data-loss.ts'
 import { soakScenarios } from './soak.ts'
-import { storeScenarios } from './stores.ts'
 import { upgradeScenarios } from './upgrades.ts'
 
 export const SCENARIOS: readonly Scenario[] = [
   ...processScenarios,
-  ...redisScenarios,
-  ...redisDataLossScenarios,
-  ...postgresScenarios,
-  ...storeScenarios,
-  ...powerScenarios,
+  ...OUTAGES,
   ...deliveryScenarios,
   ...upgradeScenarios,
   ...soakScenarios,

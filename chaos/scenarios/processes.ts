@@ -1,5 +1,6 @@
 /** Processes of the service that are killed, stopped, frozen, many, or have a wrong clock. */
 import path from 'node:path'
+import { type Fault, scenarioOf } from '../outages/outage.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import type { ServiceProcess } from '../world/service-process.ts'
 import { BACKENDS } from '../world/world.ts'
@@ -12,35 +13,34 @@ const ROOM_FOR_FIVE = { max_connections: '250' }
 /** What a container runtime must be told to wait, with some to spare. */
 const LONGEST_STOP_MS = 5 * SECOND
 
-export const killApi: Scenario = {
-  name: 'kill-api',
+const EVERY_FEW_SECONDS = [1 * SECOND, 3 * SECOND] as const
+
+const kill =
+  (processes: 'apis' | 'workers'): Fault =>
+  ({ world }) =>
+  async () => {
+    world[processes][0]?.kill()
+    return () => world[processes][0]?.untilReady()
+  }
+
+export const killApi = scenarioOf('kill-api', {
   promise: 'kill -9 of the receiver at any moment loses nothing that it acknowledged',
   backends: BACKENDS,
   seconds: 8,
-  run: (ctx) => killAgainAndAgain(ctx, (world) => world.apis[0]),
-}
+  fault: kill('apis'),
+  everyMs: EVERY_FEW_SECONDS,
+  webhooks: 'either',
+})
 
-export const killWorker: Scenario = {
-  name: 'kill-worker',
+export const killWorker = scenarioOf('kill-worker', {
   promise: 'kill -9 of a worker at any moment loses nothing; its jobs run again by themselves',
   backends: BACKENDS,
   seconds: 8,
   limits: { recoveryMs: ABANDONED_JOBS_MS },
-  run: (ctx) => killAgainAndAgain(ctx, (world) => world.workers[0]),
-}
-
-async function killAgainAndAgain(
-  ctx: ScenarioContext,
-  choose: (world: ScenarioContext['world']) => ServiceProcess | undefined,
-): Promise<void> {
-  await ctx.repeat(async () => {
-    await ctx.pause(1 * SECOND, 3 * SECOND)
-    const service = choose(ctx.world)
-    service?.kill()
-    await service?.untilReady()
-    await ctx.recover()
-  })
-}
+  fault: kill('workers'),
+  everyMs: EVERY_FEW_SECONDS,
+  webhooks: 'either',
+})
 
 export const deploy: Scenario = {
   name: 'deploy',
