@@ -1,6 +1,6 @@
 /** How long the service needs to be itself again, from a moment on. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Auditor } from './audit/audit.ts'
+import type { Auditor } from './audit/auditor.ts'
 import { METRICS_TOKEN, type World } from './world/world.ts'
 
 export type Recovery = {

@@ -1,7 +1,7 @@
 /** What a scenario is: a promise, a world, a load, and a schedule of faults. One file per family in scenarios/. */
 import type { Random } from '../src/cli/simulate/random.ts'
 import type { ReleaseStack } from '../src/lifecycle/release-stack.ts'
-import type { Auditor } from './audit/audit.ts'
+import type { Auditor } from './audit/auditor.ts'
 import type { Ledger } from './load/ledger.ts'
 import type { Load } from './load/load.ts'
 import type { Stream, StreamOptions } from './load/stream.ts'

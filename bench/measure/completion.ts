@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Kysely } from 'kysely'
-import { countRows } from '../../src/cli/simulate/stored-rows.ts'
+import { createAuditor, ledgerOfKeys, totalOf } from '../../src/cli/simulate/auditor.ts'
 import type { EventKey } from '../../src/cli/simulate/traffic.ts'
 import type { Database } from '../../src/db/schema.ts'
 import { QUEUE_PREFIX } from '../../src/queue/names.ts'
@@ -24,36 +24,23 @@ export type Completion = {
 
 const POLL_MS = 20
 const POLL_ALL_MS = 500
-const PROBES = [32, 2_000]
-const KEYS_PER_QUERY = 5_000
+const LAST_EVENTS = [32, 2_000]
 /** Longer than any pause that a contender makes by itself. */
 const STANDSTILL_MS = 30_000
 
 export function completionInRows(db: Kysely<Database>, signal: AbortSignal): Completion {
-  async function count(keys: readonly EventKey[]): Promise<{ stored: number; doubled: number }> {
-    const found = { stored: 0, doubled: 0 }
-    for (let first = 0; first < keys.length; first += KEYS_PER_QUERY) {
-      const counts = await countRows(db, keys.slice(first, first + KEYS_PER_QUERY))
-      found.stored += counts.filter((rows) => rows > 0).length
-      found.doubled += counts.filter((rows) => rows > 1).length
-    }
-    return found
-  }
-
-  const isStored = async (keys: readonly EventKey[]) => (await count(keys)).stored === keys.length
-  const progress = (acknowledged: Acknowledged) => async () => (await count(acknowledged.keys())).stored
+  const auditorOf = (keys: readonly EventKey[]) => createAuditor({ db, ledger: ledgerOfKeys(keys), signal })
+  const wait = (keys: readonly EventKey[], pollMs: number) =>
+    auditorOf(keys).waitUntilStored({ patienceMs: STANDSTILL_MS, pollMs })
   return {
     waitForLast: async (acknowledged) => {
-      for (const size of PROBES) {
-        const probe = acknowledged.keys(size)
-        await untilStandstill(() => isStored(probe), progress(acknowledged), { pollMs: POLL_MS, signal })
-      }
+      for (const size of LAST_EVENTS) await wait(acknowledged.keys(size), POLL_MS)
     },
-    waitForAll: (acknowledged) => {
-      const all = acknowledged.keys()
-      return untilStandstill(() => isStored(all), progress(acknowledged), { pollMs: POLL_ALL_MS, signal })
+    waitForAll: (acknowledged) => wait(acknowledged.keys(), POLL_ALL_MS),
+    verify: async (acknowledged) => {
+      const { stored, doubled } = totalOf(await auditorOf(acknowledged.keys()).audit())
+      return { stored, doubled }
     },
-    verify: (acknowledged) => count(acknowledged.keys()),
   }
 }
 
@@ -63,8 +50,15 @@ export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => 
     const lengths = ['wait', 'active'].map((list) => redis.llen(`${QUEUE_PREFIX}:inbound:${list}`))
     return (await Promise.all(lengths)).reduce((sum, length) => sum + length, 0)
   }
-  const wait = () =>
-    untilStandstill(async () => (await waiting()) === 0, waiting, { pollMs: POLL_MS, signal })
+  const wait = async () => {
+    let before: number | undefined
+    for (let lastChangeAt = performance.now(); ; await sleep(POLL_MS, undefined, { signal })) {
+      const count = await waiting()
+      if (count !== before) lastChangeAt = performance.now()
+      before = count
+      if (count === 0 || performance.now() - lastChangeAt >= STANDSTILL_MS) return
+    }
+  }
   return {
     waitForLast: wait,
     waitForAll: wait,
@@ -80,22 +74,4 @@ export const COMPLETE_WITH_ANSWER: Completion = {
   waitForLast: async () => {},
   waitForAll: async () => {},
   verify: async ({ count }) => ({ stored: count, doubled: 0 }),
-}
-
-/** Looks until it is done, or until `progress` has not changed for long. */
-async function untilStandstill(
-  isDone: () => Promise<boolean>,
-  progress: () => Promise<number>,
-  { pollMs, signal }: { pollMs: number; signal: AbortSignal },
-): Promise<void> {
-  let lastProgress: number | undefined
-  let lookAtProgressAt = performance.now() + STANDSTILL_MS
-  while (!(await isDone())) {
-    await sleep(pollMs, undefined, { signal })
-    if (performance.now() < lookAtProgressAt) continue
-    const current = await progress()
-    if (current === lastProgress) return
-    lastProgress = current
-    lookAtProgressAt = performance.now() + STANDSTILL_MS
-  }
 }

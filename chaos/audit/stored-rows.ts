@@ -1,7 +1,6 @@
-/** What the database holds of a run, counted there and nowhere else. */
+/** Everything that the database holds after a run. */
 import type { Pool } from 'pg'
 import { statusRank } from '../../src/core/status.ts'
-import { messageKey, statusKey } from '../load/ledger.ts'
 
 export type StoredMessage = {
   wa_message_id: string
@@ -64,26 +63,6 @@ export async function readStoredRows(pool: Pool): Promise<StoredRows> {
   }
 }
 
-/** Of these keys, the ones without a row. */
-export async function findMissing(pool: Pool, keys: readonly string[]): Promise<string[]> {
-  if (keys.length === 0) return []
-  const ids = [...new Set(keys.map(waMessageIdOf))]
-  const { rows: messages } = await pool.query<{ wa_message_id: string }>(
-    `SELECT wa_message_id FROM chat_messages
-     WHERE wa_message_id = ANY($1) AND wa_message_id IS NOT NULL AND wa_message_id <> ''`,
-    [ids],
-  )
-  const { rows: statuses } = await pool.query<{ wa_message_id: string; status: string }>(
-    'SELECT wa_message_id, status FROM message_statuses WHERE wa_message_id = ANY($1)',
-    [ids],
-  )
-  const found = new Set([
-    ...messages.map((row) => messageKey(row.wa_message_id)),
-    ...statuses.map((row) => statusKey(row.wa_message_id, row.status)),
-  ])
-  return keys.filter((key) => !found.has(key))
-}
-
 /**
  * Messages whose status is not the highest of what was heard of them: their own (`sent`, for what the business wrote on
  * its phone) and every status row.
@@ -104,8 +83,4 @@ export function findUnfinished({ messages, statuses }: StoredRows): string[] {
 function highest(statuses: readonly string[]): string | null {
   const [first] = statuses.toSorted((a, b) => (statusRank(b) ?? -1) - (statusRank(a) ?? -1))
   return first ?? null
-}
-
-function waMessageIdOf(key: string): string {
-  return key.slice(key.lastIndexOf(' ') + 1)
 }

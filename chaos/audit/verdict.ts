@@ -1,8 +1,9 @@
 /** The judgement over a run: the ledger on one side, the rows on the other. Pure. */
-
+import { addToVerdict, createVerdict, totalOf } from '../../src/cli/simulate/auditor.ts'
 import { personAt } from '../../src/cli/simulate/people.ts'
+import { nameOfEvent } from '../../src/cli/simulate/stored-rows.ts'
 import { EVICTED_REASON } from '../../src/worker/evicted-payload.ts'
-import { type Ledger, messageKey, statusKey } from '../load/ledger.ts'
+import type { Ledger } from '../load/ledger.ts'
 import { textOf } from '../load/stream.ts'
 import { findUnfinished, type StoredMessage, type StoredRows } from './stored-rows.ts'
 
@@ -32,38 +33,28 @@ const EXAMPLES = 5
 
 export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
   const rows = { ...allRows, events: allRows.events.filter(({ reason }) => reason !== EVICTED_REASON) }
-  const counts = countByKey(rows)
-  const lost: string[] = []
-  const unexcused: string[] = []
-  const doubled: string[] = []
-  let stored = 0
-  let storedUnacknowledged = 0
-  let copies = rows.quarantined
-  for (const [key, entry] of keyed(ledger)) {
-    const count = counts.get(key) ?? 0
-    if (count === 0 && entry.acknowledgedAt !== undefined) {
-      lost.push(key)
-      if (!ledger.isExcused(entry)) unexcused.push(key)
-    }
-    if (count > 0) stored++
-    if (count > 0 && entry.acknowledgedAt === undefined) storedUnacknowledged++
-    if (count > 1) {
-      doubled.push(key)
-      copies += count - 1
-    }
+  const counts = countByName(rows)
+  const verdict = createVerdict()
+  for (const event of ledger.sent()) {
+    addToVerdict(verdict, ledger, event, counts.get(nameOfEvent(ledger.key(event))) ?? 0)
   }
+  const { sent, acknowledged, stored, storedUnacknowledged, copies, lost, lostAgainstPromise } =
+    totalOf(verdict)
+  const { doubledExamples, lostExamples } = verdict
   return {
-    ...{ sent: ledger.size(), acknowledged: ledger.acknowledged() },
-    ...{ stored, storedUnacknowledged, doubled: copies },
-    ...{ lost: lost.length, lostAgainstPromise: unexcused.length },
+    ...{ sent, acknowledged, stored, storedUnacknowledged, lost, lostAgainstPromise },
+    doubled: copies + rows.quarantined,
     emptied: allRows.events.length - rows.events.length,
-    examples: { doubled: doubled.slice(0, EXAMPLES), lost: unexcused.slice(0, EXAMPLES) },
+    examples: {
+      doubled: doubledExamples.slice(0, EXAMPLES).map(nameOfEvent),
+      lost: lostExamples.slice(0, EXAMPLES).map(nameOfEvent),
+    },
     faults: findFaults(ledger, rows, counts),
   }
 }
 
 function findFaults(ledger: Ledger, rows: StoredRows, counts: ReadonlyMap<string, number>): string[] {
-  const strangers = [...counts.keys()].filter((key) => ledger.get(key) === undefined)
+  const strangers = [...counts.keys()].filter((name) => ledger.find(name) === undefined)
   const parked = rows.events.filter(({ reason }) => reason !== null)
   const others = rows.events.filter(({ reason }) => reason === null)
   const unfinished = findUnfinished(rows)
@@ -99,7 +90,7 @@ function findAltered(ledger: Ledger, { messages }: StoredRows): string[] {
 }
 
 function isAltered(ledger: Ledger, message: StoredMessage): boolean {
-  const event = ledger.get(messageKey(message.wa_message_id))?.event
+  const event = sentMessage(ledger, message)
   if (event === undefined) return false
   return (
     message.direction !== (event.kind === 'message' ? 'inbound' : 'outbound') ||
@@ -108,6 +99,10 @@ function isAltered(ledger: Ledger, message: StoredMessage): boolean {
     message.sent_at !== event.timestamp ||
     message.name !== personAt(event.person).name
   )
+}
+
+function sentMessage(ledger: Ledger, { wa_message_id }: Pick<StoredMessage, 'wa_message_id'>) {
+  return ledger.find(nameOfEvent({ kind: 'message', wa_message_id }))?.event
 }
 
 /** People whose messages ended up in several conversations. */
@@ -128,7 +123,7 @@ function findMixed(ledger: Ledger, rows: StoredRows): string[] {
 
 function pairsOf(ledger: Ledger, { messages }: StoredRows): [person: string, conversation: string][] {
   return messages.flatMap(({ wa_message_id, conversation_id }) => {
-    const person = ledger.get(messageKey(wa_message_id))?.event.person
+    const person = sentMessage(ledger, { wa_message_id })?.person
     return person === undefined ? [] : [[String(person), conversation_id]]
   })
 }
@@ -139,20 +134,14 @@ function withSeveral(pairs: readonly (readonly [name: string, other: string])[])
   return [...others].filter(([, set]) => set.size > 1).map(([name]) => name)
 }
 
-function countByKey({ messages, statuses, events }: StoredRows): Map<string, number> {
+function countByName({ messages, statuses, events }: StoredRows): Map<string, number> {
   const counts = new Map<string, number>()
-  const add = (key: string) => counts.set(key, (counts.get(key) ?? 0) + 1)
-  for (const { wa_message_id } of messages) add(messageKey(wa_message_id))
-  for (const { wa_message_id, status } of statuses) add(statusKey(wa_message_id, status))
-  for (const { wa_message_id } of events) if (wa_message_id !== null) add(messageKey(wa_message_id))
-  return counts
-}
-
-function* keyed(ledger: Ledger) {
-  for (const entry of ledger.entries()) {
-    const { event } = entry
-    const key =
-      event.kind === 'status' ? statusKey(event.wa_message_id, event.status) : messageKey(event.wa_message_id)
-    yield [key, entry] as const
+  const add = (key: Parameters<typeof nameOfEvent>[0]) => {
+    const name = nameOfEvent(key)
+    counts.set(name, (counts.get(name) ?? 0) + 1)
   }
+  for (const { wa_message_id } of messages) add({ kind: 'message', wa_message_id })
+  for (const status of statuses) add({ kind: 'status', ...status })
+  for (const { wa_message_id } of events) if (wa_message_id !== null) add({ kind: 'message', wa_message_id })
+  return counts
 }

@@ -1,4 +1,8 @@
-/** What was sent, and what the service said to it. The auditor compares it with what is stored. */
+/** What was sent, and what the service answered. The auditor compares it with what is stored. */
+import type { Ledger as AuditedLedger } from '../../src/cli/simulate/auditor.ts'
+import type { Answer } from '../../src/cli/simulate/post.ts'
+import { nameOfEvent } from '../../src/cli/simulate/stored-rows.ts'
+import type { EventKey } from '../../src/cli/simulate/traffic.ts'
 import type { StreamEvent } from './stream.ts'
 
 export type LedgerEntry = {
@@ -9,21 +13,16 @@ export type LedgerEntry = {
   askedAt: number | undefined
 }
 
-/** What was acknowledged from one moment on, of what was sent before another one. Of the monotonic clock. */
+/** Events that were acknowledged from one moment on, and sent before another one. Of the monotonic clock. */
 export type LossWindow = { acknowledgedFrom: number; askedBefore: number }
 
-export type Answer = { status: number } | { error: string }
-
-export type Ledger = {
-  entries(): IterableIterator<LedgerEntry>
-  get(key: string): LedgerEntry | undefined
-  size(): number
+export type Ledger = Required<AuditedLedger> & {
+  entry(event: number): LedgerEntry
+  /** By its name, see nameOfEvent. */
+  find(name: string): LedgerEntry | undefined
   acknowledged(): number
-  /** Acknowledged, and not yet seen in the database. Who has seen one there takes it out. */
-  awaited: Map<string, LedgerEntry>
   /** The documented limit of a fault: events in this window may be gone. All others have to be stored. */
   mayLose(window: LossWindow): void
-  isExcused(entry: LedgerEntry): boolean
   recordSent(events: readonly StreamEvent[]): void
   recordAcknowledged(events: readonly StreamEvent[], askedAt: number): void
   /** One request and its answer. `redelivery`: of a webhook that had been acknowledged; `retry`: of one that had not. */
@@ -43,53 +42,55 @@ export type RequestTotals = {
 }
 
 /** By what an event is known in the database. */
-export function keyOf(event: StreamEvent): string {
+export function keyOf(event: StreamEvent): EventKey {
+  const { wa_message_id } = event
   return event.kind === 'status'
-    ? statusKey(event.wa_message_id, event.status)
-    : messageKey(event.wa_message_id)
-}
-
-export function messageKey(waMessageId: string): string {
-  return `message ${waMessageId}`
-}
-
-export function statusKey(waMessageId: string, status: string): string {
-  return `status ${status} ${waMessageId}`
+    ? { kind: 'status', wa_message_id, status: event.status }
+    : { kind: 'message', wa_message_id }
 }
 
 export function createLedger(now: () => number = () => performance.now()): Ledger {
-  const entries = new Map<string, LedgerEntry>()
-  const awaited = new Map<string, LedgerEntry>()
+  const entries: LedgerEntry[] = []
+  const numbers = new Map<string, number>()
+  const awaited = new Set<number>()
   const lossWindows: LossWindow[] = []
   const totals: RequestTotals = {
     ...{ sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 },
   }
   let acknowledged = 0
+  const entry = (event: number) => entries[event] as LedgerEntry
+  const find = (name: string) => entries[numbers.get(name) ?? -1]
+  const mayBeLost = (event: number) => {
+    const { acknowledgedAt = 0, askedAt = 0 } = entry(event)
+    return lossWindows.some(
+      ({ acknowledgedFrom, askedBefore }) => acknowledgedAt >= acknowledgedFrom && askedAt < askedBefore,
+    )
+  }
   return {
-    entries: () => entries.values(),
-    get: (key) => entries.get(key),
-    size: () => entries.size,
+    ...{ entry, find, mayBeLost },
+    key: (event) => keyOf(entry(event).event),
+    sent: () => entries.keys(),
+    isAcknowledged: (event) => entry(event).acknowledgedAt !== undefined,
     acknowledged: () => acknowledged,
-    awaited,
+    awaited: () => [...awaited].filter((event) => !mayBeLost(event)),
+    recordStored: (event) => awaited.delete(event),
     mayLose: (window) => lossWindows.push(window),
-    isExcused: ({ acknowledgedAt = 0, askedAt = 0 }) =>
-      lossWindows.some(
-        ({ acknowledgedFrom, askedBefore }) => acknowledgedAt >= acknowledgedFrom && askedAt < askedBefore,
-      ),
     recordSent(events) {
       for (const event of events) {
-        const key = keyOf(event)
-        if (!entries.has(key)) entries.set(key, { event, acknowledgedAt: undefined, askedAt: undefined })
+        const name = nameOfEvent(keyOf(event))
+        if (numbers.has(name)) continue
+        numbers.set(name, entries.length)
+        entries.push({ event, acknowledgedAt: undefined, askedAt: undefined })
       }
     },
     recordAcknowledged(events, askedAt) {
       for (const event of events) {
-        const key = keyOf(event)
-        const entry = entries.get(key)
-        if (entry === undefined || entry.acknowledgedAt !== undefined) continue
-        entry.acknowledgedAt = now()
-        entry.askedAt = askedAt
-        awaited.set(key, entry)
+        const number = numbers.get(nameOfEvent(keyOf(event))) ?? -1
+        const sent = entries[number]
+        if (sent === undefined || sent.acknowledgedAt !== undefined) continue
+        sent.acknowledgedAt = now()
+        sent.askedAt = askedAt
+        awaited.add(number)
         acknowledged++
       }
     },

@@ -1,6 +1,6 @@
 /** What is known of a scenario when it is over: a row for people, an object for programs. */
 import { formatCount, formatDuration } from '../../src/cli/progress.ts'
-import type { Audit } from '../audit/audit.ts'
+import type { Audit } from '../audit/auditor.ts'
 import type { RequestTotals } from '../load/ledger.ts'
 import type { MemoryReport } from '../memory.ts'
 import type { Scenario } from '../scenario.ts'

@@ -127,10 +127,10 @@ async function runJobsTwice(ctx: ScenarioContext): Promise<void> {
     return active > 0
   })
   const frozenAt = performance.now()
-  const before = await auditor.takenTwice()
+  const before = await auditor.startedTwice()
   await Promise.all(others.map((other) => other.start()))
   await ctx.until('another worker takes and does the jobs', ABANDONED_JOBS_MS, async () => {
-    return (await auditor.takenTwice()) > before && (await auditor.countMissing(frozenAt)) === 0
+    return (await auditor.startedTwice()) > before && (await auditor.countMissing(frozenAt)) === 0
   })
   frozen.thaw()
 }

@@ -1,18 +1,12 @@
-/**
- * The audit: every acknowledged event has exactly one row in the database, counted there and nowhere else.
- *
- * It waits until nothing is missing, then until the service has come to rest, and only then counts: a second copy could
- * still be on its way when the first is stored.
- */
+/** The audit of a run of `simulate`: waits until what was acknowledged is stored, and counts what is in the database. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { readCounts } from '../../db/counters.ts'
 import type { Database } from '../../db/schema.ts'
-import { isDatabaseAway } from './database-away.ts'
+import { createAuditor, type Ledger, retryWhileAway, type Verdict } from './auditor.ts'
 import type { Delivery } from './delivery.ts'
-import { countParked, countRows } from './stored-rows.ts'
+import { countParked } from './stored-rows.ts'
 import type { Traffic } from './traffic.ts'
-import { judge, type Verdict } from './verdict.ts'
 
 export type AuditSettings = {
   db: Kysely<Database>
@@ -29,12 +23,11 @@ export type AuditSettings = {
 export type Audit = Verdict & {
   /** Until nothing was missing any more, or the waiting was given up. */
   waitedMs: number
-  /** Of the lost ones that were looked at, how many were parked for each reason. */
+  /** Of the lost events in `lostExamples`, how many were parked for each reason. */
   parked: Map<string, number>
 }
 
-const IDS_PER_QUERY = 2_000
-const LOOK_AGAIN_AFTER_MS = 200
+const POLL_MS = 200
 /** No batch of the service takes longer than this between two changes of its counters while it is at work. */
 const REST_MS = 300
 /** Other traffic may never come to rest. */
@@ -42,102 +35,53 @@ const LONGEST_WAIT_FOR_REST_MS = 5_000
 
 /** @throws the signal's reason when it aborts; the database's error unless it is away and comes back in time. */
 export async function auditRun(settings: AuditSettings): Promise<Audit> {
+  const { db, acknowledged, timeoutMs, signal, onProgress } = settings
   const startedAt = performance.now()
-  const away = patience(settings)
-  const rows = new Uint8Array(settings.traffic.eventCount)
-  await waitUntilStored(settings, rows, away)
+  const auditor = createAuditor({ db, ledger: ledgerOf(settings), signal, retryMs: timeoutMs })
+  await auditor.waitUntilStored({
+    ...{ patienceMs: timeoutMs, pollMs: POLL_MS },
+    onProgress: (missing) => onProgress(acknowledged - missing),
+  })
   const waitedMs = performance.now() - startedAt
-  await waitForRest(settings, away)
-
-  for (const events of batches(settings, (_, webhook) => settings.delivery.wasSent(webhook))) {
-    await countInto(settings, rows, events, away)
-  }
-  const verdict = judge(settings.traffic, settings.delivery, rows)
-  const parked = await away(() => countParked(settings.db, verdict.lostExamples))
+  await waitForRest(settings)
+  const verdict = await auditor.audit()
+  const parked = await retryWhileAway(() => countParked(db, verdict.lostExamples), timeoutMs, signal)
   return { ...verdict, waitedMs, parked }
 }
 
-/** Looks for what is missing, again and again, until there is nothing or nothing more comes. */
-async function waitUntilStored(settings: AuditSettings, rows: Uint8Array, away: Patience): Promise<void> {
-  const { delivery, acknowledged, signal, timeoutMs, onProgress } = settings
-  const isMissing = (event: number, webhook: number) => rows[event] === 0 && delivery.wasAcknowledged(webhook)
-  let stored = 0
-  let lastFoundAt = performance.now()
-  while (stored < acknowledged) {
-    const lookedAt = performance.now()
-    for (const events of batches(settings, isMissing)) {
-      const found = await countInto(settings, rows, events, away)
-      stored += found
-      if (found > 0) lastFoundAt = performance.now()
-      onProgress(stored)
-    }
-    if (performance.now() - lastFoundAt >= timeoutMs) return
-    // Looking takes at most half of the time, so that it does not slow down what it waits for.
-    const tookMs = performance.now() - lookedAt
-    if (stored < acknowledged) await sleep(Math.max(LOOK_AGAIN_AFTER_MS, tookMs), undefined, { signal })
-  }
-}
-
 /** Every batch of the service counts something, a duplicate at least: unchanged totals mean that none is at work. */
-async function waitForRest({ db, signal }: AuditSettings, away: Patience): Promise<void> {
+async function waitForRest({ db, timeoutMs, signal }: AuditSettings): Promise<void> {
   const startedAt = performance.now()
   let before = ''
   while (performance.now() - startedAt < LONGEST_WAIT_FOR_REST_MS) {
-    const after = JSON.stringify(await away(() => readCounts(db)))
+    const after = JSON.stringify(await retryWhileAway(() => readCounts(db), timeoutMs, signal))
     if (after === before) return
     before = after
     await sleep(REST_MS, undefined, { signal })
   }
 }
 
-/** The run's events that pass, in the order in which they were first sent. */
-function* batches(
-  { traffic }: AuditSettings,
-  passes: (event: number, webhook: number) => boolean,
-): Generator<number[]> {
-  let batch: number[] = []
-  for (let webhook = 0; webhook < traffic.webhookCount; webhook++) {
-    for (const event of traffic.eventsOf(webhook)) if (passes(event, webhook)) batch.push(event)
-    if (batch.length >= IDS_PER_QUERY) {
-      yield batch
-      batch = []
+/** One bit for each event that was seen in the database: a run may have millions. */
+function ledgerOf({ traffic, delivery }: AuditSettings): Ledger {
+  const isStored = new Uint8Array(traffic.eventCount)
+  const isAcknowledged = new Uint8Array(traffic.eventCount)
+  function* sent(passes: (event: number) => boolean) {
+    for (let webhook = 0; webhook < traffic.webhookCount; webhook++) {
+      if (!delivery.wasSent(webhook)) continue
+      for (const event of traffic.eventsOf(webhook)) if (passes(event)) yield event
     }
   }
-  if (batch.length > 0) yield batch
-}
-
-/** Notes the rows of these events; the result is how many have any. */
-async function countInto(
-  { db, traffic, signal }: AuditSettings,
-  rows: Uint8Array,
-  events: readonly number[],
-  away: Patience,
-): Promise<number> {
-  signal.throwIfAborted()
-  const counts = await away(() => countRows(db, events.map(traffic.key)))
-  let found = 0
-  events.forEach((event, index) => {
-    const count = counts[index] ?? 0
-    rows[event] = Math.min(count, 255)
-    if (count > 0) found++
-  })
-  return found
-}
-
-type Patience = <T>(query: () => Promise<T>) => Promise<T>
-
-/** A database that is restarting is asked again, for as long as a webhook would be sent again. */
-function patience({ timeoutMs, signal }: AuditSettings): Patience {
-  return async (query) => {
-    const startedAt = performance.now()
-    for (;;) {
-      try {
-        return await query()
-      } catch (err) {
-        signal.throwIfAborted()
-        if (!isDatabaseAway(err) || performance.now() - startedAt >= timeoutMs) throw err
-        await sleep(LOOK_AGAIN_AFTER_MS, undefined, { signal })
-      }
-    }
+  for (let webhook = 0; webhook < traffic.webhookCount; webhook++) {
+    if (delivery.wasAcknowledged(webhook))
+      for (const event of traffic.eventsOf(webhook)) isAcknowledged[event] = 1
+  }
+  return {
+    key: traffic.key,
+    sent: () => sent(() => true),
+    isAcknowledged: (event) => isAcknowledged[event] === 1,
+    awaited: () => sent((event) => isAcknowledged[event] === 1 && isStored[event] === 0),
+    recordStored: (event) => {
+      isStored[event] = 1
+    },
   }
 }

@@ -2,10 +2,10 @@
 import { formatCount, formatDuration } from '../progress.ts'
 import { formatTable } from '../table.ts'
 import type { Audit } from './audit.ts'
+import type { EventCounts } from './auditor.ts'
 import type { Delivery } from './delivery.ts'
 import type { SimulationSettings } from './settings.ts'
 import type { Traffic } from './traffic.ts'
-import type { EventCounts } from './verdict.ts'
 
 export type Report = ReturnType<typeof createReport>
 
