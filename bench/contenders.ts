@@ -122,10 +122,9 @@ export function contenderNamed(name: ContenderName): Contender {
   return { name, ...DEFINITIONS[name] }
 }
 
-/** Each contender once, and each workload with whoever runs code of its own in it. */
+/** Each contender once, each workload once, and `mix` also with the tables of an application. */
 export function isInQuickRun({ name }: Contender, workload: WorkloadName): boolean {
-  if (workload === 'single' || name === 'redis') return true
-  return name === 'direct' && ['mix', 'large-table'].includes(workload)
+  return workload === 'single' || name === 'redis' || (name === 'direct' && workload === 'mix')
 }
 
 /** Whether the workload says anything about the contender: who has no database does not notice how it fares. */

@@ -1,35 +1,27 @@
 /**
- * One measurement: a contender is started on servers and a database of its own, warmed up, put under load, and looked at
- * until everything that it has acknowledged is stored. Then it is counted whether each event is there, and there once.
+ * One measurement: a contender is warmed up, put under load, and watched until everything that it has acknowledged is
+ * stored. Then the auditor counts whether each event is stored once.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createReleaseStack } from '../src/lifecycle/release-stack.ts'
 import type { SentLoad } from './load/loader.ts'
 import { cpuBetween, readCpuTimes, watchMemory } from './measure/resources.ts'
 import type { Measurement, Paced } from './measurement.ts'
-import { type Order, type Stage, type StageDeps, setStage } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 /** The last jobs are still being ended when their rows are there. */
 const SETTLE_MS = 300
-const RELEASE_DEADLINE_MS = 60_000
 const OUTPUT_SHOWN = 2_000
 /** Of the most that direct can do. */
 export const PACED_SHARE = 0.5
 
 /** @throws Error with the end of the processes' output when the contender does not work. */
-export async function measureContender(deps: StageDeps, order: Order): Promise<Measurement> {
-  const releases = createReleaseStack({ deadlineMs: RELEASE_DEADLINE_MS })
-  let stage: Stage | undefined
+export async function measureContender(stage: Stage): Promise<Measurement> {
   try {
-    deps.onPhase('starting')
-    stage = await setStage(deps, order, releases)
     await warmUp(stage)
     const measurement = await measure(stage)
     return { ...measurement, paced: await sendPaced(stage, measurement) }
   } catch (cause) {
     throw new Error(describeFailure(cause, stage), { cause })
-  } finally {
-    await releases.releaseAll()
   }
 }
 
@@ -138,10 +130,10 @@ async function sendThroughStall(
   }
 }
 
-function describeFailure(cause: unknown, stage: Stage | undefined): string {
+function describeFailure(cause: unknown, { running }: Stage): string {
   const message = cause instanceof Error ? cause.message : String(cause)
-  const outputs = [stage?.running.receiver, stage?.running.worker].map((child) =>
-    child === undefined ? '' : child.output.trim().slice(-OUTPUT_SHOWN),
-  )
+  const outputs = [running.receiver, running.worker].map((child) => {
+    return child?.output.trim().slice(-OUTPUT_SHOWN) ?? ''
+  })
   return [message, ...outputs].filter((text) => text !== '').join('\n')
 }

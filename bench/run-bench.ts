@@ -14,8 +14,9 @@ import { measureContender, PACED_SHARE } from './measure-contender.ts'
 import type { Measurement } from './measurement.ts'
 import { type BenchPostgres, openPostgres } from './servers/postgres.ts'
 import { createTemplates, type Templates } from './servers/templates.ts'
+import { openSession, type Session } from './session.ts'
 import type { Settings } from './settings.ts'
-import type { Order } from './stage.ts'
+import { type Order, setStage } from './stage.ts'
 import { type Workload, type WorkloadName, workloadNamed } from './workloads.ts'
 
 export type BenchRun = {
@@ -39,6 +40,8 @@ export type Step = {
   round: number
   contender: Contender
   workload: Workload
+  /** The contender is not stopped after it: the next step goes on with it. */
+  keepsRunning: boolean
 }
 
 const APP_SECRET = 'bench-app-secret'
@@ -76,17 +79,39 @@ export async function runBench(
 }
 
 /** In the order in which they are made. */
-export function stepsOf({ contenders, workloads, rounds, isQuick }: Settings): Step[] {
-  const steps: Omit<Step, 'count'>[] = []
+export function stepsOf(settings: Settings): Step[] {
+  const { contenders, workloads, rounds, isQuick } = settings
+  const steps: Omit<Step, 'count' | 'number' | 'keepsRunning'>[] = []
   for (let round = 1; round <= rounds; round++) {
     const first = (round - 1) % contenders.length
     const turn = [...contenders.slice(first), ...contenders.slice(0, first)].map(contenderNamed)
     for (const name of workloads)
       for (const contender of turn)
         if (canTake(contender, name) && (!isQuick || isInQuickRun(contender, name)))
-          steps.push({ number: steps.length + 1, round, contender, workload: workloadNamed(name) })
+          steps.push({ round, contender, workload: workloadNamed(name) })
   }
-  return steps.map((step) => ({ ...step, count: steps.length }))
+  if (isQuick)
+    steps.sort((a, b) => contenders.indexOf(a.contender.name) - contenders.indexOf(b.contender.name))
+  return steps.map((step, index) => {
+    const keepsRunning = canKeepRunning(settings, step, steps[index + 1])
+    return { ...step, number: index + 1, count: steps.length, keepsRunning }
+  })
+}
+
+/** To start the processes takes most of the time of a quick run, so a contender does its workloads in one session. */
+function canKeepRunning(
+  { isQuick, profileDir }: Settings,
+  step: Pick<Step, 'contender' | 'workload'>,
+  next: typeof step | undefined,
+): boolean {
+  const isSame = step.contender.name === next?.contender.name
+  return (
+    isQuick &&
+    profileDir === undefined &&
+    isSame &&
+    !step.workload.isLargeTable &&
+    !next?.workload.isLargeTable
+  )
 }
 
 type Bench = {
@@ -100,6 +125,7 @@ type Bench = {
   /** Of the names of databases. */
   prefix: string
   loads: Map<WorkloadName, Order['load']>
+  session: Session | undefined
 }
 
 async function openBench(
@@ -120,38 +146,65 @@ async function openBench(
   releases.add('databases', () => templates.dropAll())
   const loader = startLoader()
   releases.add('load generator', () => loader.stop())
-  return { settings, observer, signal, postgres, templates, loader, directory, prefix, loads: new Map() }
+  const bench: Bench = {
+    ...{ settings, observer, signal, postgres, templates, loader, directory, prefix },
+    ...{ loads: new Map(), session: undefined },
+  }
+  releases.add('contender', () => closeSession(bench))
+  return bench
 }
 
 async function takeStep(bench: Bench, step: Step, run: BenchRun): Promise<void> {
-  const { settings, observer, directory, prefix } = bench
-  const { contender, workload, number } = step
+  const { settings, observer } = bench
+  const { contender, workload } = step
   const fallback = workload.load === 'stall' ? DEFAULT_RATE : undefined
   const rate = settings.rate ?? rateOfDirect(run.measurements) ?? fallback
-  const stepDirectory = path.join(directory, `step-${number}`)
-  mkdirSync(stepDirectory)
+  const onPhase = (phase: string) => observer.onPhase(step, phase)
+  let isReusable = false
   try {
-    const onPhase = (phase: string) => observer.onPhase(step, phase)
     onPhase('writing requests')
     const load = await loadOf(bench, step, rate)
-    const deps = {
-      ...bench,
-      directory: stepDirectory,
-      databaseName: `${prefix}_${number}`.slice(0, POSTGRES_NAME_LENGTH),
-      appSecret: APP_SECRET,
-      onPhase,
-    }
-    const measurement = await measureContender(deps, { contender, workload, load, rate })
+    onPhase('starting')
+    const session = await sessionOf(bench, step)
+    const measurement = await measureContender(
+      await setStage({ ...bench, onPhase }, { workload, load, rate }, session),
+    )
     run.measurements.push(measurement)
     observer.onMeasured(step, measurement)
+    isReusable = step.keepsRunning
   } catch (err) {
     if (bench.signal.aborted) return
     const problem = err instanceof Error ? err.message : String(err)
     run.failures.push(`${workload.name} with ${contender.name}: ${problem}`)
     observer.onFailure(step, problem)
   } finally {
-    rmSync(stepDirectory, { recursive: true, force: true })
+    if (!isReusable) await closeSession(bench)
   }
+}
+
+/** The session of the step before, where that was left running; otherwise a new one. */
+async function sessionOf(bench: Bench, { contender, workload, number }: Step): Promise<Session> {
+  if (bench.session?.contender.name === contender.name) return bench.session
+  const directory = path.join(bench.directory, `step-${number}`)
+  mkdirSync(directory)
+  const databaseName = `${bench.prefix}_${number}`.slice(0, POSTGRES_NAME_LENGTH)
+  const profileName = `${workload.name}-${contender.name}`
+  const deps = { ...bench, directory, databaseName, profileName, appSecret: APP_SECRET }
+  const session = await openSession(deps, contender, workload)
+  bench.session = {
+    ...session,
+    close: async () => {
+      await session.close()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+  return bench.session
+}
+
+async function closeSession(bench: Bench): Promise<void> {
+  const { session } = bench
+  bench.session = undefined
+  await session?.close()
 }
 
 /** Half of what direct can do, from the first round on the same for everybody. */
