@@ -14,7 +14,7 @@ export function judgeAudit(audit: Audit, limits: Limits): string[] {
     breaches.push(`${audit.lostAgainstPromise} lost: ${audit.examples.lost.join(', ')}`)
   }
   if (audit.lost === 0 && limits.losesSome) breaches.push('nothing was lost: the fault did not happen')
-  if (audit.emptied > 0 && !limits.losesSome) breaches.push(`${audit.emptied} jobs have lost their data`)
+  if (audit.evicted > 0 && !limits.losesSome) breaches.push(`${audit.evicted} jobs have lost their data`)
   const left = Object.entries(audit.unfinishedJobs)
   if (left.length > 0) {
     breaches.push(`jobs that did not end: ${left.map(([state, count]) => `${count} ${state}`).join(', ')}`)

@@ -82,8 +82,8 @@ async function play(
   breaches.push(...(await findUnready(world, limits.recoveryMs * patience)))
   const audit = await ctx.auditor.audit()
   for (const service of servicesOf(world)) breaches.push(...service.crashes())
-  if (audit.emptied > 0)
-    ctx.note(`${audit.emptied} jobs were parked by their id: Redis had deleted their data`)
+  if (audit.evicted > 0)
+    ctx.note(`${audit.evicted} jobs were parked by their id: Redis had deleted their data`)
   const usage = memory.stop()
   breaches.push(
     ...judgeAudit(audit, limits),

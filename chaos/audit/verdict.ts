@@ -22,7 +22,7 @@ export type Verdict = {
   /** Of these, how many the ledger does not excuse. */
   lostAgainstPromise: number
   /** Jobs whose data Redis has deleted: parked by their id, and not stored. */
-  emptied: number
+  evicted: number
   /** A few keys of each, to look for in the logs; of what was lost, those that are not excused. */
   examples: { doubled: string[]; lost: string[] }
   /** What else is wrong with the rows, one line each. */
@@ -44,7 +44,7 @@ export function judge(ledger: Ledger, allRows: StoredRows): Verdict {
   return {
     ...{ sent, acknowledged, stored, storedUnacknowledged, lost, lostAgainstPromise },
     doubled: copies + rows.quarantined,
-    emptied: allRows.events.length - rows.events.length,
+    evicted: allRows.events.length - rows.events.length,
     examples: {
       doubled: doubledExamples.slice(0, EXAMPLES).map(nameOfEvent),
       lost: lostExamples.slice(0, EXAMPLES).map(nameOfEvent),

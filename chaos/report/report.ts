@@ -95,7 +95,7 @@ export function createUnplayedReport(
     doubled: 0,
     lost: 0,
     lostAgainstPromise: 0,
-    emptied: 0,
+    evicted: 0,
   }
   const requests = { sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 }
   return createReport({
