@@ -3,14 +3,38 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const SECOND = 1000
-/** Folders whose files take longest: begun last, they would run alone at the end. */
-const LONG = ['/test/bench/', '/test/chaos/', '/test/e2e/', '/test/local/']
+/** The files that take longest, that one first, and then the folders: begun last, they would run alone at the end. */
+const LONGEST = [
+  '/test/bench/quick-run',
+  '/test/e2e/send.',
+  '/test/e2e/faults.',
+  '/test/e2e/npm-start.',
+  '/test/db/adopt/adopt.',
+  '/test/local/embedded-postgres.',
+  '/test/e2e/hostile.',
+  '/test/db/adopt/refusal.',
+  '/test/chaos/short-form.',
+  '/test/e2e/api-consumer.',
+  '/test/worker/send-worker.',
+  '/test/worker/backfill.',
+  '/test/worker/copy-to-provider.',
+  '/test/cli/simulate.',
+  '/test/cli/migrate.',
+  '/test/db/dedupe/apply.',
+  '/test/db/dedupe/guard.',
+  '/test/db/contacts/contact-race.',
+  '/test/e2e/',
+  '/test/browser/',
+  '/test/local/',
+  '/test/cli/',
+  '/test/db/',
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => {
-      const index = LONG.findIndex((folder) => moduleId.includes(folder))
-      return index === -1 ? LONG.length : index
+      const index = LONGEST.findIndex((part) => moduleId.includes(part))
+      return index === -1 ? LONGEST.length : index
     }
     return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
   }

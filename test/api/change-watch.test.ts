@@ -1,11 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { createChangeWatch } from '../../src/api/change-watch.ts'
+import { cleanUp } from '../support/clean-up.ts'
 
 const INTERVAL_MS = 2
 
 /** A feed whose newest cursor the test sets; it counts the reads. */
 function createFeed() {
+  const stop = new AbortController()
+  cleanUp(() => stop.abort())
   const feed = { newest: undefined as string | undefined, reads: 0, errors: 0, isAway: false }
   const watch = createChangeWatch({
     readNewest: async () => {
@@ -14,7 +16,7 @@ function createFeed() {
       return feed.newest
     },
     intervalMs: INTERVAL_MS,
-    signal: new AbortController().signal,
+    signal: stop.signal,
     onError: () => {
       feed.errors++
     },
@@ -64,9 +66,14 @@ test('does not read while no stream waits, and reads again for the next one', as
 
   leaving.abort(new Error('left'))
   await expect(waiting).rejects.toThrow('left')
-  await delay(5 * INTERVAL_MS)
+  const other = createFeed()
+  void other.watch.changed(undefined, new AbortController().signal)
+  const intervals = (count: number) =>
+    expect.poll(() => other.feed.reads, { timeout: 20_000 }).toBeGreaterThanOrEqual(count)
+  // A read may be under way.
+  await intervals(5)
   const before = feed.reads
-  await delay(20 * INTERVAL_MS)
+  await intervals(25)
 
   expect(feed.reads).toBe(before)
   feed.newest = '1.1'
