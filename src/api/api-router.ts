@@ -4,7 +4,7 @@
  * description.
  */
 import express, { type Request, type RequestHandler, Router } from 'express'
-import { isUnavailable } from '../db/unavailable.ts'
+import { isUnavailable } from '../db/errors.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { ApiRoute } from './api-route.ts'
 import { createChangeStreams } from './change-stream.ts'

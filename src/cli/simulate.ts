@@ -1,8 +1,8 @@
 /** `wa-ingest simulate`: traffic as Meta sends it, then the proof that each message is stored once. */
 import type { Kysely } from 'kysely'
 import { createDatabase, createPool } from '../db/connect.ts'
+import { SQLSTATE, sqlStateOf } from '../db/errors.ts'
 import type { Database } from '../db/schema.ts'
-import { sqlStateOf } from '../db/sql-state.ts'
 import { type Command, type CommandContext, writeJson, writeLine } from './command.ts'
 import { commandProgress } from './progress.ts'
 import { type Audit, auditRun } from './simulate/audit.ts'
@@ -152,7 +152,7 @@ async function assertReadable(db: Kysely<Database>, databaseUrl: string): Promis
       { kind: 'status', wa_message_id: 'wamid.none', status: 'sent' },
     ])
   } catch (err) {
-    const isMissing = sqlStateOf(err) === UNDEFINED_TABLE
+    const isMissing = sqlStateOf(err) === SQLSTATE.UNDEFINED_TABLE
     const nextStep = isMissing
       ? 'it has no table chat_messages. Is it the database of the service? If so, run npx wa-ingest migrate'
       : `${reasonOf(err)}. Give the database of the service with DATABASE_URL or --database-url`
@@ -161,8 +161,6 @@ async function assertReadable(db: Kysely<Database>, databaseUrl: string): Promis
     })
   }
 }
-
-const UNDEFINED_TABLE = '42P01'
 
 function reasonOf(err: unknown): string {
   if (err instanceof AggregateError && err.message === '') return reasonOf(err.errors[0])

@@ -40,6 +40,13 @@ export type MediaFact = {
   voice?: boolean
 }
 
+/**
+ * Types of messages that act on another one, their target: they change how it is shown. They are rows of their own, but no
+ * items of a conversation, and never unread.
+ */
+export const EFFECT_TYPES = ['reaction', 'edit', 'revoke'] as const
+export type EffectType = (typeof EFFECT_TYPES)[number]
+
 export type MessageFact = {
   kind: 'message'
   provider: ProviderName

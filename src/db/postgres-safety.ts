@@ -5,7 +5,7 @@
 import type { Pool } from 'pg'
 import { checkClock } from '../core/clock-skew.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
-import { sqlStateOf } from './sql-state.ts'
+import { sqlStateOf } from './errors.ts'
 
 /** Below it BullMQ's PostgreSQL backend does not work, nor does what the writer uses. */
 const MIN_VERSION = 13

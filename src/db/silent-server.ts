@@ -14,7 +14,8 @@ export function giveUpSilentServer(pool: Pool, silenceMs: number): void {
   pool.on('connect', (client) => {
     const socket = socketOf(client)
     socket?.on('timeout', () => {
-      socket.destroy(new Error(`PostgreSQL has said nothing for ${silenceMs} ms`))
+      const message = `PostgreSQL has said nothing for ${silenceMs} ms`
+      socket.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }))
       closeIdleConnections(pool).catch(() => {})
     })
   })

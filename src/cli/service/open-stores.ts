@@ -4,10 +4,10 @@ import type { Pool } from 'pg'
 import type { Config } from '../../config/config-groups.ts'
 import { verifyDatabase } from '../../db/any-table/message-index.ts'
 import { createDatabase, createPool } from '../../db/connect.ts'
+import { isUnavailable, sqlStateOf } from '../../db/errors.ts'
 import { assertSchemaIsCurrent, migrateToLatest } from '../../db/migrate.ts'
 import type { Database } from '../../db/schema.ts'
 import { closeIdleConnections } from '../../db/silent-server.ts'
-import { sqlStateOf } from '../../db/sql-state.ts'
 import type { RunContext } from '../../lifecycle/run-until-signal.ts'
 import type { Logger } from '../../logger/logger.ts'
 import type { QueueBackend } from '../../queue/backend.ts'
@@ -101,7 +101,7 @@ async function checkSchema(db: Kysely<Database>, config: Config, log: Logger): P
     await assertIndexIsRight(db)
   } catch (err) {
     // With the queue on PostgreSQL nothing works without it; with Redis the queue holds what comes in meanwhile.
-    if (config.redis === undefined || !isAway(err)) throw describeConnectionError(err)
+    if (config.redis === undefined || !mayComeBack(err)) throw describeConnectionError(err)
     log.warn({ err }, 'database is away, waiting for it')
   }
 }
@@ -112,11 +112,12 @@ async function assertIndexIsRight(db: Kysely<Database>): Promise<void> {
   if (problems.length > 0) throw new Error(problems.join('\n'))
 }
 
-const AWAY_CODES = new Set(['ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET', 'EHOSTUNREACH', '57P03', '53300'])
+/** A host that no name server knows and a pooler that refuses us: the start ends, because DATABASE_URL is wrong. */
+const CODES_OF_A_WRONG_URL = new Set(['ENOTFOUND', 'EAI_AGAIN', '08P01'])
 
-function isAway(err: unknown): boolean {
+function mayComeBack(err: unknown): boolean {
   const code = err instanceof Error && 'code' in err ? String(err.code) : ''
-  return AWAY_CODES.has(code) || (err instanceof Error && /timeout/i.test(err.message))
+  return isUnavailable(err) && !CODES_OF_A_WRONG_URL.has(code)
 }
 
 /** The driver's words for a wrong DATABASE_URL name neither the variable nor the next step. */

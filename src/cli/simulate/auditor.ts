@@ -6,8 +6,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
+import { isUnavailable } from '../../db/errors.ts'
 import type { Database } from '../../db/schema.ts'
-import { sqlStateOf } from '../../db/sql-state.ts'
 import { countRows } from './stored-rows.ts'
 import type { EventKey } from './traffic.ts'
 
@@ -79,8 +79,6 @@ export type AuditorOptions = {
 const EVENTS_PER_QUERY = 2_000
 const EXAMPLES = 100
 const RETRY_DELAY_MS = 200
-/** Connection lost, resources exhausted, shutting down (PostgreSQL, appendix A): the same query may succeed later. */
-const PASSING_CLASSES = new Set(['08', '53', '57'])
 
 /** Its methods throw the signal's reason when it aborts, and the database's error. */
 export function createAuditor({ db, ledger, signal, retryMs = 0 }: AuditorOptions): Auditor {
@@ -217,13 +215,8 @@ export async function retryWhileAway<T>(
       return await query()
     } catch (err) {
       signal.throwIfAborted()
-      if (!isDatabaseAway(err) || performance.now() - startedAt >= retryMs) throw err
+      if (!isUnavailable(err) || performance.now() - startedAt >= retryMs) throw err
       await sleep(RETRY_DELAY_MS, undefined, { signal })
     }
   }
-}
-
-function isDatabaseAway(err: unknown): boolean {
-  const code = sqlStateOf(err)
-  return code === undefined || PASSING_CLASSES.has(code.slice(0, 2))
 }

@@ -5,7 +5,7 @@
  * short, and tried again after a pause in which the writers have the table to themselves.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { sqlStateOf } from '../sql-state.ts'
+import { sqlStateOf } from '../errors.ts'
 
 /**
  * Longest wait for a lock, in ms. Below deadlock_timeout (1 s), so that where a writer and this session wait for each other

@@ -14,7 +14,7 @@ import {
   RowRefusedError,
   readCopies,
 } from '../any-table/move-rows.ts'
-import { sqlStateOf } from '../sql-state.ts'
+import { sqlStateOf } from '../errors.ts'
 import type { Session } from './session.ts'
 
 /** The time of one transaction, and so about the longest wait of a writer that needs one of its rows. */

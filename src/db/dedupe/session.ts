@@ -9,7 +9,7 @@ import { LOCK_NOT_AVAILABLE, LOCK_TIMEOUT_MS } from '../any-table/locks.ts'
 import { inTransaction, type Query, queryWithClient } from '../any-table/query.ts'
 import type { Relation } from '../any-table/relation.ts'
 import { TableError } from '../any-table/table-error.ts'
-import { sqlStateOf } from '../sql-state.ts'
+import { sqlStateOf } from '../errors.ts'
 
 const RUN_LOCK_TIMEOUT_MS = 10_000
 

@@ -18,9 +18,9 @@ import { findReferences } from '../any-table/references.ts'
 import { TableError } from '../any-table/table-error.ts'
 import { describeTarget } from '../any-table/target.ts'
 import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { sqlStateOf } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { sqlStateOf } from '../sql-state.ts'
 
 export type Identification = {
   /** Ours: a message sent through the API. */

@@ -5,7 +5,7 @@ import type { Database } from '../schema.ts'
 import { type ContactView, getContact, readContactViews } from './contact.ts'
 import { cutPage, type Page, type Position, positionTime } from './keyset.ts'
 import { type MessageView, readMessageViews } from './message.ts'
-import { timeOf } from './message-effects.ts'
+import { hasEffectType, timeOf } from './message-effects.ts'
 
 export type ConversationView = {
   id: string
@@ -95,7 +95,7 @@ function withDetails(conversations: ReturnType<typeof sql>) {
 /** What the phone app had before is old news; and nobody has to read that somebody reacted. */
 function countsAsUnread(alias: string) {
   return sql`${sql.ref(`${alias}.direction`)} = 'inbound' AND ${sql.ref(`${alias}.source`)} <> 'history'
-    AND ${sql.ref(`${alias}.message_type`)} NOT IN ('reaction', 'edit', 'revoke')`
+    AND NOT ${hasEffectType(alias)}`
 }
 
 function matching(search: string | undefined) {

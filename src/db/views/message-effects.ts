@@ -5,6 +5,7 @@
  * which they arrived does not matter, and one that came before its target counts as soon as the target is there.
  */
 import { type Kysely, sql } from 'kysely'
+import { EFFECT_TYPES, type EffectType } from '../../core/fact.ts'
 import type { Database } from '../schema.ts'
 import { type MediaColumns, type MediaView, mediaOf } from './media.ts'
 
@@ -32,7 +33,7 @@ export type MessageEffects = {
 type EffectRow = MediaColumns & {
   id: string
   target_wa_message_id: string
-  message_type: 'reaction' | 'edit' | 'revoke' | 'unsupported'
+  message_type: EffectType | 'unsupported'
   direction: 'inbound' | 'outbound'
   sender_id: string | null
   content: string | null
@@ -42,9 +43,14 @@ type EffectRow = MediaColumns & {
 
 /** Whether row `alias` changes how its target is shown. One that was not sent changes nothing. */
 export function isEffect(alias: string) {
-  return sql`(${sql.ref(`${alias}.message_type`)} IN ('reaction', 'edit', 'revoke')
+  return sql`(${hasEffectType(alias)}
     AND ${sql.ref(`${alias}.target_wa_message_id`)} IS NOT NULL
     AND coalesce(${sql.ref(`${alias}.status`)}, '') NOT IN ('failed', 'undelivered'))`
+}
+
+/** SQL: whether row `alias` is of a type that acts on another message. */
+export function hasEffectType(alias: string) {
+  return sql`${sql.ref(`${alias}.message_type`)} IN (${sql.join(EFFECT_TYPES.map((type) => sql.lit(type)))})`
 }
 
 /** Meta tells of some edits only that there was one. Such a message stays in the list: it says why nothing is to be read. */
