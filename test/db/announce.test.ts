@@ -10,10 +10,10 @@ import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { identifyMessage } from '../../src/db/ingest/merge-messages.ts'
 import type { StoreItem } from '../../src/db/ingest/store-item.ts'
 import { type Claim, claimNext } from '../../src/db/outbox/claim.ts'
-import { takeUnknownSends } from '../../src/db/outbox/in-doubt-sends.ts'
+import { claimForReconciliation } from '../../src/db/outbox/in-doubt-sends.ts'
 import { markAsRead } from '../../src/db/outbox/mark-read.ts'
-import { settleSend } from '../../src/db/outbox/record-result.ts'
-import { failExpired, giveUpLostSends } from '../../src/db/outbox/sweep.ts'
+import { recordSendResult } from '../../src/db/outbox/record-result.ts'
+import { failExpiredSends, markLostSendsUnknown } from '../../src/db/outbox/sweep.ts'
 import { reprocessMessages } from '../../src/db/reprocess/messages.ts'
 import { reprocessStatuses } from '../../src/db/reprocess/statuses.ts'
 import type { Database } from '../../src/db/schema.ts'
@@ -176,27 +176,32 @@ const WRITERS: Record<string, Writer> = {
     await run('UPDATE contacts SET phone = NULL WHERE id = $1', rows[0]?.contact_id)
     return () => claimNext(db, id)
   },
-  'settleSend: failed': async () => {
+  'recordSendResult: failed': async () => {
     const sent = await claim(await order())
     return () =>
-      settleSend(db, sent, { kind: 'failed', error: { code: 131026, message: 'Undeliverable' } }, 'digest')
+      recordSendResult(
+        db,
+        sent,
+        { kind: 'failed', error: { code: 131026, message: 'Undeliverable' } },
+        'digest',
+      )
   },
-  giveUpLostSends: async () => {
+  markLostSendsUnknown: async () => {
     await claim(await order())
     await run(`UPDATE chat_messages SET sending_since = now() - interval '1 day' WHERE status = 'sending'`)
-    return () => giveUpLostSends(db)
+    return () => markLostSendsUnknown(db)
   },
-  takeUnknownSends: async () => {
+  claimForReconciliation: async () => {
     await claim(await order())
     await run(`
       UPDATE chat_messages SET status = 'unknown', sending_since = now() - interval '10 minutes'
       WHERE status = 'sending'`)
-    return () => takeUnknownSends(db, 'meta', 100)
+    return () => claimForReconciliation(db, 'meta', 100)
   },
-  failExpired: async () => {
+  failExpiredSends: async () => {
     await order()
     await run(`UPDATE chat_messages SET created_at = now() - interval '30 days' WHERE status = 'queued'`)
-    return () => failExpired(db)
+    return () => failExpiredSends(db)
   },
   markAsRead: async () => {
     const id = uniqueId()
@@ -242,7 +247,7 @@ test.each(Object.keys(WRITERS))('every row that it changes is announced: %s', as
   const after = await snapshot()
   const announced = (await run('SELECT kind, conversation_id, message_id, merged_into FROM changes')).rows
   const changed = changesBetween(before, after)
-  expect(changed.length, 'rows that changed').toBeGreaterThan(name === 'takeUnknownSends' ? -1 : 0)
+  expect(changed.length, 'rows that changed').toBeGreaterThan(name === 'claimForReconciliation' ? -1 : 0)
   expect(
     changed.filter((change) => !isException(change, name) && !isAnnounced(change, announced, after)),
   ).toEqual([])
