@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Worker } from 'bullmq'
 import type { Kysely } from 'kysely'
-import { isUnavailable, isUnavailable } from '../db/errors.ts'
+import { isUnavailable } from '../db/errors.ts'
 import { type Claim, claimNext } from '../db/outbox/claim.ts'
 import type { Database } from '../db/schema.ts'
 import type { FindMissingCredential, Senders } from '../providers/index.ts'

@@ -207,7 +207,7 @@ const WRITERS: Record<string, Writer> = {
     const id = uniqueId()
     await write(messageItem(id))
     const conversationId = await conversationOf(id)
-    return () => markAsRead(db, { conversationId })
+    return () => markAsRead(db, { conversationId, receiptProviders: [] })
   },
   reprocessMessages: async () => {
     const id = uniqueId()
