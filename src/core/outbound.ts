@@ -1,5 +1,6 @@
 /** What is to be sent, in the project's own words: written by the API, carried by the database, put into a provider's form last. */
 import type { ProviderName } from './event.ts'
+import type { RetryReason } from './send-policy.ts'
 
 export const OUTBOUND_MEDIA_TYPES = ['image', 'video', 'audio', 'document', 'sticker'] as const
 export type OutboundMediaType = (typeof OUTBOUND_MEDIA_TYPES)[number]
@@ -98,15 +99,14 @@ export type CopyResult =
  * gone out? Only `not_sent` may be tried again.
  *
  * - `accepted`: the provider has it, under this id. `isNumberChosen`: it goes out from a number that the provider chooses
- * - `not_sent`: certainly not sent, and worth another try. `scope` is who has to wait: this conversation, everything from
- *   this number, or everything through this provider. `delayMs` is the first wait; it grows from try to try
+ * - `not_sent`: certainly not sent, and worth another try. What waits for how long follows from `reason` (send-policy.ts)
  * - `failed`: certainly not sent, and another try would end the same
  * - `stop_sender`: certainly not sent, because the sender may not send at all (token, permission, payment)
  * - `unknown`: it may have been sent
  */
 export type SendResult =
   | { kind: 'accepted'; wa_message_id: string; isNumberChosen?: boolean }
-  | { kind: 'not_sent'; scope: 'conversation' | 'sender' | 'provider'; delayMs: number; error: SendError }
+  | { kind: 'not_sent'; reason: RetryReason; error: SendError }
   | { kind: 'failed'; error: SendError }
   | { kind: 'stop_sender'; error: SendError }
   | { kind: 'unknown'; error: SendError }

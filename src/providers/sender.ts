@@ -56,10 +56,10 @@ export type SentMessage = {
   payload: string
 }
 
-/** A call that did not come to an answer. The first wait is a second: connections fail quickly, and come back so. */
+/** The result of a call without an answer. */
 export function unanswered(answer: ProviderAnswer & { kind: 'not_connected' | 'lost' }): SendResult {
   const error = { code: answer.code, message: answer.message }
   return answer.kind === 'lost'
     ? { kind: 'unknown', error }
-    : { kind: 'not_sent', scope: 'provider', delayMs: 1_000, error }
+    : { kind: 'not_sent', reason: 'unreachable', error }
 }

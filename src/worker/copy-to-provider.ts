@@ -6,6 +6,7 @@ import { openAsBlob } from 'node:fs'
 import path from 'node:path'
 import type { Kysely } from 'kysely'
 import type { CopyResult, OutboundMessage } from '../core/outbound.ts'
+import { PROVIDER_COPY } from '../core/send-policy.ts'
 import type { Claim } from '../db/outbox/claim.ts'
 import { extendCopyClaim, releaseCopyClaim } from '../db/outbox/provider-copies.ts'
 import { recordCopyResult } from '../db/outbox/record-copy-result.ts'
@@ -32,13 +33,6 @@ export type CopyReport = {
   durationMs: number
 }
 
-/** The largest file at 3 Mbit/s. */
-const COPY_TIMEOUT_MS = 5 * 60_000
-/** Several times before others take the worker for dead. */
-const ALIVE_INTERVAL_MS = 4_000
-/** The folder may be on its way: a mount, a volume of another machine. */
-const NOT_HERE_DELAY_MS = 5_000
-
 /** @throws when the database is away; then another worker begins anew. */
 export async function copyToProvider(deps: CopyDeps, claim: Claim): Promise<CopyReport> {
   const { db, senders, stop } = deps
@@ -64,7 +58,7 @@ export async function copyToProvider(deps: CopyDeps, claim: Claim): Promise<Copy
 }
 
 async function copy(
-  { senders, uploadFolder, stop, copyTimeoutMs = COPY_TIMEOUT_MS }: CopyDeps,
+  { senders, uploadFolder, stop, copyTimeoutMs = PROVIDER_COPY.timeoutMs }: CopyDeps,
   { provider, business_number, upload }: OutboundMessage,
 ): Promise<CopyResult> {
   const copyFile = senders[provider]?.copyFile
@@ -86,8 +80,7 @@ async function openFile(file: string, type: string): Promise<Blob | undefined> {
 
 const NOT_HERE: CopyResult = {
   kind: 'not_sent',
-  scope: 'conversation',
-  delayMs: NOT_HERE_DELAY_MS,
+  reason: 'file_missing',
   error: {
     code: 'upload_not_here',
     message: 'the uploaded file is not in MEDIA_DIR of this worker: all processes have to share it',
@@ -102,7 +95,7 @@ async function whileAlive<T>(
   const done = new AbortController()
   // The database may be away for a moment: then somebody else begins too, which does no harm.
   const alive = runEvery(
-    ALIVE_INTERVAL_MS,
+    PROVIDER_COPY.extendEveryMs,
     () => extendCopyClaim(db, message),
     done.signal,
     () => {},

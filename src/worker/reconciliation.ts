@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import { EVENT_VERSION, type ProviderName } from '../core/event.ts'
 import { statusJobId } from '../core/job-id.ts'
+import { LONGEST_SEND_MS, RECONCILIATION } from '../core/send-policy.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StatusItem } from '../db/ingest/store-item.ts'
 import { holdLease } from '../db/leases.ts'
@@ -27,15 +28,8 @@ export type Reconciliation = {
   runOnce(signal: AbortSignal): Promise<number>
 }
 
-const MAX_MESSAGES_A_RUN = 5
-const CALL_TIMEOUT_MS = 10_000
 /** Longer than the calls of one run may take. */
 const LEASE_MS = 60_000
-/** Two clocks: the database's at the claim, the provider's at the message. */
-const CLOCK_TOLERANCE_MS = 30_000
-/** From the claim to the end of the longest call. */
-const LONGEST_SEND_MS = 20_000
-
 export function createReconciliation(deps: ReconciliationDeps): Reconciliation {
   const holder = randomUUID()
   return {
@@ -59,7 +53,7 @@ async function reconcileProvider(
   signal: AbortSignal,
 ): Promise<number> {
   let found = 0
-  for (const message of await claimForReconciliation(deps.db, provider, MAX_MESSAGES_A_RUN)) {
+  for (const message of await claimForReconciliation(deps.db, provider)) {
     if (signal.aborted) break
     const sent = await findSentMessage(deps.db, sender, message, signal)
     if (sent === undefined) continue
@@ -82,10 +76,10 @@ export async function findSentMessage(
       business_number,
       recipient,
       text,
-      after: new Date(since - CLOCK_TOLERANCE_MS),
-      before: new Date(since + LONGEST_SEND_MS + CLOCK_TOLERANCE_MS),
+      after: new Date(since - RECONCILIATION.clockToleranceMs),
+      before: new Date(since + LONGEST_SEND_MS + RECONCILIATION.clockToleranceMs),
     },
-    AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
+    AbortSignal.any([signal, AbortSignal.timeout(RECONCILIATION.callTimeoutMs)]),
   )
   if (candidates === undefined) return undefined
   const free = await excludeOwnMessages(

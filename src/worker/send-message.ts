@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { SendResult } from '../core/outbound.ts'
+import { RECORD_RESULT, SEND_CALL } from '../core/send-policy.ts'
 import type { Claim } from '../db/outbox/claim.ts'
 import { discardCopy } from '../db/outbox/provider-copies.ts'
 import { recordSendResult, type SendOutcome } from '../db/outbox/record-result.ts'
@@ -30,14 +31,6 @@ export type SendReport = {
   durationMs: number
 }
 
-/** Longer than undici tries to connect (10 s): a connection that cannot be made is not taken for a lost answer. */
-const CALL_TIMEOUT_MS = 15_000
-/** A process that stood still between its claim and the call does not call any more: the sweep may have given it up. */
-const MAX_CLAIM_AGE_MS = 5_000
-/** An outcome that cannot be stored for so long is left to the sweep. */
-const RECORD_TIMEOUT_MS = 5 * 60_000
-const MAX_RECORD_DELAY_MS = 2_000
-
 /** `claimedAt`: performance.now() before the claim. @throws when the outcome could not be stored. */
 export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: number): Promise<SendReport> {
   const { message, attempt } = claim
@@ -57,14 +50,14 @@ export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: numbe
 }
 
 async function call(
-  { senders, findMissingCredential, cutOff, callTimeoutMs = CALL_TIMEOUT_MS }: SendDeps,
+  { senders, findMissingCredential, cutOff, callTimeoutMs = SEND_CALL.timeoutMs }: SendDeps,
   { message }: Claim,
   claimedAt: number,
 ): Promise<SendResult> {
   const sender = senders[message.provider]
   if (sender === undefined)
     return { kind: 'stop_sender', error: notConfigured(message.provider, findMissingCredential) }
-  if (cutOff.aborted || performance.now() - claimedAt > MAX_CLAIM_AGE_MS) return NOT_CALLED
+  if (cutOff.aborted || performance.now() - claimedAt > SEND_CALL.maxClaimAgeMs) return NOT_CALLED
   return sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
 }
 
@@ -76,22 +69,22 @@ async function recordResult(
 ): Promise<SendOutcome> {
   const { message } = claim
   const credentialDigest = senders[message.provider]?.credentialDigest ?? ''
-  const giveUpAt = performance.now() + RECORD_TIMEOUT_MS
+  const giveUpAt = performance.now() + RECORD_RESULT.timeoutMs
   for (let attempt = 1; ; attempt++) {
     try {
       return await recordSendResult(db, claim, result, credentialDigest)
     } catch (err) {
       onUnrecorded(err, message.message_id)
       if (performance.now() > giveUpAt) throw err
-      await delay(Math.min(MAX_RECORD_DELAY_MS, 100 * 2 ** Math.min(attempt, 10)))
+      const { firstDelayMs, factor, maxDelayMs } = RECORD_RESULT
+      await delay(Math.min(maxDelayMs, firstDelayMs * factor ** (attempt - 1)))
     }
   }
 }
 
 const NOT_CALLED: SendResult = {
   kind: 'not_sent',
-  scope: 'conversation',
-  delayMs: 0,
+  reason: 'not_called',
   error: { code: 'not_called', message: 'the worker did not come to the call' },
 }
 

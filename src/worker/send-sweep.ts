@@ -28,7 +28,6 @@ export type SendSweep = {
 
 /** How long nobody sweeps after the sweeping process has died. */
 const LEASE_MS = 5_000
-const MAX_RECEIPTS = 100
 
 export function createSendSweep({ db, producer, credentials }: SendSweepDeps): SendSweep {
   const holder = randomUUID()
@@ -40,7 +39,7 @@ export function createSendSweep({ db, producer, credentials }: SendSweepDeps): S
       const expired = await failExpiredSends(db)
       const messageIds = await findDueSends(db)
       await producer.notifySends(messageIds)
-      await producer.notifyReceipts(await findDueReceipts(db, MAX_RECEIPTS))
+      await producer.notifyReceipts(await findDueReceipts(db))
       return { lost, expired, notified: messageIds.length }
     },
   }

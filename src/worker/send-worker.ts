@@ -8,6 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Worker } from 'bullmq'
 import type { Kysely } from 'kysely'
+import { CUT_OFF_RESERVE_MS, DATABASE_AWAY_PAUSE_MS, PROVIDER_COPY, RATE_LIMIT } from '../core/send-policy.ts'
 import { isUnavailable } from '../db/errors.ts'
 import { type Claim, claimNext } from '../db/outbox/claim.ts'
 import type { Database } from '../db/schema.ts'
@@ -58,18 +59,6 @@ export type SendWorker = {
   close(deadlineMs: number): Promise<void>
 }
 
-/** How long the queue pauses when the database is away. */
-const PAUSE_MS = 1_000
-/** Few wait here for a number that has sent as much as it may; the others make room for other numbers. */
-const MAX_WAITING = 4
-const MAX_WAIT_MS = 1_000
-/** So that those who wait do not all come back at the same moment. */
-const WAIT_SPREAD_MS = 50
-/** Files on their way to a provider at a time: they take long, and texts must not wait for them. */
-const MAX_COPYING = 10
-/** What is left of the deadline for storing what was cut off. */
-const STORE_CUT_OFF_MS = 500
-
 /** Not started: call `run()`. */
 export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   const { backend, observer } = deps
@@ -98,9 +87,9 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   /** Only the rows say what there is to do, so without them the queue waits. */
   async function pause(err: unknown): Promise<never> {
     if (performance.now() >= pausedUntil) {
-      pausedUntil = performance.now() + PAUSE_MS
-      observer.onPause(err, PAUSE_MS)
-      await queue.rateLimit(PAUSE_MS).catch(() => {})
+      pausedUntil = performance.now() + DATABASE_AWAY_PAUSE_MS
+      observer.onPause(err, DATABASE_AWAY_PAUSE_MS)
+      await queue.rateLimit(DATABASE_AWAY_PAUSE_MS).catch(() => {})
     }
     throw Worker.RateLimitError()
   }
@@ -112,7 +101,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
     close: async (deadlineMs) => {
       const timer = setTimeout(
         () => cutOff.abort(new Error('the worker was stopped before the provider answered')),
-        Math.max(0, deadlineMs - STORE_CUT_OFF_MS),
+        Math.max(0, deadlineMs - CUT_OFF_RESERVE_MS),
       )
       // BullMQ's close waits for ever while Redis is away (measured), hence the deadline.
       await Promise.race([worker.close(), delay(deadlineMs, undefined, { ref: false })])
@@ -142,7 +131,7 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
 
   async function waitForToken(ms: number): Promise<void> {
     waiting++
-    await delay(ms + Math.random() * WAIT_SPREAD_MS, undefined, { signal: stop }).catch(() => {})
+    await delay(ms + Math.random() * RATE_LIMIT.spreadMs, undefined, { signal: stop }).catch(() => {})
     waiting--
   }
 
@@ -150,7 +139,7 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
     const startedAt = performance.now()
     while (!stop.aborted) {
       const claimedAt = performance.now()
-      const outcome = await claimNext(db, messageId, { copiesTo, mayCopy: copying < MAX_COPYING })
+      const outcome = await claimNext(db, messageId, { copiesTo, mayCopy: copying < PROVIDER_COPY.maxAtOnce })
       switch (outcome.kind) {
         case 'claimed':
           observer.onSend(
@@ -168,7 +157,7 @@ function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
           observer.onUnsendable(outcome.message_id, outcome.error.code)
           break
         case 'limited':
-          if (waiting >= MAX_WAITING || performance.now() - startedAt > MAX_WAIT_MS) return
+          if (waiting >= RATE_LIMIT.maxWaiting || performance.now() - startedAt > RATE_LIMIT.maxWaitMs) return
           await waitForToken(outcome.waitMs)
           break
         default:

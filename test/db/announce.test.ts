@@ -196,7 +196,7 @@ const WRITERS: Record<string, Writer> = {
     await run(`
       UPDATE chat_messages SET status = 'unknown', sending_since = now() - interval '10 minutes'
       WHERE status = 'sending'`)
-    return () => claimForReconciliation(db, 'meta', 100)
+    return () => claimForReconciliation(db, 'meta')
   },
   failExpiredSends: async () => {
     await order()

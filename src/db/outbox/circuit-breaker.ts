@@ -7,9 +7,14 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { SendError } from '../../core/outbound.ts'
+import { BACK_OFF, BREAKER_TRIAL_MS, type RetryRule } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
+import { waitEnd } from './back-off.ts'
 
 export type SenderNumber = { provider: string; business_number: string }
+
+/** The message of a call, with its number. */
+type SentMessage = SenderNumber & { message_id: string }
 
 export type OpenBreaker = {
   provider: string
@@ -22,9 +27,6 @@ export type OpenBreaker = {
   error: SendError | null
   since: Date
 }
-
-/** How long the trial keeps other messages waiting. Longer than a call may take. */
-const TRIAL_MS = 60_000
 
 /**
  * - `closed`: messages may be sent
@@ -52,61 +54,55 @@ export async function checkBreaker(
  */
 export async function startTrial(
   trx: Transaction<Database>,
-  { provider, business_number }: SenderNumber,
-  messageId: string,
+  { provider, business_number, message_id }: SentMessage,
 ): Promise<void> {
   await sql`
-    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${TRIAL_MS} * interval '1 millisecond',
+    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${BREAKER_TRIAL_MS} * interval '1 millisecond',
       updated_at = m.sending_since
     FROM chat_messages m
-    WHERE m.id = ${messageId} AND p.provider = ${provider} AND p.business_number IN ('', ${business_number})`.execute(
+    WHERE m.id = ${message_id} AND p.provider = ${provider} AND p.business_number IN ('', ${business_number})`.execute(
     trx,
   )
 }
 
-export type BreakerFailure = SenderNumber & {
-  /** The message whose send failed. Only the trial prolongs an open breaker, not a call that began before it opened. */
-  messageId: string
-  /** The first wait; doubles with each failure. */
-  delayMs: number
-  maxDelayMs: number
+export type BreakerFailure = {
+  rule: RetryRule
   error: SendError
-  /** Of the credential that the provider refused; absent for other failures. */
-  credentialDigest?: string | undefined
+  /** Of the credential that the provider refused; null for other failures. */
+  credentialDigest: string | null
 }
 
-/** Opens the breaker of a number, or of the whole provider when `business_number` is ''. */
-export async function openBreaker(trx: Transaction<Database>, failure: BreakerFailure): Promise<void> {
-  const {
-    provider,
-    business_number,
-    messageId,
-    delayMs,
-    maxDelayMs,
-    error,
-    credentialDigest = null,
-  } = failure
-  const until = (failures: string) => sql`clock_timestamp() + interval '1 millisecond'
-    * least(${maxDelayMs}::float8, ${delayMs}::float8 * power(2, least(20, ${sql.raw(failures)}) - 1))`
+/**
+ * Opens the breaker of the message's number, or of its whole provider, as the rule says. Only the trial prolongs a breaker
+ * that is open, not a call that began before it opened.
+ */
+export async function openBreaker(
+  trx: Transaction<Database>,
+  message: SentMessage,
+  { rule, error, credentialDigest }: BreakerFailure,
+): Promise<void> {
+  const business_number = rule.scope === 'provider' ? '' : message.business_number
+  const until = (failures: string) => waitEnd(rule.firstDelayMs, BACK_OFF[rule.scope], sql.raw(failures))
   await sql`
     INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, since, updated_at)
-    SELECT ${provider}, ${business_number}, ${until('1')}, 1, ${credentialDigest}, ${JSON.stringify(error)}::jsonb,
-      clock_timestamp(), clock_timestamp()
+    SELECT ${message.provider}, ${business_number}, ${until('0')}, 1, ${credentialDigest},
+      ${JSON.stringify(error)}::jsonb, clock_timestamp(), clock_timestamp()
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
-      failures = p.failures + 1, paused_until = ${until('(p.failures + 1)')}, credential = excluded.credential,
+      failures = p.failures + 1, paused_until = ${until('p.failures')}, credential = excluded.credential,
       error = excluded.error, updated_at = excluded.updated_at
-    WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(trx)
+    WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message.message_id})`.execute(
+    trx,
+  )
 }
 
 /** Closes the breakers whose trial this message was. A call that began before they opened proves nothing. */
 export async function closeBreaker(
   db: Kysely<Database> | Transaction<Database>,
-  { provider, business_number }: SenderNumber,
-  messageId: string,
+  { provider, business_number, message_id }: SentMessage,
 ): Promise<void> {
   await sql`
     DELETE FROM send_pauses WHERE provider = ${provider} AND business_number IN ('', ${business_number})
-      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${messageId})`.execute(db)
+      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message_id})`.execute(db)
 }
 
 /**

@@ -69,7 +69,7 @@ async function claimInTransaction(
   const waitMs = await takeToken(trx, conversation)
   if (waitMs !== undefined) return { kind: 'limited', waitMs }
   const attempt = await markSending(trx, message)
-  if (breaker === 'half_open') await startTrial(trx, conversation, head.id)
+  if (breaker === 'half_open') await startTrial(trx, message)
   return { kind: 'claimed', claim: { message, attempt } }
 }
 

@@ -2,6 +2,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Recipient } from '../../core/outbound.ts'
+import { RECONCILIATION } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 
 export type InDoubtSend = {
@@ -13,14 +14,6 @@ export type InDoubtSend = {
   /** When it was claimed: the call began at most a few seconds later. */
   sending_since: Date
 }
-
-/**
- * A status that was on its way has come by then. And longer than the time around the claim in which the list is read, so
- * that a message that is being sent meanwhile cannot be taken for this one.
- */
-const FIRST_LOOK_MS = 120_000
-/** After a day a person has decided. */
-const MAX_AGE_MS = 24 * 60 * 60_000
 
 /**
  * SQL: whether the list can tell row `m` from others, by its text. Of two texts alike to one person around the same time,
@@ -39,18 +32,17 @@ export const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
 export async function claimForReconciliation(
   db: Kysely<Database>,
   provider: ProviderName,
-  limit: number,
 ): Promise<InDoubtSend[]> {
   const { rows } = await sql<InDoubtSend>`
     WITH due AS (
       SELECT m.id FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
       WHERE m.status = 'unknown' AND m.source = 'api' AND m.wa_message_id IS NULL AND c.provider = ${provider}
         AND ${CAN_BE_RECONCILED}
-        AND m.sending_since < clock_timestamp() - ${FIRST_LOOK_MS} * interval '1 millisecond'
-        AND m.sending_since > clock_timestamp() - ${MAX_AGE_MS} * interval '1 millisecond'
+        AND m.sending_since < clock_timestamp() - ${RECONCILIATION.firstAfterMs} * interval '1 millisecond'
+        AND m.sending_since > clock_timestamp() - ${RECONCILIATION.maxAgeMs} * interval '1 millisecond'
         AND (m.looked_up_at IS NULL
-          OR clock_timestamp() - m.sending_since > 2 * (m.looked_up_at - m.sending_since))
-      ORDER BY m.id LIMIT ${limit} FOR NO KEY UPDATE OF m SKIP LOCKED
+          OR clock_timestamp() - m.sending_since > ${RECONCILIATION.ageFactor}::integer * (m.looked_up_at - m.sending_since))
+      ORDER BY m.id LIMIT ${RECONCILIATION.maxSendsARun} FOR NO KEY UPDATE OF m SKIP LOCKED
     )
     UPDATE chat_messages m SET looked_up_at = clock_timestamp()
     FROM due, conversations c

@@ -7,13 +7,9 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { OutboundMessage } from '../../core/outbound.ts'
+import { PROVIDER_COPY } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import { findUpload } from './uploads.ts'
-
-/** Meta forgets a file after 30 days. A message may wait for one of them. */
-const MAX_COPY_AGE_DAYS = 25
-/** A worker that says nothing for so long is dead. */
-const COPYING_MS = 15_000
 
 /** Which providers want a copy, and whether this worker may make one now. */
 export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
@@ -58,7 +54,9 @@ async function findCopy(
   const { rows } = await sql<{ media_id: string }>`
     SELECT media_id FROM upload_copies
     WHERE upload_id = ${upload?.id} AND provider = ${provider} AND business_number = ${business_number}
-      AND media_id IS NOT NULL AND copied_at > now() - ${MAX_COPY_AGE_DAYS} * interval '1 day'`.execute(trx)
+      AND media_id IS NOT NULL AND copied_at > now() - ${PROVIDER_COPY.maxAgeDays} * interval '1 day'`.execute(
+    trx,
+  )
   return rows[0]?.media_id
 }
 
@@ -69,11 +67,11 @@ async function claimCopy(
   const { rows } = await sql`
     INSERT INTO upload_copies AS c (upload_id, provider, business_number, copying_until)
     VALUES (${upload?.id}, ${provider}, ${business_number},
-      clock_timestamp() + ${COPYING_MS} * interval '1 millisecond')
+      clock_timestamp() + ${PROVIDER_COPY.claimMs} * interval '1 millisecond')
     ON CONFLICT ON CONSTRAINT upload_copies_pkey DO UPDATE SET copying_until = excluded.copying_until
     WHERE coalesce(c.copying_until < clock_timestamp(), true)
       -- Another worker may have finished since this transaction looked for its copy.
-      AND coalesce(c.copied_at <= now() - ${MAX_COPY_AGE_DAYS} * interval '1 day', true)
+      AND coalesce(c.copied_at <= now() - ${PROVIDER_COPY.maxAgeDays} * interval '1 day', true)
     RETURNING upload_id`.execute(trx)
   return rows.length > 0
 }
@@ -83,7 +81,7 @@ export async function extendCopyClaim(db: Kysely<Database>, message: OutboundMes
   await setCopy(
     db,
     message,
-    sql`copying_until = clock_timestamp() + ${COPYING_MS} * interval '1 millisecond'`,
+    sql`copying_until = clock_timestamp() + ${PROVIDER_COPY.claimMs} * interval '1 millisecond'`,
   )
 }
 

@@ -3,19 +3,17 @@
  * BullMQ's limiter knows only the queue.
  */
 import { sql, type Transaction } from 'kysely'
+import { RATE_LIMIT } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import type { SenderNumber } from './circuit-breaker.ts'
-
-/** A tenth of the rate may go at once and the rest flows in, so that no second ever holds more than the rate. */
-const BURST_SHARE = 0.1
 
 /** Takes a token; undefined when it had one, else in how many ms there will be one. Locks the bucket: call it last. */
 export async function takeToken(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
 ): Promise<number | undefined> {
-  const capacity = sql.raw(`greatest(1, b.rate_per_second * ${BURST_SHARE})`)
-  const flow = sql.raw(`b.rate_per_second * ${1 - BURST_SHARE}`)
+  const capacity = sql.raw(`greatest(1, b.rate_per_second * ${RATE_LIMIT.burstShare})`)
+  const flow = sql.raw(`b.rate_per_second * ${1 - RATE_LIMIT.burstShare}`)
   const level = sql`least(${capacity}, b.tokens + ${flow}
     * greatest(0, extract(epoch FROM clock_timestamp() - b.refilled_at)::float8))`
   const { rows } = await sql`

@@ -5,6 +5,7 @@
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { ReadReceipt, SendError } from '../../core/outbound.ts'
+import { SWEEP } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 
 /**
@@ -49,11 +50,11 @@ export async function findDueReceipt(
 }
 
 /** Conversations whose receipt is due, oldest first. */
-export async function findDueReceipts(db: Kysely<Database>, limit: number): Promise<string[]> {
+export async function findDueReceipts(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ conversation_id: string }>`
     SELECT conversation_id FROM read_receipts
-    WHERE settled_at IS NULL AND not_before <= clock_timestamp() - interval '2 seconds'
-    ORDER BY not_before LIMIT ${limit}`.execute(db)
+    WHERE settled_at IS NULL AND not_before <= clock_timestamp() - ${SWEEP.minAgeMs} * interval '1 millisecond'
+    ORDER BY not_before LIMIT ${SWEEP.maxReceipts}`.execute(db)
   return rows.map((row) => row.conversation_id)
 }
 

@@ -4,26 +4,15 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { SendError, SendResult } from '../../core/outbound.ts'
+import { BACK_OFF, RETRY_RULES, type RetryRule, STOPPED_SENDER_RULE } from '../../core/send-policy.ts'
 import { announce } from '../announce.ts'
 import { identifyMessage } from '../ingest/merge-messages.ts'
 import { applyStatuses } from '../ingest/statuses.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
+import { waitEnd } from './back-off.ts'
 import { closeBreaker, openBreaker } from './circuit-breaker.ts'
 import type { Claim } from './claim.ts'
-
-const SECOND = 1_000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-
-/** Meta on its pair limit: "retry after 4^X seconds", X from 0 on; this is after the seventh. */
-const MAX_CONVERSATION_DELAY_MS = HOUR
-const CONVERSATION_DELAY_FACTOR = 4
-const MAX_SENDER_DELAY_MS = HOUR
-/** A provider that cannot be reached is tried again soon after it is back. */
-const MAX_PROVIDER_DELAY_MS = 5 * MINUTE
-/** Trying a refused token more often than this would only look like an attack. */
-const STOPPED_DELAY_MS = MINUTE
 
 /** `superseded`: somebody else has already said what became of the message. */
 export type SendOutcome = 'accepted' | 'queued' | 'failed' | 'unknown' | 'superseded'
@@ -59,7 +48,7 @@ async function recordAccepted(
   { wa_message_id, isNumberChosen }: SendResult & { kind: 'accepted' },
 ): Promise<SendOutcome> {
   const { message } = claim
-  await closeBreaker(db, message, message.message_id)
+  await closeBreaker(db, message)
   const outcome = await identifyMessage(db, {
     message_id: message.message_id,
     wa_message_id,
@@ -78,15 +67,15 @@ async function recordAccepted(
 
 /** It was the message that was refused, not the sender: whoever tried for all has got through. */
 async function recordFailed(db: Kysely<Database>, claim: Claim, error: SendError): Promise<SendOutcome> {
-  await closeBreaker(db, claim.message, claim.message.message_id)
+  await closeBreaker(db, claim.message)
   return (
     (await changeStatus(db, claim, { from: ['sending', 'unknown'], to: 'failed', error })) ?? 'superseded'
   )
 }
 
 /**
- * Back to the queue, explicitly. What the sweep gave up meanwhile has failed instead: somebody may have seen "may have
- * been sent" and have sent it again.
+ * Queues the message again and lets wait what the rule of the failure names. A message that the sweep gave up meanwhile has
+ * failed instead: somebody may have read "may have been sent" and have resent it.
  */
 export async function recordNotSent(
   trx: Transaction<Database>,
@@ -96,59 +85,43 @@ export async function recordNotSent(
   from: readonly string[] = ['sending'],
 ): Promise<SendOutcome> {
   const { error } = result
-  const isOwn = result.kind === 'not_sent' && result.scope === 'conversation'
-  if (!isOwn) await openBreakerFor(trx, claim, result, credentialDigest)
-  const to = 'queued'
-  const moved = await changeStatus(trx, claim, {
-    from,
-    to,
-    error,
-    ...(isOwn ? { backOffMs: result.delayMs } : {}),
-  })
-  return moved ?? (await changeStatus(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
-}
-
-async function openBreakerFor(
-  trx: Transaction<Database>,
-  { message }: Claim,
-  result: SendResult & { kind: 'not_sent' | 'stop_sender' },
-  credentialDigest: string,
-): Promise<void> {
-  const { provider, message_id: messageId } = message
-  const { error } = result
-  if (result.kind === 'stop_sender') {
-    const limits = { delayMs: STOPPED_DELAY_MS, maxDelayMs: MAX_SENDER_DELAY_MS }
-    await openBreaker(trx, { ...message, messageId, ...limits, error, credentialDigest })
-  } else if (result.scope === 'provider') {
-    const limits = { delayMs: result.delayMs, maxDelayMs: Math.max(MAX_PROVIDER_DELAY_MS, result.delayMs) }
-    await openBreaker(trx, { provider, business_number: '', messageId, ...limits, error })
-  } else {
-    const limits = { delayMs: result.delayMs, maxDelayMs: MAX_SENDER_DELAY_MS }
-    await openBreaker(trx, { ...message, messageId, ...limits, error })
-  }
+  const isStopped = result.kind === 'stop_sender'
+  const rule: RetryRule = isStopped ? STOPPED_SENDER_RULE : RETRY_RULES[result.reason]
+  const isOwn = rule.scope === 'conversation'
+  if (!isOwn)
+    await openBreaker(trx, claim.message, {
+      rule,
+      error,
+      credentialDigest: isStopped ? credentialDigest : null,
+    })
+  const back = { from, to: 'queued', error, ...(isOwn ? { firstDelayMs: rule.firstDelayMs } : {}) } as const
+  const queued = await changeStatus(trx, claim, back)
+  return (
+    queued ?? (await changeStatus(trx, claim, { from: ['unknown'], to: 'failed', error })) ?? 'superseded'
+  )
 }
 
 type StatusChange = {
   from: readonly string[]
   to: 'queued' | 'failed' | 'unknown'
   error: SendError
-  /** The first wait of this message alone; it grows with every one in a row. */
-  backOffMs?: number
+  /** Of a message that waits by itself, because of a failure that concerns its conversation alone. */
+  firstDelayMs?: number
 }
 
 /** Undefined: the row is no longer what was claimed. */
 export async function changeStatus(
   db: Kysely<Database> | Transaction<Database>,
   { message, attempt }: Claim,
-  { from, to, error, backOffMs }: StatusChange,
+  { from, to, error, firstDelayMs }: StatusChange,
 ): Promise<SendOutcome | undefined> {
+  const waits = firstDelayMs !== undefined
+  const notBefore = waitEnd(firstDelayMs ?? 0, BACK_OFF.conversation, sql`send_backoffs`)
   const { rows } = await sql`
     WITH moved AS (
       UPDATE chat_messages SET status = ${to}, error = ${JSON.stringify([error])}::jsonb, updated_at = now(),
-        send_backoffs = CASE WHEN ${backOffMs !== undefined} THEN send_backoffs + 1 ELSE 0 END,
-        not_before = CASE WHEN ${backOffMs !== undefined} THEN clock_timestamp() + interval '1 millisecond'
-          * least(${MAX_CONVERSATION_DELAY_MS}::float8,
-            ${backOffMs ?? 0}::float8 * power(${CONVERSATION_DELAY_FACTOR}::float8, least(20, send_backoffs))) END
+        send_backoffs = CASE WHEN ${waits} THEN send_backoffs + 1 ELSE 0 END,
+        not_before = CASE WHEN ${waits} THEN ${notBefore} END
       WHERE id = ${message.message_id} AND send_attempts = ${attempt} AND status = ANY(${from}::text[])
         AND wa_message_id IS NULL
       RETURNING id, conversation_id

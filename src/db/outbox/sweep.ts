@@ -1,17 +1,9 @@
 /** What keeps every message moving: rows whose worker is gone, rows that waited too long, rows that nobody rang for. */
 import { type Kysely, sql } from 'kysely'
 import type { SendError } from '../../core/outbound.ts'
+import { STATUS_LIMITS, SWEEP } from '../../core/send-policy.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
-
-/** A call and what is around it take less; a worker that stood still so long does not call any more. */
-const MAX_SENDING_MS = 60_000
-/** Nobody wants an answer from yesterday to arrive without warning. */
-const MAX_QUEUED_MS = 24 * 60 * 60_000
-/** A message that has just been written has its own ring. */
-const OWN_NOTIFICATION_MS = 2_000
-/** More than a number may send until the next sweep, at Meta's usual rate; the next sweep rings for the next ones. */
-const MAX_NOTIFICATIONS_A_NUMBER = 160
 
 const LOST: SendError = {
   code: 'lost',
@@ -25,7 +17,7 @@ export async function markLostSendsUnknown(db: Kysely<Database>): Promise<number
     WITH lost AS (
       SELECT id FROM chat_messages
       WHERE status = 'sending' AND source = 'api' AND wa_message_id IS NULL
-        AND sending_since < clock_timestamp() - ${MAX_SENDING_MS} * interval '1 millisecond'
+        AND sending_since < clock_timestamp() - ${STATUS_LIMITS.maxSendingMs} * interval '1 millisecond'
       ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ), moved AS (
       UPDATE chat_messages m SET status = 'unknown', error = ${JSON.stringify([LOST])}::jsonb, updated_at = now()
@@ -41,7 +33,7 @@ export async function failExpiredSends(db: Kysely<Database>): Promise<number> {
     WITH expired AS (
       SELECT id FROM chat_messages
       WHERE status = 'queued' AND source = 'api' AND wa_message_id IS NULL
-        AND created_at < clock_timestamp() - ${MAX_QUEUED_MS} * interval '1 millisecond'
+        AND created_at < clock_timestamp() - ${STATUS_LIMITS.maxQueuedMs} * interval '1 millisecond'
       ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ), moved AS (
       UPDATE chat_messages m SET status = 'failed', updated_at = now(),
@@ -63,12 +55,12 @@ export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
       SELECT h.id, row_number() OVER (PARTITION BY c.provider, c.business_number ORDER BY h.id) AS place
       FROM heads h JOIN conversations c ON c.id = h.conversation_id
       WHERE h.status = 'queued'
-        AND coalesce(h.not_before, h.created_at + ${OWN_NOTIFICATION_MS} * interval '1 millisecond') <= clock_timestamp()
+        AND coalesce(h.not_before, h.created_at + ${SWEEP.minAgeMs} * interval '1 millisecond') <= clock_timestamp()
         AND NOT EXISTS (
           SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
             AND p.paused_until > clock_timestamp()
         )
     )
-    SELECT id FROM due WHERE place <= ${MAX_NOTIFICATIONS_A_NUMBER} ORDER BY id`.execute(db)
+    SELECT id FROM due WHERE place <= ${SWEEP.maxSendsANumber} ORDER BY id`.execute(db)
   return rows.map((row) => row.id)
 }

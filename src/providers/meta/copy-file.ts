@@ -11,9 +11,6 @@ import { type FileToCopy, unanswered } from '../sender.ts'
 import { object, text } from './json-reader.ts'
 import { readMetaError } from './send-errors.ts'
 
-/** After an answer that tells nothing; grows with every try. */
-const RETRY_DELAY_MS = 1_000
-
 export async function copyFileToMeta(
   { accessToken, graphUrl }: { accessToken: string; graphUrl: string },
   { business_number, content, filename }: FileToCopy,
@@ -60,7 +57,7 @@ function repeatable(result: SendResult): CopyResult {
 }
 
 function again(error: SendError): CopyResult {
-  return { kind: 'not_sent', scope: 'conversation', delayMs: RETRY_DELAY_MS, error }
+  return { kind: 'not_sent', reason: 'copy_unconfirmed', error }
 }
 
 const NO_MEDIA_ID = { code: 'no_media_id', message: 'the answer names no file' }

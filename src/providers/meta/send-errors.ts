@@ -6,30 +6,22 @@
  * any other status the message may have been sent.
  */
 import type { SendError, SendResult } from '../../core/outbound.ts'
+import type { RetryReason } from '../../core/send-policy.ts'
 import { isObject, type JsonObject, object, scalar, text } from './json-reader.ts'
 
-const SECOND = 1_000
-const MINUTE = 60 * SECOND
-
-type Verdict =
-  | { kind: 'not_sent'; scope: 'conversation' | 'sender' | 'provider'; delayMs: number }
-  | { kind: 'failed' | 'stop_sender' | 'unknown' }
+type Verdict = { kind: 'not_sent'; reason: RetryReason } | { kind: 'failed' | 'stop_sender' | 'unknown' }
 
 const STOP: Verdict = { kind: 'stop_sender' }
 const UNKNOWN: Verdict = { kind: 'unknown' }
 
 const VERDICTS: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
   // The app's call rate, and the business account's.
-  [4, { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }],
-  [80007, { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }],
-  // The number's throughput.
-  [130429, { kind: 'not_sent', scope: 'sender', delayMs: SECOND }],
-  // The number is under suspicion of spam: more tries would not help it.
-  [131048, { kind: 'not_sent', scope: 'sender', delayMs: 15 * MINUTE }],
-  // Too many to one person: "retry after 4^X seconds".
-  [131056, { kind: 'not_sent', scope: 'conversation', delayMs: SECOND }],
-  // The number is being upgraded, which takes a minute at most.
-  [131057, { kind: 'not_sent', scope: 'sender', delayMs: 15 * SECOND }],
+  [4, { kind: 'not_sent', reason: 'account_rate' }],
+  [80007, { kind: 'not_sent', reason: 'account_rate' }],
+  [130429, { kind: 'not_sent', reason: 'number_rate' }],
+  [131048, { kind: 'not_sent', reason: 'spam_suspicion' }],
+  [131056, { kind: 'not_sent', reason: 'recipient_rate' }],
+  [131057, { kind: 'not_sent', reason: 'number_upgrade' }],
   // "Temporary" and "something went wrong" do not say whether it went wrong before the message was on its way.
   ...[2, 131000, 131016, 133004].map((code): [number, Verdict] => [code, UNKNOWN]),
   // Token, permission, account, payment.
@@ -60,10 +52,10 @@ function verdictOf(code: number): Verdict | undefined {
 
 /** 429 refuses by its meaning. Without an error of Meta's, a 4xx comes from something in between, which did not pass it on. */
 function verdictByStatus(status: number, isMetas: boolean): Verdict {
-  if (status === 429) return { kind: 'not_sent', scope: 'sender', delayMs: SECOND }
+  if (status === 429) return { kind: 'not_sent', reason: 'number_rate' }
   if (status === 401 || status === 403 || status === 407) return STOP
   if (status === 408 || status < 400 || status >= 500) return UNKNOWN
-  return isMetas ? { kind: 'failed' } : { kind: 'not_sent', scope: 'provider', delayMs: MINUTE }
+  return isMetas ? { kind: 'failed' } : { kind: 'not_sent', reason: 'refused_on_the_way' }
 }
 
 function describe(status: number, error: JsonObject | undefined, code: number | undefined): SendError {

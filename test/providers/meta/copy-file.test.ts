@@ -43,6 +43,6 @@ test('a redirect is not followed, and the file is given again later', async () =
 
   const result = await upload(new Blob(['%PDF'], { type: 'application/pdf' }), 'bill.pdf')
 
-  expect(result).toMatchObject({ kind: 'not_sent', scope: 'conversation' })
+  expect(result).toMatchObject({ kind: 'not_sent', reason: 'copy_unconfirmed' })
   expect(meta.calls).toHaveLength(1)
 })

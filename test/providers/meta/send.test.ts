@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { OutboundMessage } from '../../../src/core/outbound.ts'
+import { RETRY_RULES } from '../../../src/core/send-policy.ts'
 import { createMetaSender } from '../../../src/providers/meta/send.ts'
 import { readMetaError } from '../../../src/providers/meta/send-errors.ts'
 import { type FakeMeta, metaError, startFakeMeta } from '../../support/fake-meta.ts'
@@ -174,7 +175,7 @@ describe('an error of Meta', () => {
     const result = readMetaError(status, error(code))
 
     expect(result).toMatchObject({ kind, error: { code, message: 'refused', details: 'why' } })
-    expect('scope' in result ? result.scope : undefined).toBe(scope)
+    expect('reason' in result ? RETRY_RULES[result.reason].scope : undefined).toBe(scope)
   })
 
   test.each<[number, string]>([

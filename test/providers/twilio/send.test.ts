@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { OutboundMessage } from '../../../src/core/outbound.ts'
+import { RETRY_RULES } from '../../../src/core/send-policy.ts'
 import { createTwilioSender } from '../../../src/providers/twilio/send.ts'
 import { readTwilioError } from '../../../src/providers/twilio/send-errors.ts'
 import {
@@ -142,7 +143,7 @@ describe('an error of Twilio', () => {
     const result = readTwilioError(status, code === undefined ? undefined : { code, message: 'refused' })
 
     expect(result.kind).toBe(kind)
-    expect('scope' in result ? result.scope : undefined).toBe(scope)
+    expect('reason' in result ? RETRY_RULES[result.reason].scope : undefined).toBe(scope)
   })
 })
 

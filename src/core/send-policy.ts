@@ -1,0 +1,154 @@
+/**
+ * How sends are retried and paused: every number, and its consequence. Providers name the reason of a failure; how long it
+ * makes a message wait, and what else has to wait with it, is decided here.
+ *
+ * Some numbers depend on each other; test/core/send-policy.test.ts says how.
+ */
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** What waits after a failure: this conversation, everything from this number, or everything through this provider. */
+export type RetryScope = 'conversation' | 'sender' | 'provider'
+
+export type RetryRule = { scope: RetryScope; firstDelayMs: number }
+
+/** Why a message was certainly not sent, and may be sent later. Most reasons are limits of a provider. */
+export const RETRY_RULES = {
+  /** Too many messages to one recipient. Meta asks for "4^X seconds", X from 0. */
+  recipient_rate: { scope: 'conversation', firstDelayMs: SECOND },
+  /** The number has sent as many messages as its throughput allows. */
+  number_rate: { scope: 'sender', firstDelayMs: SECOND },
+  /** The provider moves the number to another throughput, which takes a minute at most. */
+  number_upgrade: { scope: 'sender', firstDelayMs: 15 * SECOND },
+  /** The provider's queue for the number is full. Twilio's holds what the number can send in four hours. */
+  number_queue_full: { scope: 'sender', firstDelayMs: MINUTE },
+  /** The provider suspects the number of spam: more tries would not help it. */
+  spam_suspicion: { scope: 'sender', firstDelayMs: 15 * MINUTE },
+  /** Too many calls at the same moment, for the whole account. */
+  account_concurrency: { scope: 'provider', firstDelayMs: SECOND },
+  /** Too many calls of the app or the account in its period. */
+  account_rate: { scope: 'provider', firstDelayMs: MINUTE },
+  /** No connection to the provider. Connections fail quickly, and recover quickly. */
+  unreachable: { scope: 'provider', firstDelayMs: SECOND },
+  /** A proxy or firewall refused the call; the provider never had it. */
+  refused_on_the_way: { scope: 'provider', firstDelayMs: MINUTE },
+  /** The provider did not confirm that it has a copy of the file. */
+  copy_unconfirmed: { scope: 'conversation', firstDelayMs: SECOND },
+  /** The uploaded file is not on this worker's disk. Its folder may be a mount that is not there yet. */
+  file_missing: { scope: 'conversation', firstDelayMs: 5 * SECOND },
+  /** The worker claimed the message and did not call. Another claim may follow at once. */
+  not_called: { scope: 'conversation', firstDelayMs: 0 },
+} as const satisfies Record<string, RetryRule>
+
+export type RetryReason = keyof typeof RETRY_RULES
+
+/** A sender that may not send at all (token, permission, payment). More tries than one a minute would look like an attack. */
+export const STOPPED_SENDER_RULE: RetryRule = { scope: 'sender', firstDelayMs: MINUTE }
+
+/** How a wait grows from failure to failure: `min(maxDelayMs, first delay * factor ^ failures before)`. */
+export type BackOff = { factor: number; maxDelayMs: number }
+
+export const BACK_OFF: Readonly<Record<RetryScope, BackOff>> = {
+  /** Meta's factor. From one second an hour is reached at the seventh wait. */
+  conversation: { factor: 4, maxDelayMs: HOUR },
+  sender: { factor: 2, maxDelayMs: HOUR },
+  /** Short, so that messages go out soon after the provider is back. */
+  provider: { factor: 2, maxDelayMs: 5 * MINUTE },
+}
+
+/** One call that sends a message. */
+export const SEND_CALL = {
+  /**
+   * A call that takes longer ends as `unknown`. Longer than undici tries to connect (10 s), so that a connection that cannot
+   * be made is not taken for a lost answer.
+   */
+  timeoutMs: 15 * SECOND,
+  /** A process that was suspended for longer between its claim and the call does not call: the sweep may have acted. */
+  maxClaimAgeMs: 5 * SECOND,
+} as const
+
+/** From the claim to the end of the longest call. */
+export const LONGEST_SEND_MS = SEND_CALL.maxClaimAgeMs + SEND_CALL.timeoutMs
+
+/** Storing the result of a call while the database is away. Nothing but this process knows the result. */
+export const RECORD_RESULT = {
+  firstDelayMs: 200,
+  factor: 2,
+  maxDelayMs: 2 * SECOND,
+  /** Later the message is left to the sweep, which makes it `unknown`. */
+  timeoutMs: 5 * MINUTE,
+} as const
+
+/** How long a message may keep a status before the sweep changes it. */
+export const STATUS_LIMITS = {
+  /** `sending` becomes `unknown`: no worker can still be calling. */
+  maxSendingMs: MINUTE,
+  /** `queued` becomes `failed`: nobody wants yesterday's answer to arrive without warning. */
+  maxQueuedMs: DAY,
+} as const
+
+/** When the sweep notifies the workers of a message or receipt that waits. */
+export const SWEEP = {
+  /** The writer of a row notifies by itself. The sweep does it when the row is older. */
+  minAgeMs: 2 * SECOND,
+  /** For each number. Twice what Meta lets it send in the second until the next sweep. */
+  maxSendsANumber: 160,
+  maxReceipts: 100,
+} as const
+
+/** A half-open breaker lets no second message through for so long. Longer than a call may take. */
+export const BREAKER_TRIAL_MS = MINUTE
+
+export const RATE_LIMIT = {
+  /** Share of the rate that may go at once; the rest is refilled. So no second holds more than the rate. */
+  burstShare: 0.1,
+  /** Jobs of a worker that wait for a token at a time. The others end, so that other numbers have their turn. */
+  maxWaiting: 4,
+  /** A job that has run for longer waits no more; the sweep notifies again. */
+  maxWaitMs: SECOND,
+  /** Random share added to each wait, so that the waiting jobs do not claim at the same moment. */
+  spreadMs: 50,
+} as const
+
+/** Copies of uploads at a provider that wants files before the message. */
+export const PROVIDER_COPY = {
+  /** The largest file at 3 Mbit/s. */
+  timeoutMs: 5 * MINUTE,
+  /** A worker that has not extended its claim for so long is dead; another one copies. */
+  claimMs: 15 * SECOND,
+  extendEveryMs: 4 * SECOND,
+  /** For each worker. Copies take long, and texts must not wait for them. */
+  maxAtOnce: 10,
+  /** Meta forgets a file after 30 days; a message may wait for days after its copy. */
+  maxAgeDays: 25,
+} as const
+
+export const READ_RECEIPT = {
+  callTimeoutMs: 10 * SECOND,
+  firstDelayMs: 5 * SECOND,
+  factor: 2,
+  /** Eleven waits, together a little less than three hours. Then the receipt is given up. */
+  maxAttempts: 12,
+} as const
+
+/** Looking in-doubt sends up in the provider's list of messages. */
+export const RECONCILIATION = {
+  /** A status that was on its way has arrived by then. The list around the claim holds no message that is still being sent. */
+  firstAfterMs: 2 * MINUTE,
+  /** The next time is when the send is so many times as old as the last time. */
+  ageFactor: 2,
+  /** After a day a person has decided. */
+  maxAgeMs: DAY,
+  /** Difference between the database's clock (at the claim) and the provider's (at the message). */
+  clockToleranceMs: 30 * SECOND,
+  callTimeoutMs: 10 * SECOND,
+  maxSendsARun: 5,
+} as const
+
+/** How long the queue `outbound` pauses when the database is away: without rows there is nothing to do. */
+export const DATABASE_AWAY_PAUSE_MS = SECOND
+
+/** What a stopping worker keeps of its deadline to store the results of the calls that it cut off. */
+export const CUT_OFF_RESERVE_MS = 500
