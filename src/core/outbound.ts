@@ -1,25 +1,27 @@
-/** What is to be sent, in the project's own words: written by the API, carried by the database, put into a provider's form last. */
+/**
+ * Outbound messages in the project's own form: the API writes it, the database keeps it, a provider translates it last.
+ */
 import type { ProviderName } from './event.ts'
 import type { RetryReason } from './send-policy.ts'
 
 export const OUTBOUND_MEDIA_TYPES = ['image', 'video', 'audio', 'document', 'sticker'] as const
 export type OutboundMediaType = (typeof OUTBOUND_MEDIA_TYPES)[number]
 
-/** One of `url`, which the provider fetches, `id`, the provider's own of a file that it has (Meta), and `upload_id`. */
+/** One of `url` (the provider fetches it), `id` (the provider's id of a file that it has; Meta) and `upload_id`. */
 export type OutboundMedia = {
   url?: string | undefined
   id?: string | undefined
-  /** Of `uploads`. */
+  /** A row of `uploads`. */
   upload_id?: string | undefined
   caption?: string | undefined
-  /** Documents. */
+  /** Documents only. */
   filename?: string | undefined
   mime_type?: string | undefined
-  /** Audio: shown as a voice message. */
+  /** Audio only: shown as a voice message. */
   voice?: boolean | undefined
 }
 
-/** A file that was uploaded here. */
+/** A file that a user stored here to send it. */
 export type Upload = {
   /** A random UUID; also the name of the file. */
   id: string
@@ -44,10 +46,10 @@ export type OutboundContent =
   | { type: 'text'; text: string; preview_url?: boolean | undefined }
   | { type: OutboundMediaType; media: OutboundMedia }
   | { type: 'template'; template: OutboundTemplate }
-  /** `emoji` '' takes the reaction back. `message_id`: our id of the message reacted to. */
+  /** `emoji` '' removes the reaction. `message_id`: our id of the message reacted to. */
   | { type: 'reaction'; reaction: { message_id: string; emoji: string } }
 
-/** One of them. `phone`: digits with country code. */
+/** One of the three. `phone`: digits with country code. */
 export type Recipient = {
   phone?: string | undefined
   user_id?: string | undefined
@@ -56,28 +58,28 @@ export type Recipient = {
 
 /** One of `to` and `conversation_id`. Ids are those of `chat_messages` and `conversations`. */
 export type OutboundRequest = OutboundContent & {
-  /** Where it does not follow from the conversation. */
+  /** Absent: that of the conversation, or of the contact's latest one. It has to match a given `conversation_id`. */
   provider?: ProviderName | undefined
   to?: Recipient | undefined
   conversation_id?: string | undefined
   reply_to_message_id?: string | undefined
 }
 
-/** A message on its way out: the content with everything that the provider needs to know. */
+/** A message as a provider gets it: the content with everything that the call needs. */
 export type OutboundMessage = {
-  /** Ours. */
+  /** Our id. */
   message_id: string
   provider: ProviderName
   /** Meta: phone_number_id. Twilio: digits, or a messaging service. */
   business_number: string
   recipient: Recipient
-  /** Comes back in statuses, also where the response to the send was lost. */
+  /** The provider returns it in statuses, also when its response to the send was lost. */
   callback_id: string
   content: OutboundContent
   reply_to_wa_message_id?: string
-  /** Of a reaction. */
+  /** Reactions only. */
   target_wa_message_id?: string
-  /** Of media with an `upload_id`. Where the provider wants files beforehand, `media.id` is there too. */
+  /** Media with an `upload_id` only. For providers that want copies, `media.id` is set too. */
   upload?: Upload
 }
 
@@ -89,20 +91,20 @@ export type ReadReceipt = { provider: ProviderName; business_number: string; wa_
 /** An entry of `chat_messages.error`, in the form of Meta's errors. */
 export type SendError = { code: number | string; message: string; details?: string }
 
-/** How giving a file to a provider ended. That sends nothing to anybody, so it can always be tried again. */
+/** How copying a file to the provider ended. It sends nothing to the contact, so it can always be tried again. */
 export type CopyResult =
   | { kind: 'copied'; media_id: string }
   | Extract<SendResult, { kind: 'not_sent' | 'failed' | 'stop_sender' }>
 
 /**
- * How a call ended. Neither provider has an idempotency key, so everything turns on one question: can the message have
- * gone out? Only `not_sent` may be tried again.
+ * How a call ended. The providers have no idempotency key, so one question decides: can the message have gone out? Only
+ * `not_sent` is tried again.
  *
- * - `accepted`: the provider has it, under this id. `isNumberChosen`: it goes out from a number that the provider chooses
+ * - `accepted`: the provider has the message, under this id. `isNumberChosen`: it sends it from a number that it chooses
  * - `not_sent`: certainly not sent, and worth another try. What waits for how long follows from `reason` (send-policy.ts)
  * - `failed`: certainly not sent, and another try would end the same
  * - `stop_sender`: certainly not sent, because the sender may not send at all (token, permission, payment)
- * - `unknown`: it may have been sent
+ * - `unknown`: the message may have been sent
  */
 export type SendResult =
   | { kind: 'accepted'; wa_message_id: string; isNumberChosen?: boolean }

@@ -1,4 +1,4 @@
-/** What a provider's list says of a message, as the batch writer takes it. */
+/** Entries of a provider's list as items for the batch writer. */
 import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../core/event.ts'
 import type { MessageFact } from '../core/fact.ts'
 import { messageJobId, statusJobId } from '../core/job-id.ts'
@@ -8,7 +8,7 @@ import type { ListedMessage } from '../providers/message-history.ts'
 
 type Content = Pick<MessageFact, 'message_type' | 'content' | 'media'>
 
-/** A message that came with a time of its own: it goes where it belongs, not where the back-fill was. */
+/** `sent_at` is the message's own time, so it takes its place among older messages. */
 export function listedMessageItem(
   provider: ProviderName,
   message: ListedMessage,
@@ -41,7 +41,7 @@ export function listedMessageItem(
   }
 }
 
-/** `status`: the message's own word. Its time is that of the entry's last change, the nearest that the list has. */
+/** Its time is that of the entry's last change: the list has none of the status itself. */
 export function listedStatusItem(
   provider: ProviderName,
   message: ListedMessage,

@@ -1,10 +1,10 @@
 /**
- * The back-fill: messages that a provider has had and that never reached us as webhooks, read from its list and put
- * through the batch writer. Twilio does not deliver again after an outage, so nobody else closes that gap.
+ * The back-fill stores messages whose webhooks never came: it reads the provider's list and passes what is missing to the
+ * batch writer. Twilio does not deliver a webhook again after an outage.
  *
- * The list is read day by day from the oldest, and a day from its newest entry, so a day counts as taken only when it was
- * read to its end: then the position moves, and a run that stops midway leaves no gap. What is younger than 15 minutes is
- * left to its webhook, and to the send that may be under way. Everything is safe to repeat, and to do twice at once.
+ * The list is read day by day, oldest day first, each day from its newest entry. The position moves when a day was read to
+ * its end, so a run that stops leaves no gap. Messages younger than 15 minutes are left to their webhooks, and to sends that
+ * are under way. Safe to repeat, and to run twice at the same time.
  */
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
@@ -35,34 +35,34 @@ export type BackfillOptions = {
   provider: ProviderName
   sender: Sender
   history: MessageHistory
-  /** From when on; absent: from where the last run ended. */
+  /** Absent: from where the last run ended. */
   since?: Date | undefined
   isDryRun?: boolean
   signal: AbortSignal
-  /** Asked before every call; false ends the run. */
-  mayGoOn?: () => Promise<boolean>
+  /** Called before every request; false ends the run. */
+  mayContinue?: () => Promise<boolean>
   onProgress?: (report: BackfillReport, day: string) => void
 }
 
 export type BackfillReport = {
   since: Date
-  /** What is later was left for the next run. */
+  /** Later messages were left to the next run. */
   until: Date
   /** WhatsApp messages between the two. */
   examined: number
-  /** Messages that were missing; in a dry run: are missing. */
+  /** Missing messages that were stored; in a dry run: that are missing. */
   stored: number
-  /** Words about messages that were missing. */
+  /** Missing statuses that were stored. */
   statuses: number
-  /** Entries that turned out to be sends of ours whose outcome was unknown. */
+  /** Entries that were matched with in-doubt sends. */
   identified: number
-  /** Entries that may be such sends, and that nobody can tell. */
+  /** Entries that may be in-doubt sends, without certainty. */
   held_back: number
   /** Messages that could not be stored as such, and are kept in `webhook_events`. */
   parked: number
   /** Entries of other channels (SMS). */
   other_channels: number
-  /** It was ended before it had read everything. */
+  /** The run ended before it had read everything. */
   stopped: boolean
 }
 
@@ -70,26 +70,28 @@ type Run = BackfillOptions & { report: BackfillReport; key: BackfillKey }
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
-/** A webhook has come by then, and no send is under way any more. */
+/** By then the webhook has come, and no send is under way any more. */
 const MIN_AGE_MS = 15 * MINUTE
-/** What the list has shown late, and what became of messages since: their statuses are read again for so long. */
+/** How far each run reads back before the position: for entries that the list showed late, and for later statuses. */
 const OVERLAP_MS = 60 * MINUTE
-/** Without a position: a day, or from the last message that is here, but no whole archive by itself. */
+/** Without a position: at least a day back, further to the last stored message, and no whole archive. */
 const FIRST_REACH_MS = DAY
 const MAX_FIRST_REACH_MS = 30 * DAY
 
-/** @throws HistoryError, or the driver's error; what was read until then is stored, and the next run goes on from there. */
+/**
+ * @throws HistoryError, or the driver's error; what was read until then is stored, and the next run goes on from there.
+ */
 export async function runBackfill(options: BackfillOptions): Promise<BackfillReport> {
   const { db, provider, history, isDryRun = false, signal } = options
   const key = { provider, account: history.account }
   const position = await readPosition(db, key)
-  const since = options.since ?? (await startAfter(db, provider, position))
+  const since = options.since ?? (await findStart(db, provider, position))
   const run: Run = { ...options, key, report: emptyReport(since) }
-  // From later on than the position there would be a gap before it.
+  // A run that begins after the position leaves a gap before it, so it does not move the position.
   const movesPosition = !isDryRun && (position === undefined || since <= position)
   try {
     for (const day of daysFrom(since)) {
-      await takeDay(run, day)
+      await backFillDay(run, day)
       if (movesPosition) await savePosition(db, key, earlier(endOf(day), run.report.until))
     }
     return run.report
@@ -103,7 +105,7 @@ class StoppedError extends Error {
   override name = 'StoppedError'
 }
 
-async function startAfter(
+async function findStart(
   db: Kysely<Database>,
   provider: ProviderName,
   position: Date | undefined,
@@ -114,26 +116,26 @@ async function startAfter(
   return new Date(Math.max(Math.min(last - OVERLAP_MS, now - FIRST_REACH_MS), now - MAX_FIRST_REACH_MS))
 }
 
-async function takeDay(run: Run, day: string): Promise<void> {
+async function backFillDay(run: Run, day: string): Promise<void> {
   const { history, signal, report } = run
   const seen = new Set<string | undefined>()
   for (let cursor: string | undefined; ; ) {
     if (seen.has(cursor))
       throw new HistoryError('unexpected', 'the list of messages repeats itself; try again later')
     seen.add(cursor)
-    await goOn(run)
+    await throwIfStopped(run)
     const page = await history.readPage({ day, cursor }, signal)
-    // The provider's clock counts where ours is ahead: what came between the two would be taken for read.
+    // Where our clock is ahead, the provider's counts: else messages of the time between would count as read.
     if (page.date !== undefined) report.until = earlier(report.until, ageLimit(page.date.getTime()))
-    await takePage(run, page)
+    await backFillPage(run, page)
     run.onProgress?.({ ...report }, day)
-    const isPast = page.newest !== undefined && page.newest < report.since
-    if (page.next === undefined || isPast) return
+    const reachesStart = page.newest !== undefined && page.newest < report.since
+    if (page.next === undefined || reachesStart) return
     cursor = page.next
   }
 }
 
-async function takePage(run: Run, { messages, otherChannels }: HistoryPage): Promise<void> {
+async function backFillPage(run: Run, { messages, otherChannels }: HistoryPage): Promise<void> {
   const { db, provider, report, isDryRun = false, signal } = run
   report.other_channels += otherChannels
   const due = messages.filter(
@@ -145,27 +147,25 @@ async function takePage(run: Run, { messages, otherChannels }: HistoryPage): Pro
     due.map(({ wa_message_id }) => wa_message_id),
   )
   const missing = due.filter(({ wa_message_id }) => !stored.has(wa_message_id))
-  const sorted = await matchInDoubtSends({ ...run, isDryRun }, missing, signal)
-  report.identified += sorted.identified
-  report.held_back += sorted.heldBack
+  const matched = await matchInDoubtSends({ ...run, isDryRun }, missing, signal)
+  report.identified += matched.identified
+  report.held_back += matched.heldBack
 
   const receivedAt = Date.now()
-  const statuses = [
-    ...due.filter(({ wa_message_id }) => stored.has(wa_message_id)),
-    ...sorted.others,
-  ].flatMap((message) =>
-    message.status === undefined || stored.get(message.wa_message_id)?.has(message.status)
-      ? []
-      : [listedStatusItem(provider, message, message.status, receivedAt)],
-  )
+  const known = due.filter(({ wa_message_id }) => stored.has(wa_message_id))
+  const statuses = [...known, ...matched.others]
+    .filter(({ wa_message_id, status }) => !stored.get(wa_message_id)?.has(status ?? ''))
+    .flatMap((message) =>
+      message.status === undefined ? [] : [listedStatusItem(provider, message, message.status, receivedAt)],
+    )
   if (isDryRun) {
-    report.stored += sorted.others.length
+    report.stored += matched.others.length
     report.statuses += statuses.length
     return
   }
-  const items = await readItems(run, sorted.others, receivedAt)
-  count(report, 'stored', await storeAll(run, items))
-  count(report, 'statuses', await storeAll(run, statuses))
+  const items = await readItems(run, matched.others, receivedAt)
+  countOutcomes(report, 'stored', await storeAll(run, items))
+  countOutcomes(report, 'statuses', await storeAll(run, statuses))
 }
 
 async function readItems(
@@ -175,14 +175,14 @@ async function readItems(
 ): Promise<StoreItem[]> {
   const items: StoreItem[] = []
   for (const message of messages) {
-    if (message.files > 0) await goOn(run)
+    if (message.files > 0) await throwIfStopped(run)
     const content = await run.history.readContent(message, run.signal)
     items.push(listedMessageItem(run.provider, message, content, receivedAt))
   }
   return items
 }
 
-/** @throws what keeps the database from taking them. */
+/** @throws the driver's error when the database does not take them. */
 async function storeAll({ store }: Run, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
   const results = await Promise.all(items.map((item) => store.store(item)))
   return results.map((result) => {
@@ -191,15 +191,19 @@ async function storeAll({ store }: Run, items: readonly StoreItem[]): Promise<Fi
   })
 }
 
-function count(report: BackfillReport, name: 'stored' | 'statuses', outcomes: readonly FinalOutcome[]): void {
+function countOutcomes(
+  report: BackfillReport,
+  name: 'stored' | 'statuses',
+  outcomes: readonly FinalOutcome[],
+): void {
   for (const outcome of outcomes) {
     if (outcome === 'parked') report.parked++
     else if (outcome !== 'duplicate') report[name]++
   }
 }
 
-async function goOn({ signal, mayGoOn }: Run): Promise<void> {
-  if (signal.aborted || (await mayGoOn?.()) === false) throw new StoppedError('stopped')
+async function throwIfStopped({ signal, mayContinue }: Run): Promise<void> {
+  if (signal.aborted || (await mayContinue?.()) === false) throw new StoppedError('stopped')
 }
 
 function emptyReport(since: Date): BackfillReport {

@@ -1,4 +1,4 @@
-/** Keeps the feed of changes from growing for ever. */
+/** Prunes the feed of changes. */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import { holdLease } from '../db/leases.ts'
@@ -6,12 +6,12 @@ import { pruneChanges } from '../db/prune-changes.ts'
 import type { Database } from '../db/schema.ts'
 
 const MINUTE = 60_000
-/** A reader that was away for longer has to read the conversations anew. */
+/** A reader that was away for longer has to read the conversations again. */
 const KEEP_MS = 30 * 24 * 60 * MINUTE
 const LEASE_MS = 2 * MINUTE
 
 export type ChangePruner = {
-  /** Removes what is too old, unless another process is at it; returns how many changes. To be called every few minutes. */
+  /** Call it every few minutes; one process does it at a time. Returns how many changes were removed. */
   runOnce(signal?: AbortSignal): Promise<number>
 }
 

@@ -1,5 +1,5 @@
 /**
- * Gives a provider the file of a message before the message is sent. Until that is done the message is `queued`, so
+ * Copies the file of a message to a provider that wants it before the message. Meanwhile the message is `queued`, so
  * whatever happens here, it was certainly not sent.
  */
 import { openAsBlob } from 'node:fs'
@@ -19,7 +19,7 @@ export type CopyDeps = {
   db: Kysely<Database>
   senders: Senders
   uploadFolder: string
-  /** Aborts when the process is to stop: another worker begins anew. */
+  /** Aborts when the process is to stop: another worker copies the file then. */
   stop: AbortSignal
   copyTimeoutMs?: number | undefined
 }
@@ -33,7 +33,7 @@ export type CopyReport = {
   durationMs: number
 }
 
-/** @throws when the database is away; then another worker begins anew. */
+/** @throws when the database is away; then another worker copies the file. */
 export async function copyToProvider(deps: CopyDeps, claim: Claim): Promise<CopyReport> {
   const { db, senders, stop } = deps
   const { message } = claim
@@ -93,7 +93,7 @@ async function whileAlive<T>(
   run: () => Promise<T>,
 ): Promise<T> {
   const done = new AbortController()
-  // The database may be away for a moment: then somebody else begins too, which does no harm.
+  // While the database is away the claim may end, and another worker copies too, which does no harm.
   const alive = runEvery(
     PROVIDER_COPY.extendEveryMs,
     () => extendCopyClaim(db, message),

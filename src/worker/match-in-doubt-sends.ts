@@ -1,7 +1,7 @@
 /**
- * Which entries of a provider's list may be sends of ours whose outcome nobody knows. Such an entry is never stored as a
- * message of somebody else's: it is given to the send that it belongs to, where exactly one entry can be it, and otherwise
- * held back, because the person already sees the message as "may have been sent".
+ * Matches entries of a provider's list with in-doubt sends, for the back-fill. An entry that may be such a send is not
+ * stored as a message of its own. When it is the only match, the send gets its id; otherwise it is held back, because people
+ * already see the send as "may have been sent".
  */
 import type { Kysely } from 'kysely'
 import type { ProviderName } from '../core/event.ts'
@@ -18,25 +18,26 @@ export type MatchDeps = {
   store: EventStore
   provider: ProviderName
   sender: Sender
-  /** Only tells apart. */
+  /** Only count. */
   isDryRun: boolean
 }
 
 export type MatchedEntries = {
-  /** Not ours: to be stored. */
+  /** Entries that match no in-doubt send: to be stored. */
   others: ListedMessage[]
-  /** Entries that have become sends of ours. */
+  /** Entries whose send now has their id. */
   identified: number
+  /** Entries that may be a send, and are not certain to be. */
   heldBack: number
 }
 
 /**
- * The claim comes before the call, the entry's time is the provider's: two clocks. Far more than either is wrong by, and a
- * process that stood still between its claim and its call does not call.
+ * Between the claim (the database's clock) and the entry (the provider's clock). Far more than the clocks differ by; a
+ * process that was suspended between claim and call does not call.
  */
 const TOLERANCE_MS = 15 * 60_000
 
-/** `entries`: messages that no row has. */
+/** `entries`: those that are not stored yet. */
 export async function matchInDoubtSends(
   deps: MatchDeps,
   entries: readonly ListedMessage[],
@@ -72,7 +73,7 @@ async function findSendsAround(
   })
 }
 
-/** What the list cannot contradict is possible: the text of a template is the provider's own. */
+/** Whether nothing in the entry contradicts that it is the send. A template's text cannot: the provider writes it. */
 function isPossibly(entry: ListedMessage, send: MatchableSend): boolean {
   if (entry.direction !== 'outbound') return false
   const isFromSame = [entry.business_number, entry.service].includes(send.business_number)
@@ -91,13 +92,16 @@ function sentTo({ phone, user_id }: MatchableSend['recipient']) {
   return { ...(phone === undefined ? {} : { phone }), ...(user_id === undefined ? {} : { user_id }) }
 }
 
-/** Spaces may have been trimmed on the way. */
+/** A provider may trim spaces. */
 function isSameText(one: string, other: string): boolean {
   const normal = (text: string) => text.replace(/\s+/g, ' ').trim()
   return normal(one) === normal(other)
 }
 
-/** Asks the list for this send alone, and gives it the id of the one entry that can be it. Undefined where it is not told. */
+/**
+ * Looks this send up in the provider's list. Returns the provider's id, now the send's too, when exactly one entry
+ * matches.
+ */
 async function identify(
   { db, store, provider, sender, isDryRun }: MatchDeps,
   send: MatchableSend,

@@ -1,7 +1,7 @@
 /**
- * Asks a provider that keeps a list of what it has sent (Twilio) for messages whose outcome is unknown. Exactly one match
- * is the message: it goes through the batch writer as a status with our callback_id, like one that had come by itself.
- * No match proves nothing, and several tell nothing.
+ * Reconciliation: looks in-doubt sends up in the list of a provider that keeps one (Twilio). When exactly one entry matches
+ * a send, the entry is stored as a status with the send's callback_id, like one that came as a webhook. No match does not
+ * prove that the message was not sent, and several matches do not say which one it is.
  */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
@@ -24,7 +24,7 @@ export type ReconciliationDeps = {
 }
 
 export type Reconciliation = {
-  /** One process does it at a time. To be called every few seconds. Returns how many messages were found. */
+  /** Call it every few seconds; one process does it at a time. Returns how many sends were found. */
   runOnce(signal: AbortSignal): Promise<number>
 }
 
@@ -63,7 +63,7 @@ async function reconcileProvider(
   return found
 }
 
-/** The one message in the provider's list that can be this send; undefined where there is none, or more than one. */
+/** Looks this send up in the provider's list. Returns the entry when exactly one matches, else undefined. */
 export async function findSentMessage(
   db: Kysely<Database>,
   sender: Sender,
@@ -90,7 +90,7 @@ export async function findSentMessage(
   return others.length === 0 ? only : undefined
 }
 
-/** What was found, as a status with our callback_id: stored, it gives the send its id. */
+/** The entry as a status with the send's callback_id. Storing it gives the send the provider's id. */
 export function reconciledStatus(
   provider: ProviderName,
   { business_number, callback_id }: InDoubtSend,

@@ -1,4 +1,4 @@
-/** The back-fill at intervals, by one of several workers. */
+/** Runs the back-fill at intervals, in one of several workers. */
 import { randomUUID } from 'node:crypto'
 import { holdLease, releaseLease } from '../db/leases.ts'
 import { beginScheduledRun } from '../db/outbox/backfill-positions.ts'
@@ -8,28 +8,28 @@ export type ScheduledBackfillDeps = Pick<
   BackfillOptions,
   'db' | 'store' | 'provider' | 'sender' | 'history'
 > & {
-  /** From the beginning of one run to that of the next, whichever process it was, also when it failed. */
+  /** From the beginning of one run to the beginning of the next one, in whatever process, also when the run failed. */
   intervalMs: number
 }
 
 export type ScheduledBackfill = {
-  /** Undefined: it is not time, or another process is at it. To be called every few seconds. */
+  /** Call it every few seconds. Returns undefined when the next run is not due, or another process runs it. */
   runOnce(signal: AbortSignal): Promise<BackfillReport | undefined>
 }
 
-/** Longer than one call may take with everything that is tried again; renewed before each. */
+/** Longer than one call may take with its retries; extended before each call. */
 const LEASE_MS = 6 * 60_000
 
 export function createScheduledBackfill(deps: ScheduledBackfillDeps): ScheduledBackfill {
   const { db, provider, history, intervalMs } = deps
   const lease = { name: `backfill.${provider}`, holder: randomUUID() }
-  const hold = () => holdLease(db, { ...lease, durationMs: LEASE_MS })
+  const extendLease = () => holdLease(db, { ...lease, durationMs: LEASE_MS })
   return {
     runOnce: async (signal) => {
-      if (!(await hold())) return undefined
+      if (!(await extendLease())) return undefined
       try {
         const isDue = await beginScheduledRun(db, { provider, account: history.account }, intervalMs)
-        return isDue ? await runBackfill({ ...deps, signal, mayGoOn: hold }) : undefined
+        return isDue ? await runBackfill({ ...deps, signal, mayContinue: extendLease }) : undefined
       } finally {
         await releaseLease(db, lease)
       }

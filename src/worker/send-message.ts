@@ -1,4 +1,4 @@
-/** One send: the call to the provider, and its outcome into the row. */
+/** One send: calls the provider and records the result. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { SendResult } from '../core/outbound.ts'
@@ -12,12 +12,12 @@ import type { FindMissingCredential, Senders } from '../providers/index.ts'
 export type SendDeps = {
   db: Kysely<Database>
   senders: Senders
-  /** For a provider without sender. */
+  /** Names the setting that a provider without a sender needs. */
   findMissingCredential: FindMissingCredential
-  /** Aborts when a call that is under way has to end. */
+  /** Aborts the calls under way when the process has to end. */
   cutOff: AbortSignal
   callTimeoutMs?: number | undefined
-  /** The outcome cannot be stored: tried again until it can, or the process ends. */
+  /** The result cannot be stored. Called for each try that failed. */
   onUnrecorded(err: unknown, messageId: string): void
 }
 
@@ -31,7 +31,10 @@ export type SendReport = {
   durationMs: number
 }
 
-/** `claimedAt`: performance.now() before the claim. @throws when the outcome could not be stored. */
+/**
+ * `claimedAt`: performance.now() before the claim. @throws when the result could not be stored within
+ * RECORD_RESULT.timeoutMs.
+ */
 export async function sendMessage(deps: SendDeps, claim: Claim, claimedAt: number): Promise<SendReport> {
   const { message, attempt } = claim
   const startedAt = performance.now()
@@ -61,7 +64,7 @@ async function call(
   return sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
 }
 
-/** Until it is stored the outcome is known only here, so this does not give up easily. */
+/** Tries for minutes: until the result is stored, only this process knows it. */
 async function recordResult(
   { db, senders, onUnrecorded }: SendDeps,
   claim: Claim,

@@ -1,11 +1,11 @@
-/** Tells the provider what has been read here: best effort, with growing waits, and given up in the end. */
+/** Sends a conversation's read receipt to the provider. A failure is retried with growing waits, then given up. */
 import type { Kysely } from 'kysely'
 import { READ_RECEIPT } from '../core/send-policy.ts'
 import { findDueReceipt, postponeReceipt, recordReceiptResult } from '../db/outbox/read-receipts.ts'
 import type { Database } from '../db/schema.ts'
 import type { Senders } from '../providers/index.ts'
 
-/** Nothing happens where no receipt of the conversation is due. @throws when the database is away. */
+/** Does nothing when no receipt of the conversation is due. @throws when the database is away. */
 export async function sendReadReceipt(
   { db, senders }: { db: Kysely<Database>; senders: Senders },
   conversationId: string,

@@ -1,6 +1,6 @@
 /**
- * Keeps messages of ours from staying where they are: gives up what a lost worker was sending, fails what waited for a
- * day, and rings for everything whose turn it is. With the queue away, or emptied, this is what finds them.
+ * The send sweep. It makes sends of dead workers `unknown`, fails messages that waited for a day, closes circuit breakers of
+ * replaced credentials, and notifies the workers of everything that is due: also after the queue was away or emptied.
  */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
@@ -15,18 +15,18 @@ import type { OutboundProducer } from '../queue/outbound-producer.ts'
 export type SendSweepDeps = {
   db: Kysely<Database>
   producer: OutboundProducer
-  /** Digests of what is configured here. */
+  /** Digest of the configured credential, by provider. */
   credentials: Partial<Record<ProviderName, string>>
 }
 
 export type SendSweepReport = { lost: number; expired: number; notified: number }
 
 export type SendSweep = {
-  /** One process does it at a time; the others get undefined. To be called every second. */
+  /** Call it every second. One process sweeps; in the others it returns undefined. */
   runOnce(): Promise<SendSweepReport | undefined>
 }
 
-/** How long nobody sweeps after the sweeping process has died. */
+/** How long no process sweeps after the sweeping one has died. */
 const LEASE_MS = 5_000
 
 export function createSendSweep({ db, producer, credentials }: SendSweepDeps): SendSweep {

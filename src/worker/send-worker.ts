@@ -1,9 +1,9 @@
 /**
- * The consumer of the queue `outbound`: a job is a ring for a conversation that has something to send.
+ * The consumer of the queue `outbound`. A job is a notification: a message or a read receipt waits in this conversation.
  *
- * It sends what waits there, oldest first, until nothing does, and leaves the rest to others: what is being sent elsewhere,
- * backs off or is stopped gets its ring from the sweep. So a job can be lost, doubled or late without harm; what is sent,
- * and how often, only the rows decide.
+ * A job sends the waiting messages of its conversation, oldest first, until none can be claimed. A message that backs off,
+ * is being sent, or waits for its circuit breaker gets its next notification from the sweep. Only the rows decide what is
+ * sent and how often, so a job can be lost, doubled or late without harm.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Worker } from 'bullmq'
@@ -21,15 +21,15 @@ import { sendReadReceipt } from './send-read-receipt.ts'
 
 export type SendWorkerObserver = {
   onSend(report: SendReport): void
-  /** The file of a message was given to the provider, or not. */
+  /** A file was copied to the provider, or could not be. */
   onCopy(report: CopyReport): void
-  /** A message that cannot be sent as it is, and was not tried. */
+  /** A message failed without a call, because it cannot be sent as it is. */
   onUnsendable(messageId: string, code: number | string): void
-  /** The outcome of a call cannot be stored: tried again until it can, or the process ends. */
+  /** The result of a call cannot be stored. The worker tries again for some minutes. */
   onUnrecorded(err: unknown, messageId: string): void
-  /** Once for each pause, with what stands in the way. */
+  /** The queue pauses because the database is away; once for each pause. */
   onPause(err: unknown, pauseMs: number): void
-  /** A job that ended with an error; the sweep rings again. */
+  /** A job ended with an error; the sweep notifies again. */
   onFailed(err: Error, jobId: string | undefined): void
 }
 
@@ -38,23 +38,23 @@ export type SendWorkerDeps = {
   db: Kysely<Database>
   senders: Senders
   findMissingCredential: FindMissingCredential
-  /** Where uploaded files are. */
+  /** The folder of uploaded files. */
   uploadFolder: string
   concurrency: number
   observer: SendWorkerObserver
   /** Aborts when the process is to stop: nothing is claimed from here on. */
   stop: AbortSignal
-  /** A call that takes longer ends as unknown. */
+  /** Of a call that sends; SEND_CALL.timeoutMs unless given. */
   callTimeoutMs?: number
-  /** A file that takes longer to its provider is tried again. */
+  /** Of copying one file; PROVIDER_COPY.timeoutMs unless given. */
   copyTimeoutMs?: number
 }
 
 export type SendWorker = {
   run(): Promise<void>
   /**
-   * Waits for the calls under way until the deadline. What is cut off is `unknown`: stored in the last moment, or by the
-   * sweep of another worker.
+   * Waits until the deadline for the calls under way. Shortly before it aborts those that are left, and stores them as
+   * `unknown`; where that fails too, the sweep of another worker does it.
    */
   close(deadlineMs: number): Promise<void>
 }
@@ -70,7 +70,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   async function processJob(job: Job<OutboundJob>): Promise<void> {
     const { data } = job
     if (data.v !== OUTBOUND_JOB_VERSION) {
-      // As it was added, unless Redis has deleted that: a failed job that stayed would make the next ring go unheard.
+      // Set again, in case Redis has evicted the job's options: BullMQ would ignore a notification under the id of a failed job.
       job.opts.removeOnFail = true
       throw new Error(`job format version ${String(data.v)} is not known`)
     }
@@ -84,7 +84,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
     }
   }
 
-  /** Only the rows say what there is to do, so without them the queue waits. */
+  /** Without the database's rows no job can do anything, so the queue pauses. */
   async function pause(err: unknown): Promise<never> {
     if (performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + DATABASE_AWAY_PAUSE_MS
@@ -110,7 +110,7 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   }
 }
 
-/** Sends what waits in the conversation of a message. @throws when the database does not answer. */
+/** Returns a function that sends what waits in the conversation of a message. @throws when the database is away. */
 function createConversationSender(deps: SendWorkerDeps, cutOff: AbortSignal) {
   const { db, senders, findMissingCredential, observer, stop, callTimeoutMs } = deps
   const onUnrecorded = (err: unknown, messageId: string) => observer.onUnrecorded(err, messageId)

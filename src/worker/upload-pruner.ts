@@ -1,6 +1,6 @@
 /**
- * Removes uploads that nothing has used for 30 days, and files without an upload: what a process left that died while it
- * took one. The row goes first, so that there is never a row without its file.
+ * Prunes uploads that no message has used for 30 days, and files without a row: a process that died while it received a file
+ * left them. The row is deleted before the file, so that there is never a row without its file.
  */
 import { randomUUID } from 'node:crypto'
 import { readdir, rm, stat } from 'node:fs/promises'
@@ -10,16 +10,16 @@ import { holdLease } from '../db/leases.ts'
 import { findExistingUploads, removeExpiredUploads } from '../db/outbox/uploads.ts'
 import type { Database } from '../db/schema.ts'
 
-/** Longer than an upload can take. */
+/** Of a file without a row. Longer than receiving a file can take. */
 const MIN_AGE_MS = 24 * 60 * 60_000
 const LEASE_MS = 5 * 60_000
 const BATCH = 1_000
 
-/** Ours, and nothing else that somebody may keep there. */
+/** Names that the API gives to files. Other files in the folder are left alone. */
 const OUR_FILE = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.part)?$/
 
 export type UploadPruner = {
-  /** Unless another process is at it. Returns how many files went. To be called every hour. */
+  /** Call it every hour; one process does it at a time. Returns how many files were removed. */
   runOnce(signal?: AbortSignal): Promise<number>
 }
 
@@ -48,7 +48,7 @@ export function createUploadPruner({
   }
 }
 
-/** Without an upload, and too old to be one that is about to get its row. */
+/** The files without a row that are too old to be about to get one. */
 async function findLeft(db: Kysely<Database>, folder: string, names: string[]): Promise<string[]> {
   const known = await findExistingUploads(
     db,

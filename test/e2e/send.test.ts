@@ -149,7 +149,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const ids = new Set(responses.map((response) => (response.json() as { id: string }).id))
     expect(ids.size).toBe(1)
     const [id = ''] = ids
-    // A ring that no dead worker holds.
+    // A notification that no dead worker holds.
     await order(to, 'another')
     // The worker may have died during the only call.
     await eventually(async () => expect((await message(id)).status).not.toBe('queued'), { timeoutMs: 30_000 })

@@ -24,7 +24,7 @@ export function twilioClient(apiUrl: string): TwilioClient {
   return { sender, history: sender.history }
 }
 
-/** The options of a run that need no thought. */
+/** The options of a run that are the same in most tests. */
 export function backfillOptions({ db }: TestDatabase, twilio: FakeTwilio) {
   return { db, store: createEventStore({ db }), provider: 'twilio', ...twilioClient(twilio.url) } as const
 }

@@ -1,4 +1,4 @@
-/** Messages of ours, as the API orders them. A test states only what matters to it. */
+/** Outbound messages, as the API creates them. A test states only what matters to it. */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { OutboundRequest } from '../../src/core/outbound.ts'
@@ -22,7 +22,7 @@ export function textRequest(text = 'Hello', request: Partial<OutboundRequest> = 
   return { type: 'text', text, ...to, ...request } as OutboundRequest
 }
 
-/** The id of a text that waits to be sent. */
+/** Creates a text that waits to be sent; returns its id. */
 export async function orderText(
   db: Kysely<Database>,
   text?: string,

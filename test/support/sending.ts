@@ -35,11 +35,11 @@ export type Sending = {
   copies: CopyReport[]
   uploadFolder: string
   errors: unknown[]
-  /** Starts a worker with its sweep; gives what stops them. */
+  /** Starts a worker with its sweep. Returns the function that stops both. */
   startWorker(options?: WorkerOptions): () => Promise<void>
   message(id: string): Promise<SentRow>
   messages(): Promise<SentRow[]>
-  /** As if it had been started anew, in a fraction of the time; for before a test. */
+  /** Empties database, queue and records; call it before each test. Takes a fraction of the time of a new start. */
   reset(): Promise<void>
   /** Waits until the message has this status. */
   hasStatus(id: string, status: string, options?: { timeoutMs?: number }): Promise<SentRow>
@@ -52,7 +52,7 @@ export type WorkerOptions = {
   concurrency?: number
   callTimeoutMs?: number
   copyTimeoutMs?: number
-  /** Without it nothing rings but the test. */
+  /** Without it only the test notifies the worker. */
   sweeps?: boolean
 }
 
@@ -71,7 +71,7 @@ type SentRow = {
 const SECOND = 1000
 const META_TOKEN = 'test-token'
 
-/** Ended with the test, or, when it is started once for a file, with the file: then `reset` it before each test. */
+/** Ends with the test. Started once for a file it ends with the file: then `reset` it before each test. */
 export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending> {
   const database = await createTestDatabase()
   const { db } = database

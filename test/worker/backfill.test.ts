@@ -27,8 +27,8 @@ const sids = async () => (await messages()).map((row) => row.wa_message_id)
 const position = async () =>
   (await database.pool.query('SELECT position FROM backfill_positions')).rows[0]?.position as Date | undefined
 
-describe('what is missing', () => {
-  test('received and sent by other tools: stored with time, people, text and status', async () => {
+describe('a missing message', () => {
+  test('received, or sent by another tool: stored with time, contact, text and status', async () => {
     const received = twilio.put({ body: 'Is it still there?' }, 90)
     const sent = twilio.put({ direction: 'outbound-api', body: 'Yes', status: 'read' }, 80)
 
@@ -95,7 +95,7 @@ describe('what is missing', () => {
     expect(await messages()).toMatchObject([{ message_type: 'document', content: null, media_url: null }])
   })
 
-  test('from somebody whose number is hidden: one contact with their user id', async () => {
+  test('from a contact whose number is hidden: one contact with that user id', async () => {
     twilio.put({ from: 'whatsapp:US.13491208655302741918' })
 
     await run()
@@ -104,7 +104,7 @@ describe('what is missing', () => {
     expect(rows).toEqual([{ kind: 'user_id', value: 'US.13491208655302741918' }])
   })
 
-  test('failed at another tool: with the error of Twilio', async () => {
+  test('that another tool sent and that failed: stored with the error of Twilio', async () => {
     twilio.put({ direction: 'outbound-api', status: 'undelivered', error_code: 63024, error_message: 'no' })
 
     await run()
@@ -115,8 +115,8 @@ describe('what is missing', () => {
   })
 })
 
-describe('a word that is no status here', () => {
-  test('is recorded, and is not the status of the message', async () => {
+describe('a status that has no rank', () => {
+  test('is recorded, and does not become the status of the message', async () => {
     twilio.put({ direction: 'outbound-api', status: 'partially_delivered' })
 
     expect(await run()).toMatchObject({ stored: 1, statuses: 1 })
@@ -125,7 +125,7 @@ describe('a word that is no status here', () => {
   })
 })
 
-describe('what is left alone', () => {
+describe('not stored', () => {
   test('SMS of the same account, in both directions', async () => {
     twilio.put({ from: '+15551230001', to: '+15550001234' })
     twilio.put({ direction: 'outbound-api', from: '+15550001234', to: '+15551230001' })
@@ -135,7 +135,7 @@ describe('what is left alone', () => {
     expect(await messages()).toEqual([])
   })
 
-  test('what is younger than 15 minutes, until it is older', async () => {
+  test('messages younger than 15 minutes, until they are older', async () => {
     const young = twilio.put({}, 14)
     const old = twilio.put({}, 16)
 
@@ -147,7 +147,7 @@ describe('what is left alone', () => {
     expect((await sids()).sort()).toEqual([old.sid, young.sid].sort())
   })
 
-  test('what was scheduled or canceled, and is not sent', async () => {
+  test('messages that were scheduled or canceled, and not sent', async () => {
     for (const status of ['scheduled', 'canceled']) twilio.put({ direction: 'outbound-api', status })
 
     expect(await run()).toMatchObject({ examined: 0, stored: 0 })
@@ -280,7 +280,7 @@ describe('webhooks and the list', () => {
   })
 })
 
-describe('sends of ours', () => {
+describe('outbound messages', () => {
   /** A message of ours that was claimed so long ago, in a status between the call and its outcome. */
   async function claimed(
     text: string,
@@ -326,7 +326,7 @@ describe('sends of ours', () => {
     },
   )
 
-  test('under way while the list has them already: left alone', async () => {
+  test('under way while the list has them already: not touched', async () => {
     const id = await claimed('Hello', 0, 'sending', to)
     put('Hello', 0)
 
@@ -335,7 +335,7 @@ describe('sends of ours', () => {
     expect(await messages()).toMatchObject([{ id, status: 'sending', wa_message_id: null }])
   })
 
-  test('two alike, two entries: held back, so that neither is doubled', async () => {
+  test('two with the same text, two entries: held back, so that neither is doubled', async () => {
     await claimed('Hello', 30, 'unknown', to)
     await claimed('Hello', 30, 'unknown', to)
     put('Hello', 30)
@@ -346,7 +346,7 @@ describe('sends of ours', () => {
     expect(await messages()).toHaveLength(2)
   })
 
-  test('a file or a template, which the list cannot tell from others: held back, until a status tells', async () => {
+  test('with a file or a template, which the list cannot identify: held back until a status comes', async () => {
     const id = await claimed('', 30, 'unknown', {
       ...to,
       type: 'template',
@@ -366,7 +366,7 @@ describe('sends of ours', () => {
     expect(await messages()).toMatchObject([{ id, wa_message_id: sid, status: 'delivered' }])
   })
 
-  test('of another text, to somebody else, from another number or at another time: no reason to hold anything back', async () => {
+  test('with another text, recipient, number or time: the entry is not held back', async () => {
     await claimed('Hello', 30, 'unknown', to)
     put('Good morning', 30)
     put('Hello', 30, { to: 'whatsapp:+15551230002' })
@@ -376,7 +376,7 @@ describe('sends of ours', () => {
     expect(await run()).toMatchObject({ stored: 4, held_back: 0 })
   })
 
-  test('found by the look-up instead: the back-fill has nothing to do', async () => {
+  test('found by reconciliation before: the back-fill has nothing to do', async () => {
     const id = await claimed('Hello', 30, 'unknown', to)
     put('Hello', 30)
     const { sender } = twilioClient(twilio.url)
@@ -392,7 +392,7 @@ describe('sends of ours', () => {
     expect(await messages()).toMatchObject([{ id, status: 'delivered' }])
   })
 
-  test('whose entry was stored before anybody knew: ours stays, when its status comes', async () => {
+  test('whose entry was stored as another message: the outbound row stays when its status comes', async () => {
     const { sid } = put('Hello', 30)
     await run()
     const id = await claimed('Hello', 30, 'unknown', to)
@@ -409,7 +409,7 @@ describe('sends of ours', () => {
 })
 
 describe('the position', () => {
-  test('the first run goes back a day, or to the last message that is here', async () => {
+  test('the first run goes back a day, or to the last stored message', async () => {
     const old = twilio.put({}, 3 * 24 * 60)
     const recent = twilio.put({}, 20 * 60)
     await run()
@@ -435,7 +435,7 @@ describe('the position', () => {
     expect(days.length).toBeLessThanOrEqual(2)
   })
 
-  test('days are GMT: what was sent around midnight is there', async () => {
+  test('days are GMT: messages from around midnight are stored', async () => {
     const midnight = Date.parse(new Date().toISOString().slice(0, 10)) - DAY
     const around = [-1_000, 0, 1_000].map((offset) => {
       const date = twilioTime(midnight + offset)
@@ -447,7 +447,7 @@ describe('the position', () => {
     expect(await sids()).toEqual(around)
   })
 
-  test('a run from later on leaves the position, so that there is no gap', async () => {
+  test('a run that begins after the position does not move it, so that there is no gap', async () => {
     await run()
     await database.pool.query(`UPDATE backfill_positions SET position = now() - interval '3 days'`)
     const end = await position()
@@ -520,7 +520,7 @@ describe('the position', () => {
     expect((await sids()).sort()).toEqual([...entries, ...arrived].sort())
   })
 
-  test('two runs at once store everything once', async () => {
+  test('two runs at the same time store everything once', async () => {
     const entries = Array.from({ length: 120 }, (_, index) => twilio.put({}, 60 + index).sid)
 
     await Promise.all([run(), run()])

@@ -20,7 +20,7 @@ test('removes a month-old backlog of any size and leaves the rest', async () => 
   expect(rows).toEqual([{ kind: 'new', count: 10 }])
 })
 
-test('leaves it to the process that is at it', async () => {
+test('does nothing while another process prunes', async () => {
   const { db, pool } = await createTestDatabase()
   await createChangePruner({ db }).runOnce()
   await pool.query(`INSERT INTO changes (kind, created_at) VALUES ('old', now() - interval '31 days')`)

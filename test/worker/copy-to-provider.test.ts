@@ -1,4 +1,4 @@
-/** Uploaded files: given to Meta before the message is sent, fetched by Twilio; a message is sent once all the same. */
+/** Messages with uploaded files: Meta gets a copy before the message, Twilio fetches the file; each message is sent once. */
 import { renameSync, writeFileSync } from 'node:fs'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
@@ -36,7 +36,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
   const documents = () =>
     sending.meta.sent().flatMap(({ type, document }) => (type === 'document' ? [document] : []))
 
-  once('Meta gets the file first, once for many messages, then each message with its id', async () => {
+  once('Meta gets one copy for many messages, then each message with the id of the copy', async () => {
     const { id } = await storeFile(sending, '%PDF the bill')
     sending.startWorker()
 
@@ -53,7 +53,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(documents()).toEqual(Array(3).fill({ id: '116684618142141', filename: 'bill.pdf' }))
   })
 
-  test('a conversation waits for the file of its oldest message, in order; others do not', async () => {
+  test('a conversation waits for the copy of its oldest message, in order; other conversations do not', async () => {
     const { id } = await storeFile(sending, '%PDF slow')
     const held = holding()
     sending.meta.next(held.behaviour)
@@ -73,7 +73,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.sent().map((body) => body.type)).toEqual(['text', 'document', 'text'])
   })
 
-  test('two conversations with one file at the same moment: Meta gets it once, and each has its message', async () => {
+  test('two conversations with one file at the same moment: Meta gets one copy, and both messages', async () => {
     const { id } = await storeFile(sending, '%PDF for two')
     const held = holding()
     sending.meta.next(held.behaviour)
@@ -82,7 +82,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const ids = await Promise.all(['15551230001', '15551230002'].map((phone) => orderFile(id, { phone })))
     await held.reached()
 
-    // Whoever asks now is told to wait.
+    // A claim by another worker has to wait meanwhile.
     for (const messageId of ids)
       expect(await claimNext(sending.db, messageId, { copiesTo: ['meta'], mayCopy: true })).toEqual({
         kind: 'waiting',
@@ -94,7 +94,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(documents()).toEqual(Array(2).fill({ id: '116684618142141', filename: 'bill.pdf' }))
   })
 
-  once('a worker that is alive keeps a slow file to itself', async () => {
+  once('a worker that is alive keeps its claim to a slow copy', async () => {
     const { id } = await storeFile(sending, '%PDF very slow')
     const held = holding()
     sending.meta.next(held.behaviour)
@@ -115,15 +115,15 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.files()).toHaveLength(1)
   })
 
-  /** Whatever happens to the file, the message was certainly not sent, and goes out once. */
+  /** Whatever happens to the copy, the message was certainly not sent, and is sent once. */
   once.each<[string, Behaviour, string | number]>([
     ['the connection is cut', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
     ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
-    ['nobody answers', () => {}, 'timeout'],
+    ['no answer comes', () => {}, 'timeout'],
     ['HTTP 500', (_, exchange) => exchange.answer(500, 'oops'), 'http_500'],
     ['code 131000', metaError(131000, { status: 500 }), 131000],
     ['200 without an id', (_, exchange) => exchange.answer(200, {}), 'no_media_id'],
-  ])('%s while Meta gets the file: queued, then sent once', async (_, behaviour, code) => {
+  ])('%s while the file is copied: queued, then sent once', async (_, behaviour, code) => {
     const { id } = await storeFile(sending, '%PDF once')
     sending.meta.next(behaviour)
     sending.startWorker({ copyTimeoutMs: 500, sweeps: false })
@@ -143,7 +143,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.files()).toHaveLength(2)
   })
 
-  once('a file that Meta refuses: failed, with its words, and nothing was sent', async () => {
+  once('a file that Meta refuses: failed with the error of Meta, and nothing was sent', async () => {
     const { id } = await storeFile(sending, 'not a PDF at all')
     sending.meta.next(metaError(100, { message: 'Param file must be a file with one of these types' }))
     sending.startWorker()
@@ -154,26 +154,29 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.sent()).toEqual([])
   })
 
-  once('a refused token stops the sender while it gives a file, and another token sends it', async () => {
-    const { id } = await storeFile(sending, '%PDF with a token')
-    sending.meta.always(metaError(190, { status: 401 }))
-    const close = sending.startWorker()
-    const messageId = await orderFile(id)
-    await eventually(async () =>
-      expect(await readOpenBreakers(sending.db)).toMatchObject([{ error: { code: 190 } }]),
-    )
-    expect((await sending.message(messageId)).status).toBe('queued')
-    await close()
+  once(
+    'a token that is refused for a copy opens the breaker, and another token sends the message',
+    async () => {
+      const { id } = await storeFile(sending, '%PDF with a token')
+      sending.meta.always(metaError(190, { status: 401 }))
+      const close = sending.startWorker()
+      const messageId = await orderFile(id)
+      await eventually(async () =>
+        expect(await readOpenBreakers(sending.db)).toMatchObject([{ error: { code: 190 } }]),
+      )
+      expect((await sending.message(messageId)).status).toBe('queued')
+      await close()
 
-    sending.meta.always((_, exchange) => exchange.succeed())
-    sending.startWorker({ accessToken: 'another-token' })
+      sending.meta.always((_, exchange) => exchange.succeed())
+      sending.startWorker({ accessToken: 'another-token' })
 
-    await sending.hasStatus(messageId, 'accepted')
-    expect(sending.meta.sent()).toHaveLength(1)
-  })
+      await sending.hasStatus(messageId, 'accepted')
+      expect(sending.meta.sent()).toHaveLength(1)
+    },
+  )
 
   once(
-    'a worker that does not see the file: the message waits and says so; it goes out when the file is there',
+    'a worker without the file: the message waits with an error about it, and is sent when the file is there',
     async () => {
       const { id, file } = await storeFile(sending, '%PDF elsewhere')
       renameSync(file, `${file}.elsewhere`)
@@ -191,7 +194,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     },
   )
 
-  once('half of a file is not given to Meta: the message waits until all of it is there', async () => {
+  once('half of a file is not copied: the message waits until all of it is there', async () => {
     const { id, file } = await storeFile(sending, '%PDF all of it')
     writeFileSync(file, '%PDF all')
     sending.startWorker()
@@ -211,7 +214,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.files()).toHaveLength(1)
   })
 
-  test('a worker that is stopped leaves the file to another one, at once', async () => {
+  test('a worker that is stopped leaves the copy to another one at once', async () => {
     const { id } = await storeFile(sending, '%PDF handed over')
     const held = holding()
     sending.meta.next(held.behaviour)
@@ -229,27 +232,24 @@ describe.each(BACKENDS)('on %s', (backend) => {
     held.release()
   })
 
-  once(
-    'a copy that Meta does not know any more: the message fails, and its resend brings the file anew',
-    async () => {
-      const { id } = await storeFile(sending, '%PDF forgotten')
-      sending.startWorker()
-      await sending.hasStatus(await orderFile(id), 'accepted')
-      sending.meta.next(metaError(131053, { message: 'Media upload error' }))
-      await sending.hasStatus(await orderFile(id), 'failed')
+  once('a copy that Meta has lost: the message fails, and the next one makes a new copy', async () => {
+    const { id } = await storeFile(sending, '%PDF forgotten')
+    sending.startWorker()
+    await sending.hasStatus(await orderFile(id), 'accepted')
+    sending.meta.next(metaError(131053, { message: 'Media upload error' }))
+    await sending.hasStatus(await orderFile(id), 'failed')
 
-      await sending.hasStatus(await orderFile(id), 'accepted')
+    await sending.hasStatus(await orderFile(id), 'accepted')
 
-      expect(sending.meta.files()).toHaveLength(2)
-      expect(documents().map((document) => (document as { id: string }).id)).toEqual([
-        '116684618142141',
-        '116684618142141',
-        '116684618142142',
-      ])
-    },
-  )
+    expect(sending.meta.files()).toHaveLength(2)
+    expect(documents().map((document) => (document as { id: string }).id)).toEqual([
+      '116684618142141',
+      '116684618142141',
+      '116684618142142',
+    ])
+  })
 
-  once('a copy that Meta is about to forget is brought anew', async () => {
+  once('a copy that Meta will remove soon is made again', async () => {
     const { id } = await storeFile(sending, '%PDF old')
     sending.startWorker()
     await sending.hasStatus(await orderFile(id), 'accepted')
@@ -260,7 +260,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.files()).toHaveLength(2)
   })
 
-  once('an upload that was removed meanwhile: failed, and it says so', async () => {
+  once('an upload that was removed meanwhile: failed as upload_gone', async () => {
     const { id } = await storeFile(sending, '%PDF gone')
     const messageId = await orderFile(id)
     await sending.database.pool.query('DELETE FROM uploads')
@@ -270,7 +270,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.calls).toEqual([])
   })
 
-  once('Twilio gets a signed link that ends, and no file', async () => {
+  once('Twilio gets a signed link that expires, and no file', async () => {
     const { id } = await storeFile(sending, '%PDF linked')
     sending.startWorker()
 

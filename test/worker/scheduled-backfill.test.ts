@@ -27,7 +27,7 @@ const age = (minutes: number) =>
     `UPDATE backfill_positions SET started_at = started_at - ${minutes} * interval '1 minute'`,
   )
 
-test('of several workers one does it, and the next one when it is time again', async () => {
+test('one of several workers runs it, and another one when the interval is over', async () => {
   const workers = [schedule(), schedule(), schedule()]
   const { sid } = twilio.put()
 
@@ -43,7 +43,7 @@ test('of several workers one does it, and the next one when it is time again', a
   expect(await sids()).toContain(later.sid)
 })
 
-test('nobody begins while another one is still at it, however long that takes', async () => {
+test('no worker begins while another one still runs, however long that takes', async () => {
   const [first, second] = [schedule(), schedule()]
   const held = holding()
   twilio.next(held.behaviour)
@@ -58,7 +58,7 @@ test('nobody begins while another one is still at it, however long that takes', 
   await eventually(async () => expect(await second.runOnce(signal)).toMatchObject({ stopped: false }))
 })
 
-test('one that has lost its turn ends, and moves no position', async () => {
+test('a run that lost its lease ends, and moves no position', async () => {
   stopClockAtNoon()
   const held = holding()
   twilio.next(held.behaviour)
@@ -74,7 +74,7 @@ test('one that has lost its turn ends, and moves no position', async () => {
   expect(Number(rows[0].position ?? 0)).toBeLessThan(Date.now() - 15 * MINUTE - 1_000)
 })
 
-test('a refused account is told, and tried again only when it is time again', async () => {
+test('refused credentials fail the run, and the next run waits for the interval', async () => {
   const worker = schedule()
   twilio.put()
   twilio.next(twilioError(20003, { status: 401, message: 'Authenticate' }))

@@ -1,4 +1,4 @@
-/** What becomes of a send whose outcome somebody else knows: statuses, echoes, the provider's list. */
+/** Sends whose outcome comes another way than in the response: by statuses, echoes, or the provider's list. */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { InboundJob } from '../../src/core/event.ts'
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
@@ -60,7 +60,7 @@ describe('a send whose outcome somebody else knows', () => {
     expect(await rows()).toEqual([{ id, wa_message_id: 'wamid.A', status: 'delivered' }])
   })
 
-  test('an echo before the response: one row, ours, and the echo in quarantine', async () => {
+  test('an echo before the response: the outbound row stays, and the echo is in quarantine', async () => {
     const held = holding()
     sending.meta.acceptAs('wamid.A')
     sending.meta.next(held.behaviour)
@@ -78,7 +78,7 @@ describe('a send whose outcome somebody else knows', () => {
     expect(quarantined).toEqual([{ kept_id: id }])
   })
 
-  test('an echo and statuses of a send whose response was lost: resolved, and never sent again', async () => {
+  test('an echo and statuses of a send whose response was lost: no longer in doubt, and never sent again', async () => {
     sending.meta.acceptAs('wamid.A')
     sending.meta.next((_, exchange) => exchange.cut())
     sending.startWorker()
@@ -123,7 +123,7 @@ describe('a send whose outcome somebody else knows', () => {
     expect(sending.meta.sent()).toHaveLength(2)
   })
 
-  test('a claim whose worker is gone: unknown after a minute, and what comes later still counts', async () => {
+  test('a claim whose worker died: unknown after a minute, and later statuses still count', async () => {
     const held = holding()
     sending.meta.acceptAs('wamid.A')
     sending.meta.next(held.behaviour)
@@ -139,7 +139,7 @@ describe('a send whose outcome somebody else knows', () => {
     expect(sending.meta.sent()).toHaveLength(1)
   })
 
-  test('"not sent" for a claim that was given up: failed, not queued, because somebody may have sent it again', async () => {
+  test('"not sent" for a claim that the sweep made unknown: failed, not queued, because a person may have resent it', async () => {
     const held = holding(metaError(131056))
     sending.meta.next(held.behaviour)
     sending.startWorker()
@@ -191,7 +191,7 @@ describe('a send whose outcome somebody else knows', () => {
       expect(sending.twilio.sent()).toHaveLength(2)
     })
 
-    test('stays unknown when the list has nothing: that proves nothing', async () => {
+    test('stays unknown when the list has no entry, which does not prove that it was not sent', async () => {
       sending.startWorker()
       const id = await loseAnswer('Hello', { isTaken: false })
       await sending.hasStatus(id, 'unknown')
@@ -200,7 +200,7 @@ describe('a send whose outcome somebody else knows', () => {
       expect((await sending.message(id)).status).toBe('unknown')
     })
 
-    test('stays unknown when the list has two that it could be', async () => {
+    test('stays unknown when two entries of the list match', async () => {
       sending.startWorker()
       const id = await loseAnswer('Hello')
       await sending.hasStatus(id, 'unknown')
@@ -211,7 +211,7 @@ describe('a send whose outcome somebody else knows', () => {
       expect((await sending.message(id)).status).toBe('unknown')
     })
 
-    test('stays unknown when two messages of ours could be the one in the list', async () => {
+    test('stays unknown when two sends match one entry of the list', async () => {
       sending.startWorker()
       const first = await loseAnswer('Hello', { isTaken: false })
       await sending.hasStatus(first, 'unknown')

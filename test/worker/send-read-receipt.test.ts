@@ -30,7 +30,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     return isNew
   }
 
-  test('the provider hears of the newest message that was read, once', async () => {
+  test('one receipt is sent, for the newest message that was read', async () => {
     sending.startWorker()
     const rows = await receive('wamid.A', 'wamid.B', 'wamid.C')
     const [conversationId, second] = [String(rows[0]?.conversation_id), String(rows[1]?.id)]
@@ -45,7 +45,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.sent()).toEqual([])
   })
 
-  test('a receipt that did not get through is tried again, also when nobody rings', async () => {
+  test('a receipt that failed is tried again, also without a notification', async () => {
     await sending.meta.refuse()
     sending.startWorker()
     const [row] = await receive('wamid.A')
@@ -66,7 +66,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     })
   })
 
-  once('nothing is to be told of what we sent, of an empty conversation, and of Twilio', async () => {
+  once('no receipt is sent for outbound messages, for an empty conversation, or to Twilio', async () => {
     await writeBatch(sending.db, [
       messageItem('wamid.A', { direction: 'outbound', source: 'echo' }),
       messageItem(`SM${'1'.repeat(32)}`, { provider: 'twilio', business_number: '15550001234' }),

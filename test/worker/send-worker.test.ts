@@ -37,7 +37,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     )
     return rows[0].send_backoffs
   }
-  /** As if every message had waited so long that the sweep takes its own ring for lost. */
+  /** As if every message had waited so long that the sweep takes its own notification for lost. */
   const ageNotifications = () =>
     sending.database.pool.query(`UPDATE chat_messages SET created_at = created_at - interval '1 minute'`)
   /** Ends the wait of a message; gives the seconds that it would have taken, rounded: a busy machine adds some. */
@@ -51,7 +51,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     return Number(rows[0].seconds)
   }
 
-  test('a ring whose job has lost its data keeps no later ring from being heard', async () => {
+  test('a notification whose job lost its data does not block later ones', async () => {
     const id = await orderText(sending.db, 'Hello', { to: { phone: '15551230001' } })
     // Without its data and options, as a maxmemory-policy other than noeviction leaves a job.
     await sending.backend.createQueue('outbound').add('send', {}, { jobId: sendJobId(id) })
@@ -65,7 +65,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.sent()).toHaveLength(1)
   })
 
-  test('50 equal requests at once, each of them rung, are one row and one call', async () => {
+  test('50 equal requests at the same time, each with its notification, are one row and one call', async () => {
     sending.startWorker()
     sending.startWorker()
     const options = outboundOptions({ idempotencyKey: 'key-1' })
@@ -73,7 +73,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const outcomes = await Promise.all(
       Array.from({ length: 50 }, async () => {
         const outcome = await createOutboundMessage(sending.db, textRequest(), options)
-        // As the API does: a ring that the queue does not confirm in time fails no request.
+        // As the API does: a notification that the queue does not confirm in time fails no request.
         if (outcome.kind !== 'refused')
           await sending.producer.notifySends([outcome.message_id]).catch(() => {})
         return outcome
@@ -87,7 +87,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(await sending.messages()).toHaveLength(1)
     await eventually(async () => expect(await jobCount()).toBe(0))
     expect(sending.meta.sent()).toHaveLength(1)
-    // Also the same request once more, after the fact.
+    // The same request once more, after the message was sent.
     expect(await createOutboundMessage(sending.db, textRequest(), options)).toEqual({
       kind: 'existing',
       message_id: id,
@@ -97,7 +97,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(textsSent()).toEqual(['Hello', 'after'])
   })
 
-  test('a job leaves nothing behind, so that the same message can be rung for again', async () => {
+  test('a job leaves nothing in the queue, so that the same message can get another notification', async () => {
     sending.meta.next(metaError(131056))
     sending.startWorker({ sweeps: false })
     const id = await order()
@@ -113,7 +113,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     })
   })
 
-  test('a conversation is sent in order also while the first message backs off; others do not wait', async () => {
+  test('a conversation stays in order while its first message backs off; other conversations do not wait', async () => {
     let refusals = 0
     sending.meta.always((call, exchange) => {
       const isRefused = call.body.includes('"one"') && refusals++ < 2
@@ -139,7 +139,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(waits).toEqual([1, 4])
   })
 
-  test('a conversation has one call at a time: the next message waits for the answer, others do not', async () => {
+  test('a conversation has one call at a time: its next message waits for the answer, other conversations do not', async () => {
     const held = holding()
     sending.meta.next(held.behaviour)
     sending.startWorker()
@@ -158,7 +158,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(textsSent().filter((text) => !text.startsWith('elsewhere'))).toEqual(['one', 'two'])
   })
 
-  once('a message that failed, or whose outcome is unknown, holds nobody back', async () => {
+  once('a message that failed, or whose outcome is unknown, does not block the next one', async () => {
     sending.meta.next(metaError(131047), (_, exchange) => exchange.cut())
     sending.startWorker()
     const ids: string[] = []
@@ -170,11 +170,11 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect((await sending.messages()).map((row) => row.status)).toEqual(['failed', 'unknown', 'accepted'])
   })
 
-  /** What may have been sent is never sent again by itself, however often somebody rings and sweeps. */
+  /** A message that may have been sent is never sent again by itself, however many notifications and sweeps follow. */
   once.each<[string, Behaviour, string | number]>([
     ['the connection is cut after the request', (_, exchange) => exchange.cut(), 'UND_ERR_SOCKET'],
     ['the answer is cut off', (_, exchange) => exchange.cutAnswer(), 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
-    ['nobody answers', () => {}, 'timeout'],
+    ['no answer comes', () => {}, 'timeout'],
     ['HTTP 500 without a code', (_, exchange) => exchange.answer(500, 'oops'), 'http_500'],
     ['HTTP 502 of a proxy', (_, exchange) => exchange.answer(502, '<html>'), 'http_502'],
     ['code 131000', metaError(131000, { status: 500 }), 131000],
@@ -194,19 +194,22 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect((await sending.message(id)).status).toBe('unknown')
   })
 
-  once('a connection cut before anything was read: unknown, because nobody can tell', async () => {
-    sending.meta.cutConnections(true)
-    sending.startWorker()
-    const id = await order()
+  once(
+    'a connection cut before anything was read: unknown, because the request may have arrived',
+    async () => {
+      sending.meta.cutConnections(true)
+      sending.startWorker()
+      const id = await order()
 
-    await sending.hasStatus(id, 'unknown')
-    sending.meta.cutConnections(false)
-    await sending.hasStatus(await order('next'), 'accepted')
+      await sending.hasStatus(id, 'unknown')
+      sending.meta.cutConnections(false)
+      await sending.hasStatus(await order('next'), 'accepted')
 
-    expect(textsSent()).toEqual(['next'])
-  })
+      expect(textsSent()).toEqual(['next'])
+    },
+  )
 
-  once('a refused connection: back to the queue, and sent once when the provider is back', async () => {
+  once('a refused connection: queued again, and sent once when the provider is back', async () => {
     await sending.meta.refuse()
     sending.startWorker()
     const id = await order()
@@ -236,7 +239,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
-  test('a refused token: the sender stops, one message tries when the time is over, another token is tried at once', async () => {
+  test('a refused token opens the breaker, one message makes the half-open trial, another token closes it at once', async () => {
     sending.meta.always(metaError(190, { status: 401 }))
     const close = sending.startWorker()
     const ids = await Promise.all(Array.from({ length: 10 }, (_, i) => order(`text ${i}`, `1555123000${i}`)))
@@ -252,7 +255,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     sending.meta.next(held.behaviour)
     await sending.database.pool.query(`UPDATE send_pauses SET paused_until = clock_timestamp()`)
     await held.reached()
-    // However often the others are rung for while one tries.
+    // However many notifications the others get during the trial.
     for (let i = 0; i < 5; i++) {
       await sending.producer.notifySends(ids)
       await eventually(async () => expect(await jobCount()).toBeLessThanOrEqual(1))
@@ -272,20 +275,23 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(await readOpenBreakers(sending.db)).toEqual([])
   })
 
-  once('a provider without credentials: the message waits, and says what is missing', async () => {
-    const close = sending.startWorker({ accessToken: undefined })
-    const id = await order()
-    await eventually(async () =>
-      expect((await sending.message(id)).error?.[0]?.message).toContain('META_ACCESS_TOKEN'),
-    )
-    expect((await sending.message(id)).status).toBe('queued')
-    await close()
+  once(
+    'a provider without credentials: the message waits, and its error names the missing setting',
+    async () => {
+      const close = sending.startWorker({ accessToken: undefined })
+      const id = await order()
+      await eventually(async () =>
+        expect((await sending.message(id)).error?.[0]?.message).toContain('META_ACCESS_TOKEN'),
+      )
+      expect((await sending.message(id)).status).toBe('queued')
+      await close()
 
-    await ageNotifications()
-    sending.startWorker()
+      await ageNotifications()
+      sending.startWorker()
 
-    await sending.hasStatus(id, 'accepted')
-  })
+      await sending.hasStatus(id, 'accepted')
+    },
+  )
 
   once('a number sends no more than its rate in any second', async () => {
     await sending.database.pool.query(
@@ -308,7 +314,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(busiest).toBeLessThanOrEqual(24)
   })
 
-  test('a message that nobody rang for is found by the sweep', async () => {
+  test('the sweep finds a message without a notification', async () => {
     sending.startWorker()
     const id = await orderText(sending.db)
     await ageNotifications()
@@ -317,7 +323,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(sending.meta.sent()).toHaveLength(1)
   })
 
-  once('a message that waited for a day fails and says so', async () => {
+  once('a message that waited for a day fails as expired', async () => {
     const id = await orderText(sending.db)
     await sending.database.pool.query(`UPDATE chat_messages SET created_at = now() - interval '25 hours'`)
     sending.startWorker()

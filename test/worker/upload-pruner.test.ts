@@ -6,7 +6,7 @@ import { createTestDatabase } from '../support/postgres.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 import { storeFile } from '../support/uploads.ts'
 
-test('what nothing has used for long enough goes, and what a dead process left; nothing else', async () => {
+test('removes unused uploads and the files of dead processes, and nothing else', async () => {
   const { db, pool } = await createTestDatabase()
   const uploadFolder = createTempDirectory()
   const used = await storeFile({ db, uploadFolder }, 'used')
@@ -39,7 +39,7 @@ test('what nothing has used for long enough goes, and what a dead process left; 
   expect((await pool.query('SELECT id FROM uploads')).rows).toEqual([{ id: used.id }])
 })
 
-test('a folder that is not there yet is empty', async () => {
+test('a missing folder counts as empty', async () => {
   const { db } = await createTestDatabase()
   const uploadFolder = path.join(createTempDirectory(), 'uploads')
 

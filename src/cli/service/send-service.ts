@@ -1,4 +1,4 @@
-/** Puts the sending together: rows that wait, rings for them, providers, and what keeps all of it moving. */
+/** Puts sending together: the send worker, its sweep, reconciliation and the scheduled back-fill. */
 import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config/config-groups.ts'
@@ -20,7 +20,7 @@ export type SendServiceDeps = {
   config: Config
   db: Kysely<Database>
   backend: QueueBackend
-  /** Takes what a look-up has found. */
+  /** Stores what reconciliation and the back-fill find. */
   store: EventStore
   metrics: Metrics
   log: Logger
@@ -28,16 +28,16 @@ export type SendServiceDeps = {
 }
 
 export type SendService = {
-  /** To be called every second. */
+  /** Call it every second. */
   sweep(): Promise<void>
-  /** Asks providers what became of messages; to be called every few seconds. */
+  /** Looks in-doubt sends up at their providers. Call it every few seconds. */
   reconcile(): Promise<void>
-  /** Fetches messages that never came as webhooks, when it is time; to be called every few seconds. */
+  /** Runs the back-fill when it is due. Call it every few seconds. */
   backFill(): Promise<void>
   close(deadlineMs: number): Promise<void>
 }
 
-/** Calls at a time: at a quarter of a second for each, more than Meta takes from one number. */
+/** At the same time. With a quarter of a second for each call, more than Meta takes from one number. */
 const MAX_CALLS = 100
 
 export function startSendService(deps: SendServiceDeps): SendService {
@@ -91,7 +91,7 @@ function createBackfills({ config, db, store }: SendServiceDeps, senders: Sender
   })
 }
 
-/** What it found is what webhooks have missed. */
+/** `info` when the back-fill found something, because a webhook was missed then. */
 function levelOf({ stored, statuses, identified, parked }: BackfillReport): 'info' | 'debug' {
   return stored + statuses + identified + parked > 0 ? 'info' : 'debug'
 }

@@ -1,11 +1,11 @@
-/** What a back-fill needs to know: how far it has come, what is there already, and what may be a send of ours. */
+/** The state of the back-fill: how far it has read the provider's list, and which entries are stored already. */
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Database } from '../schema.ts'
 
 export type BackfillKey = { provider: ProviderName; account: string }
 
-/** Everything that the list has before this time has been taken. */
+/** The list has been read and stored up to this time; undefined before the first run. */
 export async function readPosition(
   db: Kysely<Database>,
   { provider, account }: BackfillKey,
@@ -19,7 +19,7 @@ export async function readPosition(
   return row?.position ?? undefined
 }
 
-/** Only ever moves forward, also where two do it. */
+/** The position only moves forward, also when two processes write it. */
 export async function savePosition(
   db: Kysely<Database>,
   { provider, account }: BackfillKey,
@@ -31,7 +31,7 @@ export async function savePosition(
     WHERE backfill_positions.position IS NULL OR backfill_positions.position < excluded.position`.execute(db)
 }
 
-/** Whether it is time for the next scheduled run, which then counts as begun. One of several callers gets true. */
+/** Begins the next scheduled run when the interval is over. Of several callers one gets true. */
 export async function beginScheduledRun(
   db: Kysely<Database>,
   { provider, account }: BackfillKey,
@@ -46,14 +46,14 @@ export async function beginScheduledRun(
   return rows.length > 0
 }
 
-/** When the provider's latest message here was written, or undefined. */
+/** Time of the latest message in any conversation with the provider. */
 export async function lastMessageAt(db: Kysely<Database>, provider: ProviderName): Promise<Date | undefined> {
   const { rows } = await sql<{ at: Date | null }>`
     SELECT max(last_message_at) AS at FROM conversations WHERE provider = ${provider}`.execute(db)
   return rows[0]?.at ?? undefined
 }
 
-/** Of these ids, those that are stored, with the words that were said about each. */
+/** Those of the messages that are stored, each with the statuses that are stored of it. */
 export async function findStored(
   db: Kysely<Database>,
   waMessageIds: readonly string[],

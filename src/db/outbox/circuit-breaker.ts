@@ -1,5 +1,5 @@
 /**
- * Circuit breaker for each of our numbers, and for each provider as a whole (table send_pauses, one row for each open one).
+ * Circuit breaker for each of our numbers and for each provider as a whole; table send_pauses, a row is an open breaker.
  *
  * It opens when a number is over its limits, a provider cannot be reached, or a token was refused. When its time is over it
  * is half-open: one message tries. Success closes it; a failure opens it again for twice as long.

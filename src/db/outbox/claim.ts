@@ -1,10 +1,9 @@
 /**
- * Whose turn it is.
+ * Claims the next message to send: one at a time per conversation, the oldest first, under the lock of the conversation.
  *
- * A conversation sends one message at a time, the oldest first, decided under the lock of its row: while one is being
- * sent or backs off, the later ones wait. One that has failed or whose outcome is unknown holds nobody back. Claimed
- * means: the row says `sending`, committed, before the provider is called. So whoever finds it knows that there may have
- * been a call, and nobody makes another one.
+ * While a message is being sent or backs off, the later ones wait. A failed message, or one whose outcome is unknown, blocks
+ * none. The row says `sending`, committed, before the provider is called: so a worker that finds a row in `sending` knows
+ * that there may have been a call, and makes no second one.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
@@ -19,16 +18,16 @@ import { attachProviderCopy, type CopyOptions } from './provider-copies.ts'
 import { takeToken } from './rate-limiter.ts'
 import { findRecipient } from './recipient.ts'
 
-/** A message to be sent now. `attempt` is what tells this claim from another of the same message. */
+/** A message for this worker alone. `attempt` tells this claim from later claims of the same message. */
 export type Claim = { message: OutboundMessage; attempt: number }
 
 /**
- * - `claimed`: call the provider, and settle it
- * - `copy`: still queued; give the provider the file of this message, settle that, and look again
- * - `unsendable`: the oldest could not be sent, and has failed; look again
- * - `idle`: nothing waits here
- * - `waiting`: the oldest is being sent, backs off, or its sender is stopped
- * - `limited`: the number has sent as much as it may; another try is worth while in `waitMs`
+ * - `claimed`: call the provider and record the result
+ * - `copy`: still queued; copy its file to the provider, record that result, and claim again
+ * - `unsendable`: the oldest message cannot be sent and has failed; claim again
+ * - `idle`: nothing waits in this conversation
+ * - `waiting`: the oldest message is being sent, backs off, or its circuit breaker is open
+ * - `limited`: the rate of the number is used up; claim again in `waitMs`
  */
 export type ClaimOutcome =
   | { kind: 'claimed' | 'copy'; claim: Claim }
@@ -88,7 +87,7 @@ async function lockConversation(
 
 type Head = {
   id: string
-  /** One is being sent, or the oldest backs off. */
+  /** A message is being sent, or the oldest one backs off. */
   is_blocked: boolean
   send_attempts: number
   callback_id: string
@@ -97,7 +96,7 @@ type Head = {
   target_wa_message_id: string | null
 }
 
-/** Which one is being sent does not matter: it comes first. Read after the lock, so it sees what the last one did. */
+/** A message in `sending` comes first. Read after the lock, so that it sees what the last holder committed. */
 async function findHead(trx: Transaction<Database>, conversationId: string): Promise<Head | undefined> {
   const { rows } = await sql<Head>`
     SELECT id, send_attempts, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
@@ -149,7 +148,7 @@ function unsendable(code: string, message: string): { error: SendError } {
   return { error: { code, message } }
 }
 
-/** Of a message that had no id yet when it was answered. */
+/** The provider's id of a message that had none when the answer to it was created. */
 async function findWaMessageId(
   trx: Transaction<Database>,
   messageId: string | undefined,
@@ -160,7 +159,7 @@ async function findWaMessageId(
   return rows[0]?.wa_message_id ?? null
 }
 
-/** The recipient is kept: it is what a look-up at the provider asks for, and a contact may change its number. */
+/** Keeps the recipient as `sent_to`: reconciliation searches for it, and a contact may change its number. */
 async function markSending(trx: Transaction<Database>, message: OutboundMessage): Promise<number> {
   const { message_id, recipient, reply_to_wa_message_id, target_wa_message_id } = message
   const { rows } = await sql<{ send_attempts: number }>`
@@ -178,10 +177,10 @@ async function markSending(trx: Transaction<Database>, message: OutboundMessage)
   return row.send_attempts
 }
 
-/** A status told meanwhile what became of an earlier attempt. */
+/** A status of an earlier attempt has changed the row meanwhile. */
 class ClaimLostError extends Error {
   override name = 'ClaimLostError'
-  /** Treated like a serialization failure: look again. */
+  /** SQLSTATE of a serialization failure: the transaction runs again. */
   code = '40001'
 }
 

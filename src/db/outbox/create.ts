@@ -1,8 +1,8 @@
 /**
- * Messages are born here, before they are sent: one row for each idempotency key, with everything the worker needs.
+ * Creating an outbound message: one row for each idempotency key, with everything that the worker needs to send it.
  *
- * The unique index on client_message_id decides who was first, so the same request, fifty times at once, is one row. The
- * row is the order to send it; the job that is queued afterwards only says that there is one.
+ * The unique index on client_message_id lets one of many equal requests insert the row, and the others find it. The row is
+ * the order to send; the job that is queued afterwards only points at it.
  */
 import { randomUUID } from 'node:crypto'
 import { type Kysely, sql, type Transaction } from 'kysely'
@@ -20,31 +20,34 @@ import { renewUpload } from './uploads.ts'
 export type OutboundOptions = {
   /** Becomes client_message_id. */
   idempotencyKey: string
-  /** Digest of the request: the same key with another request is a conflict. */
+  /** Digest of the request. The same key with another digest is a conflict. */
   requestHash: string
   /**
-   * Our number at each provider where a message starts a conversation; absent: that provider cannot start one. The first
-   * one is used where the request names no provider.
+   * By provider: our number that begins new conversations. Without one that provider cannot begin any. The first one counts
+   * when the request names no provider.
    */
   defaultNumbers: Readonly<Record<ProviderName, string>>
-  /** Why a provider would not take an upload. */
+  /** The reason for which a provider takes no such upload; undefined when it does. */
   refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
 }
 
 export type CreateOutcome =
   | { kind: 'created' | 'existing'; message_id: string }
-  /** The key was used for another request. */
+  /** `message_id` has the key, and was made by another request. */
   | { kind: 'conflict'; message_id: string }
   | { kind: 'refused'; reason: Refusal }
 
-/** What `chat_messages.request` holds. */
+/** The column `chat_messages.request`. */
 export type StoredRequest = {
   content: OutboundContent
   to?: Recipient | undefined
   reply_to_message_id?: string | undefined
 }
 
-/** Inserts the row, or finds the one of the same key. `changes` announces it, and the conversation moves up. */
+/**
+ * Inserts the message as `queued`, announces it, and moves its conversation up. Finds the message where the key is known.
+ * Safe to repeat.
+ */
 export async function createOutboundMessage(
   db: Kysely<Database>,
   request: OutboundRequest,
@@ -77,7 +80,7 @@ function refuse(
   return refuseUpload?.(provider, upload)
 }
 
-/** What is known of the file is said of the message, unless the request says it itself. */
+/** Fills the type and name of the file in, where the request does not give a name. */
 function withUpload(content: OutboundContent, upload: Upload | null | undefined): OutboundContent {
   if (!upload || !('media' in content)) return content
   const { mime_type, filename } = upload
@@ -108,7 +111,9 @@ type NewRow = {
   resend_of?: string
 }
 
-/** Waits for whoever inserts the same key at this moment, and then finds that row. */
+/**
+ * Inserts the row unless the key is taken. Waits for another transaction that inserts the same key, and finds its row.
+ */
 export async function insertOnce(
   trx: Transaction<Database>,
   row: NewRow,
@@ -153,7 +158,7 @@ async function insertOutbound(
   return rows[0]?.id
 }
 
-/** What people read of it, in the columns that received messages use too. */
+/** Values for the columns that received messages use too. */
 function shownContent(content: OutboundContent) {
   const media = 'media' in content ? content.media : {}
   return { type: content.type, text: shownText(content), media }

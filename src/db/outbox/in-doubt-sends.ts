@@ -1,4 +1,4 @@
-/** Messages of which nobody knows whether they were sent, for a provider that can be asked. */
+/** In-doubt sends: messages in status `unknown` (or still `sending`), whose provider may or may not have them. */
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Recipient } from '../../core/outbound.ts'
@@ -11,13 +11,13 @@ export type InDoubtSend = {
   business_number: string
   recipient: Recipient
   text: string
-  /** When it was claimed: the call began at most a few seconds later. */
+  /** The time of the claim; the call began at most a few seconds later. */
   sending_since: Date
 }
 
 /**
- * SQL: whether the list can tell row `m` from others, by its text. Of two texts alike to one person around the same time,
- * one message in the provider's list could be either, so neither is asked for.
+ * SQL: whether the text of row `m` identifies it in the provider's list. Not when another send of the conversation has the
+ * same text: an entry of the list could be either.
  */
 export const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
@@ -28,7 +28,10 @@ export const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
       AND o.send_attempts > 0 AND o.content = m.content
   )`
 
-/** Takes the texts whose turn it is to be looked up: after two minutes, then each time when twice as old. */
+/**
+ * Marks due in-doubt sends of the provider as looked up, and returns them: the first time after two minutes, then each
+ * time when twice as old.
+ */
 export async function claimForReconciliation(
   db: Kysely<Database>,
   provider: ProviderName,
@@ -52,7 +55,7 @@ export async function claimForReconciliation(
   return rows
 }
 
-/** Of these ids of the provider, those that no other message of ours has. */
+/** Those of the provider's ids that no outbound message of the API has. */
 export async function excludeOwnMessages(
   db: Kysely<Database>,
   waMessageIds: readonly string[],
@@ -64,17 +67,17 @@ export async function excludeOwnMessages(
   return new Set(waMessageIds.filter((id) => !own.has(id)))
 }
 
-/** A message of ours that may have gone out, and of which nobody knows under which id. */
+/** An in-doubt send with what decides whether an entry of the provider's list may be it. */
 export type MatchableSend = InDoubtSend & {
   is_template: boolean
   has_file: boolean
-  /** Everything by which the recipient is known, as `contact_identifiers` has it. */
+  /** All of the recipient's, as in `contact_identifiers`. */
   identifiers: string[]
-  /** Whether the provider's list can tell it from others. */
+  /** Whether its text identifies it in the provider's list. */
   can_be_reconciled: boolean
 }
 
-/** Those that were claimed in this time. */
+/** Sends in `sending` or `unknown` that were claimed in this span. */
 export async function findMatchableSends(
   db: Kysely<Database>,
   provider: ProviderName,

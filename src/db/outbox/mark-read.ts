@@ -7,7 +7,7 @@ import type { Database } from '../schema.ts'
 import { requestReadReceipt } from './read-receipts.ts'
 
 export type ReadOutcome =
-  /** `needsReceipt`: the provider is to be told; ring for this conversation. */
+  /** `needsReceipt`: a read receipt waits; notify the workers of this conversation. */
   | { kind: 'read'; conversation_id: string; needsReceipt: boolean }
   | { kind: 'conversation_not_found' }
   | { kind: 'message_not_found' }
@@ -20,8 +20,8 @@ export type MarkAsReadOptions = {
 }
 
 /**
- * Everything with an id up to `messageId` has been read, or everything there is. What was read stays read, so repeating it,
- * or reading up to an older message, changes nothing. A conversation that was merged stands for what it became.
+ * Marks the conversation as read up to `messageId`, or up to its newest message. The mark only moves forward, so a repeated
+ * or older request changes nothing. Follows `merged_into`.
  */
 export async function markAsRead(
   db: Kysely<Database>,
@@ -35,12 +35,12 @@ export async function markAsRead(
     if (last === undefined && messageId !== undefined) return { kind: 'message_not_found' }
     if (last === undefined) return { kind: 'read', conversation_id: id, needsReceipt: false }
     await sql`
-      WITH moved AS (
+      WITH updated AS (
         UPDATE conversations SET last_read_message_id = ${last}::bigint
         WHERE id = ${id}::bigint AND last_read_message_id < ${last}::bigint
         RETURNING id
       )
-      ${announce('conversation.read', 'moved')}`.execute(trx)
+      ${announce('conversation.read', 'updated')}`.execute(trx)
     const needsReceipt = await requestReadReceipt(trx, id, last, receiptProviders)
     return { kind: 'read', conversation_id: id, needsReceipt }
   })

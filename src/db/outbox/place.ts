@@ -1,4 +1,6 @@
-/** Where a message of ours belongs: its conversation, and so our number; and the messages that it answers or reacts to. */
+/**
+ * Finds the conversation of an outbound message, and with it our number; and the messages that it answers or reacts to.
+ */
 import { sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { ContactRef } from '../../core/fact.ts'
@@ -10,12 +12,15 @@ import { resolveContacts } from '../contacts/resolve-contacts.ts'
 import type { Database } from '../schema.ts'
 
 /**
- * - `recipient_invalid`: `to` names nobody, or neither `to` nor `conversation_id` is there
+ * Why a message is not created.
+ * - `recipient_invalid`: `to` has no usable address, or the request has neither `to` nor `conversation_id`
  * - `provider_mismatch`: the conversation is with another provider
- * - `no_sender`: no number of ours is configured from which this conversation could begin
+ * - `no_sender`: no number is configured that could begin this conversation
  * - `reply_not_found`, `reaction_target_not_found`: no such message in this conversation
- * - `upload_not_found`, `upload_type`, `upload_too_large`, `no_public_url`: the upload is not there, is no such media, is
- *   more than the provider takes, or cannot be fetched by it
+ * - `upload_not_found`: there is no such upload
+ * - `upload_type`: its type does not fit the message type
+ * - `upload_too_large`: the provider takes no file of that size
+ * - `no_public_url`: the provider fetches files, and this service has no public address
  * - `message_not_found`, `not_resendable`: of a resend
  */
 export type Refusal =
@@ -37,7 +42,7 @@ export type Place =
       kind: 'placed'
       conversation_id: string
       provider: ProviderName
-      /** null also while the message answered has no id yet: it is looked up again at sending. */
+      /** null also while the answered message has no id yet: the claim reads it again. */
       reply_to_wa_message_id: string | null
       target_wa_message_id: string | null
     }
@@ -45,7 +50,7 @@ export type Place =
 
 type Conversation = { id: string; provider: ProviderName; business_number: string }
 
-/** Takes the lock that keeps conversations from being merged; call it before anything else that locks. */
+/** Takes the lock against merges of conversations: call it before anything else that locks. */
 export async function placeOutbound(
   trx: Transaction<Database>,
   request: OutboundRequest,
@@ -86,7 +91,7 @@ async function findConversation(
   return conversation.business_number === '' ? 'no_sender' : conversation
 }
 
-/** A conversation that was merged counts as what it became. */
+/** Follows `merged_into`. */
 async function findById(trx: Transaction<Database>, id: string): Promise<Conversation | undefined> {
   if (!isRowId(id)) return undefined
   const { rows } = await sql<Conversation>`
@@ -95,7 +100,7 @@ async function findById(trx: Transaction<Database>, id: string): Promise<Convers
   return rows[0]
 }
 
-/** The number that the contact last talked with, else the configured one. */
+/** Answers from the number that the contact last wrote to or heard from, else from the configured one. */
 async function findByRecipient(
   trx: Transaction<Database>,
   to: Recipient,
@@ -137,7 +142,9 @@ function recipientRef({ phone, user_id, group_id }: Recipient): ContactRef | und
   return user_id ? { user_id } : undefined
 }
 
-/** A message of the conversation that has an id with the provider, or will have one when it is its turn. */
+/**
+ * A message of the conversation that has the provider's id, or will have it once it is sent. Follows merged messages.
+ */
 async function findLinked(
   trx: Transaction<Database>,
   conversation: Conversation,

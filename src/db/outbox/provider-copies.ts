@@ -1,9 +1,9 @@
 /**
- * What a provider has of an upload, for providers that want a file before the message that shows it (Meta).
+ * Copies of uploads at a provider that wants a file before the message that shows it (Meta). Table upload_copies.
  *
- * The file is given to them while its message still is `queued`: that sends nothing to anybody, so a worker that dies on
- * the way leaves a message that was certainly not sent. One worker at a time does it for one of our numbers; two would do
- * no harm.
+ * A file is copied while its message is `queued`. Copying sends nothing to the contact, so a worker that dies meanwhile
+ * leaves a message that was certainly not sent. A claim lets one worker at a time copy a file for one of our numbers; a
+ * second copy would do no harm.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { OutboundMessage } from '../../core/outbound.ts'
@@ -11,14 +11,14 @@ import { PROVIDER_COPY } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import { findUpload } from './uploads.ts'
 
-/** Which providers want a copy, and whether this worker may make one now. */
+/** `copiesTo`: names of the providers that want copies. `mayCopy`: this worker has a free place for one more. */
 export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
 
 /**
- * - `ready`: it can be sent, with everything about its upload
- * - `copy`: the provider has to get the file first, and this worker has taken that on
- * - `busy`: somebody else is at it
- * - `gone`: there is no such upload any more
+ * - `ready`: the message can be sent; it has its upload and the provider's id of the copy
+ * - `copy`: the provider needs a copy first, and this worker has claimed it
+ * - `busy`: another worker copies the file, or this one has no free place
+ * - `gone`: the upload was removed
  */
 export type CopyState =
   | { kind: 'ready' | 'copy'; message: OutboundMessage }
@@ -76,7 +76,7 @@ async function claimCopy(
   return rows.length > 0
 }
 
-/** Tells that the worker is alive; to be called every few seconds while it copies. */
+/** Call it every few seconds while copying: a claim that is not extended passes to another worker. */
 export async function extendCopyClaim(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   await setCopy(
     db,
@@ -85,7 +85,7 @@ export async function extendCopyClaim(db: Kysely<Database>, message: OutboundMes
   )
 }
 
-/** From now on the provider has it under this id. */
+/** Stores the provider's id of the copy and ends the claim. */
 export async function storeCopy(
   db: Kysely<Database> | Transaction<Database>,
   message: OutboundMessage,
@@ -94,7 +94,7 @@ export async function storeCopy(
   await setCopy(db, message, sql`media_id = ${mediaId}, copied_at = clock_timestamp(), copying_until = NULL`)
 }
 
-/** Leaves it to another worker, at once. */
+/** Ends the claim without a copy: another worker may copy at once. */
 export async function releaseCopyClaim(
   db: Kysely<Database> | Transaction<Database>,
   message: OutboundMessage,
@@ -102,7 +102,10 @@ export async function releaseCopyClaim(
   await setCopy(db, message, sql`copying_until = NULL`)
 }
 
-/** The provider refused the message: the reason may be its copy, so the next message brings the file anew. */
+/**
+ * For a message that the provider refused: its copy may be the reason, so the next message with the file makes a new
+ * one.
+ */
 export async function discardCopy(db: Kysely<Database>, message: OutboundMessage): Promise<void> {
   if (message.upload !== undefined) await setCopy(db, message, sql`media_id = NULL, copied_at = NULL`)
 }

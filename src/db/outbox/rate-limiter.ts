@@ -1,13 +1,16 @@
 /**
- * How many messages a number may send in a second, for all workers together: a token bucket in PostgreSQL, because
- * BullMQ's limiter knows only the queue.
+ * Limits how many messages a number sends in a second, for all workers together: one token bucket per number, in
+ * PostgreSQL, because BullMQ's limiter knows only whole queues.
  */
 import { sql, type Transaction } from 'kysely'
 import { RATE_LIMIT } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import type { SenderNumber } from './circuit-breaker.ts'
 
-/** Takes a token; undefined when it had one, else in how many ms there will be one. Locks the bucket: call it last. */
+/**
+ * Takes a token and returns undefined; without one, returns the milliseconds until the next. Locks the bucket: call it
+ * last.
+ */
 export async function takeToken(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,

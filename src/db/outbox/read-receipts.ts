@@ -1,6 +1,6 @@
 /**
- * Read receipts: telling the provider that somebody here has read what a contact wrote. One row for each conversation,
- * because the receipt of a message covers all before it. Telling twice does no harm, so these are simply retried.
+ * Read receipts: what the provider shows a contact when a person here has read their message. One row for each
+ * conversation, because a receipt covers all earlier messages too. A second receipt does no harm, so failures are retried.
  */
 import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
@@ -9,8 +9,8 @@ import { SWEEP } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 
 /**
- * Asks for the receipt of the newest inbound message up to `upToMessageId`, and says whether there is anything to tell;
- * then ring for the conversation. A message that has its receipt, or is older than one that has, needs none.
+ * Queues the receipt of the newest inbound message up to `upToMessageId`. Returns whether one waits now: then notify the
+ * workers of the conversation. A message that has its receipt, or is older than one that has, needs none.
  */
 export async function requestReadReceipt(
   db: Kysely<Database>,
@@ -35,7 +35,7 @@ export async function requestReadReceipt(
 
 export type DueReceipt = ReadReceipt & { conversation_id: string; message_id: string; attempts: number }
 
-/** The receipt of this conversation that waits and is due. */
+/** The conversation's receipt, when it is due. */
 export async function findDueReceipt(
   db: Kysely<Database>,
   conversationId: string,
@@ -58,7 +58,7 @@ export async function findDueReceipts(db: Kysely<Database>): Promise<string[]> {
   return rows.map((row) => row.conversation_id)
 }
 
-/** Told, or not to be told any more (`error`). Nothing happens where a newer message has taken its place. */
+/** Ends the receipt: sent, or given up with `error`. Changes nothing when a newer message has replaced it meanwhile. */
 export async function recordReceiptResult(
   db: Kysely<Database>,
   { conversation_id, message_id }: DueReceipt,

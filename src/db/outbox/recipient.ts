@@ -1,4 +1,4 @@
-/** Where a message goes: the address that was asked for, else what the contact can be reached by at the moment. */
+/** The address of an outbound message: the requested one, else the contact's current one. */
 import { sql, type Transaction } from 'kysely'
 import type { Recipient } from '../../core/outbound.ts'
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
@@ -6,7 +6,7 @@ import type { Database } from '../schema.ts'
 
 type ContactRow = { phone: string | null; kind: string | null; value: string | null }
 
-/** Undefined: there is no way to reach this contact. */
+/** Returns undefined when the contact has no address. */
 export async function findRecipient(
   trx: Transaction<Database>,
   contactId: string,
@@ -24,8 +24,8 @@ export async function findRecipient(
 }
 
 /**
- * A phone number as the provider wrote it, as long as it is still theirs: the identifier is a key, in which spellings of
- * one number meet, and not always one that can be dialled.
+ * A group, else a phone number, else a user id. The phone number in the provider's spelling, while it is still assigned to
+ * the contact: the identifier is a key that joins spellings of one number, and may be one that cannot be dialled.
  */
 function reachable(rows: readonly ContactRow[]): Recipient | undefined {
   const first = (kind: string) =>
@@ -42,7 +42,7 @@ function reachable(rows: readonly ContactRow[]): Recipient | undefined {
   return user_id === undefined ? undefined : { user_id }
 }
 
-/** What was too long for a key is kept as a digest. */
+/** An identifier that is too long for a key is stored as a digest. */
 function isWhole(value: string | null): boolean {
   return value !== null && !value.startsWith('sha256:')
 }

@@ -1,4 +1,4 @@
-/** What giving a provider a file has come to. The message that waits for it is still `queued`. */
+/** Records the result of copying a file to the provider. The message that needs the copy is still `queued`. */
 import type { Kysely } from 'kysely'
 import type { CopyResult } from '../../core/outbound.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
@@ -7,7 +7,9 @@ import type { Claim } from './claim.ts'
 import { releaseCopyClaim, storeCopy } from './provider-copies.ts'
 import { changeStatus, recordNotSent, type SendOutcome } from './record-result.ts'
 
-/** The message can be claimed now, or waits, or has failed. `superseded`: it is no longer what it was. */
+/**
+ * `copied`: the message can be claimed. Otherwise it waits or has failed; `superseded`: its row has changed meanwhile.
+ */
 export async function recordCopyResult(
   db: Kysely<Database>,
   claim: Claim,

@@ -1,6 +1,6 @@
 /**
- * What a call to the provider has come to, put into the row. Every statement asks whether the row still is what was
- * claimed: a status with our callback_id may have been faster, and the sweep may have given the call up.
+ * Records the result of a call to the provider in the message's row. Every statement checks that the row is still as it was
+ * claimed: a status with our callback_id may have come first, or the sweep may have made it `unknown`.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { SendError, SendResult } from '../../core/outbound.ts'
@@ -14,10 +14,10 @@ import { waitEnd } from './back-off.ts'
 import { closeBreaker, openBreaker } from './circuit-breaker.ts'
 import type { Claim } from './claim.ts'
 
-/** `superseded`: somebody else has already said what became of the message. */
+/** The message's status afterwards. `superseded`: a status or the sweep had changed the row already. */
 export type SendOutcome = 'accepted' | 'queued' | 'failed' | 'unknown' | 'superseded'
 
-/** `credentialDigest`: digest of what the call was made with. Safe to repeat. */
+/** `credentialDigest`: of the credential that the call was made with. Safe to repeat. */
 export async function recordSendResult(
   db: Kysely<Database>,
   claim: Claim,
@@ -65,7 +65,7 @@ async function recordAccepted(
   return 'accepted'
 }
 
-/** It was the message that was refused, not the sender: whoever tried for all has got through. */
+/** The provider refused the message, not the sender, so a half-open trial has succeeded. */
 async function recordFailed(db: Kysely<Database>, claim: Claim, error: SendError): Promise<SendOutcome> {
   await closeBreaker(db, claim.message)
   return (
@@ -74,8 +74,8 @@ async function recordFailed(db: Kysely<Database>, claim: Claim, error: SendError
 }
 
 /**
- * Queues the message again and lets wait what the rule of the failure names. A message that the sweep gave up meanwhile has
- * failed instead: somebody may have read "may have been sent" and have resent it.
+ * Queues the message again. The rule of the failure decides what waits, and for how long. A message that the sweep made
+ * `unknown` meanwhile becomes `failed` instead: a person may have resent it.
  */
 export async function recordNotSent(
   trx: Transaction<Database>,
@@ -105,11 +105,11 @@ type StatusChange = {
   from: readonly string[]
   to: 'queued' | 'failed' | 'unknown'
   error: SendError
-  /** Of a message that waits by itself, because of a failure that concerns its conversation alone. */
+  /** The first wait of this message alone; absent where it does not wait, or its breaker does. */
   firstDelayMs?: number
 }
 
-/** Undefined: the row is no longer what was claimed. */
+/** Returns undefined when the row is no longer as it was claimed. */
 export async function changeStatus(
   db: Kysely<Database> | Transaction<Database>,
   { message, attempt }: Claim,
@@ -118,14 +118,14 @@ export async function changeStatus(
   const waits = firstDelayMs !== undefined
   const notBefore = waitEnd(firstDelayMs ?? 0, BACK_OFF.conversation, sql`send_backoffs`)
   const { rows } = await sql`
-    WITH moved AS (
+    WITH updated AS (
       UPDATE chat_messages SET status = ${to}, error = ${JSON.stringify([error])}::jsonb, updated_at = now(),
         send_backoffs = CASE WHEN ${waits} THEN send_backoffs + 1 ELSE 0 END,
         not_before = CASE WHEN ${waits} THEN ${notBefore} END
       WHERE id = ${message.message_id} AND send_attempts = ${attempt} AND status = ANY(${from}::text[])
         AND wa_message_id IS NULL
       RETURNING id, conversation_id
-    ), announced AS (${announce('message.status', 'moved')})
-    SELECT id FROM moved`.execute(db)
+    ), announced AS (${announce('message.status', 'updated')})
+    SELECT id FROM updated`.execute(db)
   return rows.length > 0 ? to : undefined
 }

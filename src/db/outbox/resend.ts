@@ -1,4 +1,4 @@
-/** Sending a message again that may not have arrived. Only a person may decide this: the first one may have arrived. */
+/** Resending: a new message with the content of one that may not have arrived. Only a person may decide this. */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
@@ -6,12 +6,12 @@ import { type CreateOutcome, findByKey, insertOnce, type KeyOptions, type Stored
 import { isRowId } from './place.ts'
 import { renewUpload } from './uploads.ts'
 
-/** Statuses of which a person may say: send it again. */
+/** Statuses of messages that may not have arrived. */
 const RESENDABLE = ['unknown', 'failed', 'undelivered']
 
 /**
- * Sends a message again that may not have arrived, as a row of its own that points at it. A message is resent once, by
- * whoever comes first; the others get that row as `existing`. Only a person may decide this.
+ * Inserts a row that points at the original (`resend_of`). A message is resent once: later requests get the first resend
+ * as `existing`.
  */
 export async function createResend(
   db: Kysely<Database>,
@@ -54,7 +54,7 @@ type Original = {
   resent_as: string | null
 }
 
-/** Locked, so that no status resolves it between the look and the new row. */
+/** Locked, so that no status changes the original before the new row is there. */
 async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
   if (!isRowId(messageId)) return undefined
   const { rows } = await sql<Original>`

@@ -1,4 +1,6 @@
-/** What keeps every message moving: rows whose worker is gone, rows that waited too long, rows that nobody rang for. */
+/**
+ * The queries of the send sweep: sends whose worker died, sends that waited for too long, sends without a notification.
+ */
 import { type Kysely, sql } from 'kysely'
 import type { SendError } from '../../core/outbound.ts'
 import { STATUS_LIMITS, SWEEP } from '../../core/send-policy.ts'
@@ -11,7 +13,7 @@ const LOST: SendError = {
 }
 const EXPIRED: SendError = { code: 'expired', message: 'not sent within 24 hours' }
 
-/** A message that has been `sending` for too long may have been sent: `unknown`. Returns how many there were. */
+/** A message that has been `sending` for too long may have been sent, and becomes `unknown`. Returns how many. */
 export async function markLostSendsUnknown(db: Kysely<Database>): Promise<number> {
   const { rows } = await sql`
     WITH lost AS (
@@ -19,15 +21,15 @@ export async function markLostSendsUnknown(db: Kysely<Database>): Promise<number
       WHERE status = 'sending' AND source = 'api' AND wa_message_id IS NULL
         AND sending_since < clock_timestamp() - ${STATUS_LIMITS.maxSendingMs} * interval '1 millisecond'
       ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    ), moved AS (
+    ), updated AS (
       UPDATE chat_messages m SET status = 'unknown', error = ${JSON.stringify([LOST])}::jsonb, updated_at = now()
       FROM lost WHERE m.id = lost.id RETURNING m.id, m.conversation_id
-    ), announced AS (${announce('message.status', 'moved')})
-    SELECT id FROM moved`.execute(db)
+    ), announced AS (${announce('message.status', 'updated')})
+    SELECT id FROM updated`.execute(db)
   return rows.length
 }
 
-/** A message that could not be sent for a day has failed, and says why: the last refusal comes second. */
+/** A message that could not be sent for a day fails. The last refusal stays as the second error. Returns how many. */
 export async function failExpiredSends(db: Kysely<Database>): Promise<number> {
   const { rows } = await sql`
     WITH expired AS (
@@ -35,16 +37,16 @@ export async function failExpiredSends(db: Kysely<Database>): Promise<number> {
       WHERE status = 'queued' AND source = 'api' AND wa_message_id IS NULL
         AND created_at < clock_timestamp() - ${STATUS_LIMITS.maxQueuedMs} * interval '1 millisecond'
       ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-    ), moved AS (
+    ), updated AS (
       UPDATE chat_messages m SET status = 'failed', updated_at = now(),
         error = ${JSON.stringify([EXPIRED])}::jsonb || coalesce(m.error, '[]'::jsonb)
       FROM expired WHERE m.id = expired.id RETURNING m.id, m.conversation_id
-    ), announced AS (${announce('message.status', 'moved')})
-    SELECT id FROM moved`.execute(db)
+    ), announced AS (${announce('message.status', 'updated')})
+    SELECT id FROM updated`.execute(db)
   return rows.length
 }
 
-/** The oldest waiting message of every conversation whose turn it is, and for which there may be no job. */
+/** The oldest message of every conversation that can be claimed now, where its own notification is lost or used up. */
 export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     WITH heads AS (

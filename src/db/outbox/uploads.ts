@@ -1,17 +1,17 @@
 /**
- * Files that were uploaded to be sent. A row means that the file is on disk: it is written after the file, and removed
- * before it.
+ * Uploads: files that users stored here to send them. The row is inserted after the file is written and deleted before the
+ * file is removed, so a row means that the file is on disk.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { OutboundContent, Upload } from '../../core/outbound.ts'
 import type { Database } from '../schema.ts'
 
-/** From the last message that uses it; as long as Meta keeps its copy. */
+/** From the last message that uses the upload. As long as Meta keeps a copy. */
 const KEEP_DAYS = 30
 
 export type StoredUpload = Upload & { created_at: Date; expires_at: Date }
 
-/** The same content under the same type and name is the same upload: then the answer has the id of the first one. */
+/** An upload with the same content, type and name as a stored one is that one: the result has its id. */
 export async function storeUpload(db: Kysely<Database>, upload: Upload): Promise<StoredUpload> {
   const { id, mime_type, size_bytes, sha256, filename } = upload
   const { rows } = await sql<StoredUpload>`
@@ -27,8 +27,8 @@ export async function storeUpload(db: Kysely<Database>, upload: Upload): Promise
 }
 
 /**
- * The upload that this content needs, kept from being removed while a message may want it. Undefined: it needs none;
- * null: it is not there, or not any more.
+ * Finds the upload of this content and prolongs its retention. Returns undefined when the content has none, null when the
+ * upload does not exist.
  */
 export async function renewUpload(
   trx: Transaction<Database>,
@@ -54,14 +54,14 @@ export async function findUpload(
   return rows[0]
 }
 
-/** Removes the rows of uploads that nothing has used for long enough, and gives their ids: the files can go. */
+/** Deletes the rows of unused uploads and returns their ids: their files can be removed. */
 export async function removeExpiredUploads(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     DELETE FROM uploads WHERE expires_at < now() RETURNING id`.execute(db)
   return rows.map((row) => row.id)
 }
 
-/** Of these ids, those of which there is an upload. */
+/** Those of the ids that have an upload. */
 export async function findExistingUploads(
   db: Kysely<Database>,
   ids: readonly string[],

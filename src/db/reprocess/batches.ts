@@ -1,7 +1,7 @@
 /**
- * Walking through a table by id, for work that may be stopped at any time and begun again from the start.
+ * Reads a table in batches, in the order of ids. Work on it can be stopped between two batches and started again.
  *
- * Batches are bounded in bytes too: a payload can have megabytes.
+ * Batches are bounded in bytes too, because a payload can have megabytes.
  */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../schema.ts'
@@ -9,9 +9,9 @@ import type { Database } from '../schema.ts'
 export type ReprocessOptions = {
   /** Most rows read at a time. */
   batchSize: number
-  /** Most bytes of payload read at a time, or one row that has more; 16 MB unless given. */
+  /** Most bytes of payload read at a time; a row that has more is read alone. 16 MB unless given. */
   maxBatchBytes?: number
-  /** Only what was received from then on. */
+  /** Only rows that were received at or after this time. */
   since?: Date | undefined
   /** Count only. */
   isDryRun: boolean
@@ -21,7 +21,7 @@ export type ReprocessOptions = {
 
 const MAX_BATCH_BYTES = 16 * 1024 * 1024
 
-/** Calls `work` with every row that `rows` selects beyond an id, in the order of ids. Stops between two batches. */
+/** Calls `work` with each batch of the rows that `rows` selects. Stops between two batches when the signal aborts. */
 export async function forEachBatch<Row extends { id: string }>(
   db: Kysely<Database>,
   rows: (afterId: string) => RawBuilder<Row>,
@@ -41,7 +41,7 @@ export async function forEachBatch<Row extends { id: string }>(
   }
 }
 
-/** As many of the rows as fit, and always the first. */
+/** The first row, and those after it that fit. */
 async function readBatch<Row>(
   db: Kysely<Database>,
   rows: RawBuilder<Row>,

@@ -1,9 +1,9 @@
 /**
- * Retrying parked events, after a release that understands them.
+ * Reprocesses parked events, after a release that understands them.
  *
- * What they are made of is parsed again and stored as if it had just come, by the same event store. A row whose event has
- * found its place gets `reprocessed_at` and stays, reason and bytes included; one that is still not understood stays as it
- * is. Everything can be repeated: what was stored and not yet marked is a duplicate the next time.
+ * The stored bytes are parsed again, and the event store stores the result like a new webhook. When all of it is stored, the
+ * parked row gets `reprocessed_at` and stays, with its reason and bytes. A row that is still not understood stays as it is.
+ * Safe to repeat: an event that was stored and not yet marked is a duplicate the next time.
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
@@ -19,10 +19,10 @@ import type { Parser } from './messages.ts'
 
 export type ParkedTally = {
   examined: number
-  /** Found their place. In a dry run: are understood. */
+  /** Were stored. In a dry run: are understood. */
   recovered: number
   still_parked: number
-  /** Of those still parked: how many for each reason. */
+  /** Of those still parked, by reason. */
   reasons: Record<string, number>
 }
 
@@ -50,7 +50,7 @@ export async function countParkedEvents(db: Kysely<Database>, since: Date | unde
 /**
  * Safe to stop, to repeat, and to run beside the service.
  * `store`: one that does not count, because these events were counted when they came.
- * @throws what keeps the database from taking an event.
+ * @throws the driver's error when the database does not take an event.
  */
 export async function reprocessParkedEvents(
   { db, store, parser }: { db: Kysely<Database>; store: EventStore; parser: Parser },
@@ -63,8 +63,8 @@ export async function reprocessParkedEvents(
     FROM webhook_events WHERE id > ${afterId} AND ${isParked(options.since)}`
   await forEachBatch(db, select, options, async (batch) => {
     const retries = batch.map((row) => ({ row, items: itemsOf(row, parser) }))
-    const hopeful = retries.filter(({ items }) => !items.every(isStillParked))
-    const recovered = options.isDryRun ? hopeful : await retryAll({ db, store }, hopeful)
+    const understood = retries.filter(({ items }) => !items.every(isStillParked))
+    const recovered = options.isDryRun ? understood : await retryAll({ db, store }, understood)
     const recoveredIds = new Set(recovered.map(({ row }) => row.id))
     for (const { id, reason } of batch) count(tally, recoveredIds.has(id) ? undefined : reason)
   })
@@ -112,7 +112,7 @@ function eventOf(row: ParkedRow): WebhookEvent {
 type Retry = { row: ParkedRow; items: StoreItem[] }
 type StoredItem = { item: StoreItem; outcome: FinalOutcome }
 
-/** The retries that succeeded. */
+/** Stores the events of each retry. Returns the retries whose events are all in their tables. */
 async function retryAll(
   { db, store }: { db: Kysely<Database>; store: EventStore },
   retries: readonly Retry[],
@@ -123,7 +123,7 @@ async function retryAll(
   const recovered: Retry[] = []
   for (const [index, retry] of retries.entries()) {
     const results = stored[index] ?? []
-    if (!(await areAllInPlace(db, results, retry.row))) continue
+    if (!(await areAllStored(db, results, retry.row))) continue
     await db.transaction().execute((trx) => markReprocessed(trx, retry.row, results))
     recovered.push(retry)
   }
@@ -136,17 +136,20 @@ async function storeItem(store: EventStore, item: StoreItem): Promise<StoredItem
   return { item, outcome: result.outcome }
 }
 
-async function areAllInPlace(
+async function areAllStored(
   db: Kysely<Database>,
   stored: readonly StoredItem[],
   row: ParkedRow,
 ): Promise<boolean> {
-  for (const one of stored) if (!(await isInPlace(db, one, row))) return false
+  for (const one of stored) if (!(await isStored(db, one, row))) return false
   return true
 }
 
-/** A duplicate may be one of what it is to become, or of the parked row that is being retried. */
-async function isInPlace(
+/**
+ * Whether the item has its row. A `duplicate` does not say so by itself: the row that it equals may be the parked one that is
+ * being retried.
+ */
+async function isStored(
   db: Kysely<Database>,
   { item, outcome }: StoredItem,
   row: ParkedRow,
@@ -170,7 +173,7 @@ async function isInPlace(
   return found.rows.length > 0
 }
 
-/** What was counted as parked when it came is counted as what it has become. */
+/** Marks the row, once, and counts its events as what they are now instead of as parked. */
 async function markReprocessed(
   trx: Transaction<Database>,
   { id }: ParkedRow,

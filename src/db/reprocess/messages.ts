@@ -1,9 +1,9 @@
 /**
- * Deriving the columns of stored messages again from their payload, after a release that reads it better.
+ * Derives the columns of stored messages from their payload again, after a release that reads payloads better.
  *
- * Only what a message says is derived: never its id, conversation, direction or status. A row whose payload does not say
- * that it is this message is left alone: it came from somewhere else (an older application, a back-fill). Rows are read
- * without a lock; only those that would change are locked and looked at again.
+ * Content columns only: never the id, conversation, direction or status. A row whose payload is not that of its own message
+ * is left alone: an older application or a back-fill wrote it. Rows are read without a lock; those that would change are
+ * locked and derived once more.
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { EVENT_VERSION, type InboundJob, type ProviderName, type WebhookEvent } from '../../core/event.ts'
@@ -17,7 +17,7 @@ import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { forEachBatch, type ReprocessOptions } from './batches.ts'
 
-/** What reads payloads: the functions of src/providers. */
+/** The functions of src/providers that read payloads. */
 export type Parser = {
   reparse(event: WebhookEvent): InboundJob[]
   normalize(event: WebhookEvent): Fact
@@ -27,11 +27,11 @@ export type ReprocessTally = {
   examined: number
   /** In a dry run: would change. */
   changed: number
-  /** Whose payload is not that of this message or status, and which stay as they are. */
+  /** Rows whose payload is not that of their message or status, and which stay as they are. */
   left: number
 }
 
-/** The events that are stored as they came. */
+/** Sources whose payload is the event as it came, and the kind of event. */
 const KIND_OF_SOURCE = { webhook: 'message', echo: 'echo', history: 'history' } as const
 
 type MessageRow = {
@@ -53,8 +53,8 @@ type DerivedRow = ReturnType<typeof contentColumns> & {
 const DERIVED = recordDefinition({ id: 'bigint', ...CONTENT_COLUMNS, error: 'jsonb', sent_at: 'timestamptz' })
 
 /**
- * A message's errors belong to its status as soon as it has one. A time that somebody else has told (a back-fill of
- * Twilio's messages) stays where the payload has none.
+ * The column `error` belongs to the status as soon as the message has one. Where the payload has no time, `sent_at` stays:
+ * a back-fill of Twilio's messages may have set it.
  */
 const ASSIGNMENTS: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
@@ -77,7 +77,7 @@ export async function countMessagesToReprocess(
   return Number(rows[0]?.count ?? 0)
 }
 
-/** Safe to stop, to repeat, and to run beside the service. Changes are noted in `changes` as 'message.updated'. */
+/** Safe to stop, to repeat, and to run beside the service. Announces changed messages as 'message.updated'. */
 export async function reprocessMessages(
   db: Kysely<Database>,
   parser: Parser,
@@ -108,7 +108,7 @@ function selectMessages(condition: RawBuilder<unknown>): RawBuilder<MessageRow> 
     FROM chat_messages WHERE ${condition}`
 }
 
-/** The row's columns as they would be stored today; none where the payload is not this message. */
+/** The row's columns as this release would store them; none where the payload is not that of this message. */
 function deriveColumns(row: MessageRow, { reparse, normalize }: Parser): DerivedRow[] {
   const [job, ...others] = reparse(eventOf(row))
   if (job === undefined || others.length > 0 || job.event.wa_message_id !== row.wa_message_id) return []
@@ -138,7 +138,7 @@ async function findDiffering(db: Kysely<Database>, derived: readonly DerivedRow[
   return rows.map(({ id }) => id)
 }
 
-/** Derives once more behind a lock, because another writer may have replaced the payload meanwhile. */
+/** Locks the rows and derives once more, because another writer may have replaced a payload meanwhile. */
 async function updateMessages(db: Kysely<Database>, ids: readonly string[], parser: Parser): Promise<number> {
   if (ids.length === 0) return 0
   return retryConflicts(() =>

@@ -1,6 +1,7 @@
 /**
- * Deriving what stored statuses say again from their payload: time, errors, pricing, conversation; never message, word or
- * participant. A message whose status they are takes over the errors, and statuses whose words rank today are applied.
+ * Derives columns of stored statuses from their payload again: time, errors, pricing, conversation; never the message, the
+ * status or the participant. A message whose current status it is gets the new errors. Statuses that a later release ranks
+ * are applied to their messages.
  */
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../../core/event.ts'
@@ -123,7 +124,7 @@ async function findDiffering(db: Kysely<Database>, derived: readonly DerivedRow[
   return new Set(rows.map(({ id }) => id))
 }
 
-/** Nobody else ever updates a status, so there is nothing to look at again. */
+/** Only this function updates statuses, so nothing has to be derived once more behind a lock. */
 async function updateStatuses(db: Kysely<Database>, derived: readonly DerivedRow[]): Promise<void> {
   if (derived.length === 0) return
   await retryConflicts(() =>
@@ -141,11 +142,11 @@ async function updateStatuses(db: Kysely<Database>, derived: readonly DerivedRow
           WHERE m.wa_message_id <> '' AND m.status = u.status AND u.participant = ''
             AND m.error IS DISTINCT FROM u.errors
           ORDER BY m.id FOR NO KEY UPDATE OF m
-        ), told AS (
+        ), updated_messages AS (
           UPDATE chat_messages m SET error = c.errors, updated_at = now() FROM concerned c WHERE c.id = m.id
           RETURNING m.id, m.conversation_id
         )
-        ${announce('message.updated', 'told')}`.execute(trx)
+        ${announce('message.updated', 'updated_messages')}`.execute(trx)
     }),
   )
 }

@@ -25,15 +25,15 @@ const claimed = (id: string) =>
     return outcome.claim
   })
 const refuse = { kind: 'stop_sender', error: { code: 190, message: 'expired' } } as const
-const pauseNow = (credential = 'one') =>
+const openNow = (credential = 'one') =>
   database.pool.query(
     `INSERT INTO send_pauses (provider, business_number, paused_until, failures, credential, since, updated_at)
      VALUES ('meta', $1, clock_timestamp() + interval '5 seconds', 1, $2, now(), clock_timestamp())`,
     [META_PHONE_NUMBER_ID, credential],
   )
 
-describe('a pause', () => {
-  test('that begins while a message is being claimed is not prolonged or ended by that message', async () => {
+describe('an open breaker', () => {
+  test('that opened while a message was being claimed is neither prolonged nor closed by that message', async () => {
     const first = await claimed(await order('15551230001'))
     await recordSendResult(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
     const id = await order('15551230002')
@@ -48,7 +48,7 @@ describe('a pause', () => {
       )
       expect(rows).toHaveLength(1)
     })
-    await pauseNow()
+    await openNow()
     const [before] = await readOpenBreakers(database.db)
     await holder.query('COMMIT')
     holder.release()
@@ -57,7 +57,7 @@ describe('a pause', () => {
     expect(await readOpenBreakers(database.db)).toEqual([before])
   })
 
-  test('is not made longer by calls that were under way when it began', async () => {
+  test('is not prolonged by calls that were under way when it opened', async () => {
     const claims = []
     for (const phone of ['15551230001', '15551230002', '15551230003'])
       claims.push(await claimed(await order(phone)))
@@ -67,7 +67,7 @@ describe('a pause', () => {
     expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
   })
 
-  test('doubles with each try that fails, up to an hour', async () => {
+  test('waits twice as long after each trial that fails, up to an hour', async () => {
     const id = await order('15551230001')
     const waits: number[] = []
     for (let i = 0; i < 9; i++) {
@@ -84,8 +84,8 @@ describe('a pause', () => {
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60])
   })
 
-  test('ends for another credential, and for no other provider', async () => {
-    await pauseNow('one')
+  test('closes for another credential of its provider, and of no other provider', async () => {
+    await openNow('one')
 
     await closeForOtherCredentials(database.db, { meta: 'one', twilio: 'two' })
     expect(await readOpenBreakers(database.db)).toHaveLength(1)
@@ -96,11 +96,11 @@ describe('a pause', () => {
     expect(await readOpenBreakers(database.db)).toEqual([])
   })
 
-  test('tells the admin who waits, until when, and why', async () => {
+  test('is described with its sender, its time and its error', async () => {
     await recordSendResult(database.db, await claimed(await order('15551230001')), refuse, 'one')
-    const [pause] = await readOpenBreakers(database.db)
+    const [breaker] = await readOpenBreakers(database.db)
 
-    expect(pause && describeOpenBreaker(pause)).toMatch(
+    expect(breaker && describeOpenBreaker(breaker)).toMatch(
       new RegExp(
         `^${META_PHONE_NUMBER_ID} at meta sends nothing until 20.+Z, then one message tries: expired \\(190\\)$`,
       ),

@@ -18,8 +18,8 @@ const create = (request: OutboundRequest, options: Partial<OutboundOptions> = {}
 const messages = () => database.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
 const conversations = () => database.db.selectFrom('conversations').selectAll().orderBy('id').execute()
 
-describe('a message of ours', () => {
-  test('is a queued row before it is sent, and the list and `changes` have it at once', async () => {
+describe('an outbound message', () => {
+  test('is a queued row before it is sent, and is in the list and in `changes` at once', async () => {
     const outcome = await create(textRequest('Hello \u0000 there'), {
       idempotencyKey: 'key-1',
       requestHash: 'h',
@@ -47,7 +47,7 @@ describe('a message of ours', () => {
     expect(changes).toEqual([{ kind: 'message.created', message_id: row?.id }])
   })
 
-  test('is one row when the same request comes 50 times at once', async () => {
+  test('is one row when the same request comes 50 times at the same time', async () => {
     const options = outboundOptions({ idempotencyKey: 'key-1' })
 
     const outcomes = await Promise.all(
@@ -63,7 +63,7 @@ describe('a message of ours', () => {
     )
   })
 
-  test('is a conflict under the key of another request, and leaves that one alone', async () => {
+  test('is a conflict under the key of another request, whose row stays as it is', async () => {
     const id = await orderText(database.db, 'first', {}, { idempotencyKey: 'key-1', requestHash: 'a' })
 
     const outcome = await create(textRequest('second'), { idempotencyKey: 'key-1', requestHash: 'b' })
@@ -72,7 +72,7 @@ describe('a message of ours', () => {
     expect((await messages()).map((row) => row.content)).toEqual(['first'])
   })
 
-  test('to somebody who wrote to us goes out from the number that they wrote to', async () => {
+  test('to a contact who wrote before goes out from the number that they wrote to', async () => {
     await writeBatch(database.db, [messageItem('wamid.IN', { contact: { phone: '15551230001' } })])
 
     await create(textRequest('reply'))
@@ -81,7 +81,7 @@ describe('a message of ours', () => {
     expect(new Set((await messages()).map((row) => row.conversation_id)).size).toBe(1)
   })
 
-  test('to somebody unknown goes out from the configured number of the provider', async () => {
+  test('to an unknown contact goes out from the configured number of the provider', async () => {
     await create(textRequest('a', { to: { phone: '15551230002' } }))
     await create(textRequest('b', { to: { phone: '15551230003' }, provider: 'twilio' }))
     await create(textRequest('c', { to: { user_id: 'US.1349' } }), {

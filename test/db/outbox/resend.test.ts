@@ -14,7 +14,7 @@ const setStatus = (id: string, status: string) =>
   database.db.updateTable('chat_messages').set({ status }).where('id', '=', id).execute()
 
 describe('a resend', () => {
-  test('is a row of its own that points at the first, once, however many ask for it', async () => {
+  test('is one row that points at the original, however many requests ask for it', async () => {
     const id = await orderText(database.db, 'maybe')
     await setStatus(id, 'unknown')
 

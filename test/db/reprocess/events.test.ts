@@ -46,7 +46,7 @@ const bodyJob = (body: unknown, provider: 'meta' | 'twilio' = 'meta') => {
 }
 
 describe('an event that an older release could not understand', () => {
-  test('is stored as if it had just come, of every kind; the parked row stays, with the reason and a mark', async () => {
+  test('is stored like a new one, whatever its kind; the parked row stays, with the reason and a mark', async () => {
     const marker = createMarker()
     const jobs = [
       ...META_WEBHOOKS.flatMap((build) => metaJobs(build(marker))),
@@ -71,7 +71,7 @@ describe('an event that an older release could not understand', () => {
     }
   })
 
-  test('because its id stood elsewhere is found by the id that it has now', async () => {
+  test('because its id is in another place is found by the id that it has now', async () => {
     const message = metaMessage({ id: 'wamid.A' })
     const context = '{"list":"messages","contact":{"wa_id":"15551230001","profile":{"name":"Ada Example"}}}'
     const event: WebhookEvent = {
@@ -86,7 +86,7 @@ describe('an event that an older release could not understand', () => {
     expect(await rowsOf('contacts')).toMatchObject([{ name: 'Ada Example', phone: '15551230001' }])
   })
 
-  test('is every item of a body that could not be read, parked ones included', async () => {
+  test('gives every item of a body that could not be read, parked ones included', async () => {
     const body = metaMessagesWebhook([metaMessage(), metaMessage(), metaMessage({ id: 7 })])
     await storeJobs(database, [bodyJob(body)], park('body is not JSON'))
 
@@ -100,7 +100,7 @@ describe('an event that an older release could not understand', () => {
     expect(await rowsOf('chat_messages')).toHaveLength(2)
   })
 
-  test('still tells who somebody is', async () => {
+  test('still joins identifiers of one contact', async () => {
     const update = { user_id: { previous: 'US.1', current: 'US.2' }, wa_id: '15551230001' }
     await storeJobs(
       database,
@@ -115,7 +115,7 @@ describe('an event that an older release could not understand', () => {
     expect(new Set((await rowsOf('chat_messages')).map((row) => row.conversation_id)).size).toBe(1)
   })
 
-  test('is one that is counted as what it has become, once', async () => {
+  test('is counted once as what it is now', async () => {
     const jobs = metaJobs(metaMessagesWebhook([metaMessage(), metaMessage(), metaMessage()]))
     await storeJobs(database, jobs, park('not understood'))
     const before = await readStats(database.db)
@@ -188,7 +188,7 @@ describe('an event that is still not understood', () => {
     expect(await dump(database, ...EVERYTHING)).toEqual(before)
   })
 
-  test('is not parked twice when PostgreSQL refuses what it has become', async () => {
+  test('is not parked twice when PostgreSQL refuses the new event', async () => {
     const [job] = metaJobs(metaMessagesWebhook([metaMessage({ id: 'wamid.A' })]))
     await storeJobs(database, [{ ...job!, job_id: 'event.old' }], park('message has no id'))
     await run(`ALTER TABLE chat_messages ADD CONSTRAINT no_bad_news CHECK (content <> 'Hello')`)
@@ -206,7 +206,7 @@ describe('an event that is still not understood', () => {
 })
 
 describe('a run', () => {
-  test('after one that was killed before it could mark what it had stored marks it, and stores nothing twice', async () => {
+  test('after one that was killed between storing and marking marks the rows, and stores nothing twice', async () => {
     const jobs = [
       ...metaJobs(metaMessagesWebhook([metaMessage()])),
       ...twilioJobs(twilioStatus('read', { MessageSid: twilioSid(1) })),
@@ -222,7 +222,7 @@ describe('a run', () => {
     expect(await dump(database, 'chat_messages', 'message_statuses', 'changes')).toEqual(before)
   })
 
-  test('that is dry stores nothing, and says what is understood', async () => {
+  test('that is dry stores nothing, and counts what is understood', async () => {
     const jobs = metaJobs(metaMessagesWebhook([metaMessage(), metaMessage({ id: 7 })]))
     await storeJobs(database, jobs, park('old'))
     const before = await dump(database, ...EVERYTHING)
@@ -246,7 +246,7 @@ describe('a run', () => {
     expect(await reprocess({ since: new Date('2026-06-15') })).toMatchObject({ examined: 1, recovered: 1 })
   })
 
-  test('beside another one stores and counts everything once', async () => {
+  test('beside another run stores and counts everything once', async () => {
     const messages = Array.from({ length: 60 }, () => metaMessage())
     await storeJobs(database, metaJobs(metaMessagesWebhook(messages)), park('old'))
 
@@ -256,7 +256,7 @@ describe('a run', () => {
     expect(await readStats(database.db)).toMatchObject({ received: 60, parked: 0 })
   })
 
-  test('without the database says why, and loses nothing', async () => {
+  test('without the database fails with the reason, and loses nothing', async () => {
     await storeJobs(database, metaJobs(metaMessagesWebhook([metaMessage()])), park('old'))
     await run('ALTER TABLE chat_messages RENAME TO elsewhere')
 

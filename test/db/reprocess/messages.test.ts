@@ -37,8 +37,8 @@ const changes = async () => (await run('SELECT kind, message_id FROM changes ORD
 const storeTexts = (count: number) =>
   storeJobs(database, metaJobs(metaMessagesWebhook(Array.from({ length: count }, () => metaMessage()))))
 
-describe('what an older release stored', () => {
-  test('is what this release stores, for every type of message, and the change is noted', async () => {
+describe('a message that an older release stored', () => {
+  test('becomes what this release stores, for every type of message, and the change is announced', async () => {
     const marker = createMarker()
     await storeJobs(
       database,
@@ -82,7 +82,7 @@ describe('what an older release stored', () => {
     })
   })
 
-  test('keeps its id, conversation, direction, status, and a time that the payload does not tell', async () => {
+  test('keeps its id, conversation, direction, status, and a time that the payload does not have', async () => {
     await storeJobs(database, twilioJobs(twilioMessage()))
     const kept = `direction = 'outbound', status = 'read', error = '[{"code":1}]', provider = 'twilio', detail = 99,
       client_message_id = 'mine', sent_at = '2026-01-01T00:00:00Z'`
@@ -132,7 +132,7 @@ describe('nothing changes', () => {
     expect(await dump(database, ...EVERYTHING)).toEqual(before)
   })
 
-  test('in a dry run, which says what would', async () => {
+  test('in a dry run, which counts what would change', async () => {
     await storeTexts(5)
     await run(`UPDATE chat_messages SET content = 'misread' WHERE id % 2 = 0`)
     const before = await dump(database, ...EVERYTHING)
@@ -227,7 +227,7 @@ describe('many rows', () => {
   })
 })
 
-test('a message whose placeholder is replaced meanwhile has the columns of what replaced it', async () => {
+test('a message whose placeholder is replaced meanwhile has the columns of its replacement', async () => {
   const placeholder = metaMessage({ id: 'wamid.A', type: 'media_placeholder' })
   await storeJobs(database, metaJobs(metaWebhook([metaChange({ messages: [placeholder] }, 'history')])))
   await run(`UPDATE chat_messages SET content = 'misread'`)

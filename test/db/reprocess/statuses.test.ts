@@ -33,7 +33,7 @@ const echoAndStatus = (status: Record<string, unknown>) =>
     ]),
   )
 
-test('statuses that an older release stored say what this release reads, and a second run changes nothing', async () => {
+test('statuses that an older release stored get what this release reads, and a second run changes nothing', async () => {
   const marker = createMarker()
   await storeJobs(
     database,
@@ -58,7 +58,7 @@ test('statuses that an older release stored say what this release reads, and a s
   expect(await dump(database, ...EVERYTHING)).toEqual(before)
 })
 
-test('a message takes over the errors of the status that it has, and the change is noted', async () => {
+test('a message gets the errors of its current status, and the change is announced', async () => {
   await storeJobs(database, echoAndStatus({ status: 'failed', errors: [{ code: 131049 }] }))
   await run(`UPDATE message_statuses SET errors = NULL`)
   await run(`UPDATE chat_messages SET error = NULL`)
@@ -71,7 +71,7 @@ test('a message takes over the errors of the status that it has, and the change 
   expect((await run('SELECT kind FROM changes')).rows).toEqual([{ kind: 'message.updated' }])
 })
 
-test('a message keeps its error where the status that says otherwise is not the one that it has', async () => {
+test('a message keeps its error when the changed status is not its current one', async () => {
   await storeJobs(database, echoAndStatus({ status: 'failed', errors: [{ code: 131049 }] }))
   await run(`UPDATE message_statuses SET errors = NULL`)
   await run(`UPDATE chat_messages SET status = 'read', error = NULL`)
@@ -83,7 +83,7 @@ test('a message keeps its error where the status that says otherwise is not the 
   ])
 })
 
-test('a status that was recorded before its word had a rank is applied', async () => {
+test('a status that was recorded before it had a rank is applied', async () => {
   await storeJobs(database, echoAndStatus({ status: 'read' }))
   await run(`UPDATE chat_messages SET status = 'sent'`)
 
@@ -92,7 +92,7 @@ test('a status that was recorded before its word had a rank is applied', async (
   expect((await run('SELECT status FROM chat_messages')).rows).toEqual([{ status: 'read' }])
 })
 
-test('a dry run changes nothing, and says what would', async () => {
+test('a dry run changes nothing, and counts what would change', async () => {
   await storeJobs(database, echoAndStatus({ status: 'read' }))
   await run(`UPDATE message_statuses SET pricing = '{}'`)
   await run(`UPDATE chat_messages SET status = 'sent'`)
