@@ -44,21 +44,21 @@ export async function matchInDoubtSends(
   signal: AbortSignal,
 ): Promise<MatchedEntries> {
   const sent = entries.filter(({ direction }) => direction === 'outbound')
-  const sorted: MatchedEntries = { others: [], identified: 0, heldBack: 0 }
-  const open = await findSendsAround(deps, sent)
+  const matched: MatchedEntries = { others: [], identified: 0, heldBack: 0 }
+  const sends = await findSendsAround(deps, sent)
   const found = new Map<MatchableSend, Promise<string | undefined>>()
   for (const entry of entries) {
-    const candidates = open.filter((send) => isPossibly(entry, send))
+    const candidates = sends.filter((send) => mayBe(entry, send))
     if (candidates.length === 0) {
-      sorted.others.push(entry)
+      matched.others.push(entry)
       continue
     }
-    for (const send of candidates) if (!found.has(send)) found.set(send, identify(deps, send, signal))
+    for (const send of candidates) if (!found.has(send)) found.set(send, identifySend(deps, send, signal))
     const ids = await Promise.all(candidates.map((send) => found.get(send)))
-    if (ids.includes(entry.wa_message_id)) sorted.identified++
-    else sorted.heldBack++
+    if (ids.includes(entry.wa_message_id)) matched.identified++
+    else matched.heldBack++
   }
-  return sorted
+  return matched
 }
 
 async function findSendsAround(
@@ -74,7 +74,7 @@ async function findSendsAround(
 }
 
 /** Whether nothing in the entry contradicts that it is the send. A template's text cannot: the provider writes it. */
-function isPossibly(entry: ListedMessage, send: MatchableSend): boolean {
+function mayBe(entry: ListedMessage, send: MatchableSend): boolean {
   if (entry.direction !== 'outbound') return false
   const isFromSame = [entry.business_number, entry.service].includes(send.business_number)
   const isToSame = identifiersOf(entry.contact).some(({ value }) => isRecipient(send, value))
@@ -102,7 +102,7 @@ function isSameText(one: string, other: string): boolean {
  * Looks this send up in the provider's list. Returns the provider's id, now the send's too, when exactly one entry
  * matches.
  */
-async function identify(
+async function identifySend(
   { db, store, provider, sender, isDryRun }: MatchDeps,
   send: MatchableSend,
   signal: AbortSignal,
