@@ -1,7 +1,7 @@
 /** Where what was seen of a scenario breaks its promise, one line each. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { RequestTotals } from '../src/cli/simulate/tally.ts'
 import type { Audit } from './audit/auditor.ts'
-import type { RequestTotals } from './load/ledger.ts'
 import { growthOf, type MemoryReport } from './memory.ts'
 import { readReadiness } from './readiness.ts'
 import type { Limits } from './scenario.ts'

@@ -33,7 +33,7 @@ export type RunOptions = {
 
 const DEFAULT_RATE = 12
 const RELEASE_DEADLINE_MS = 20_000
-const SETTLE_TIMEOUT_MS = 30_000
+const LAST_RETRIES_TIMEOUT_MS = 30_000
 const REST_PATIENCE_MS = 30_000
 const LONGEST_RECOVERY_MS = 60_000
 const POLL_MS = 50
@@ -75,9 +75,9 @@ async function play(
   await scenario.run(ctx)
   ctx.load.resume()
   await ctx.pause(CALM_MS)
-  options.onProgress?.('settles')
-  const unsettled = await ctx.load.settle(SETTLE_TIMEOUT_MS * patience)
-  if (unsettled > 0) breaches.push(`${unsettled} webhooks were never acknowledged`)
+  options.onProgress?.('ends its load')
+  const unacknowledged = await ctx.load.finish(LAST_RETRIES_TIMEOUT_MS * patience)
+  if (unacknowledged > 0) breaches.push(`${unacknowledged} webhooks were never acknowledged`)
   options.onProgress?.('is audited')
   breaches.push(...(await findUnready(world, limits.recoveryMs * patience)))
   const audit = await ctx.auditor.audit()
@@ -90,13 +90,13 @@ async function play(
     ...judgeMemory(usage, limits),
     ...judgeGrowth(world, usage, limits),
   )
-  breaches.push(...judgeAnswers(world, ctx.ledger.requests(), limits.answerMs * patience))
+  breaches.push(...judgeAnswers(world, ctx.ledger.requests.totals(), limits.answerMs * patience))
   if (breaches.length > 0 && options.logDirectory !== undefined) {
     keepLogs(world, path.join(options.logDirectory, `${scenario.name}-${backend}-${options.seed}`), breaches)
   }
   return createReport({
     ...{ scenario, backend, seed: options.seed, audit, breaches, usage },
-    ...{ requests: ctx.ledger.requests(), notes: session.notes, recoveries: session.recoveries },
+    ...{ requests: ctx.ledger.requests.totals(), notes: session.notes, recoveries: session.recoveries },
     restarts: servicesOf(world).reduce((total, service) => total + service.starts() - 1, 0),
     durationMs: performance.now() - startedAt,
   })
@@ -125,7 +125,7 @@ function openSession(
   const stream = createStream({ ...shape, seed: own, run: own.toString(16).padStart(8, '0') })
   const ofLoad = createRandom(deriveSeed(own, 4, 0))
   const load = startLoad({ stream, ledger, urls: world.urls, rate, random: ofLoad, signal })
-  releases.add('load', () => load.settle(0))
+  releases.add('load', () => load.finish(0))
   const auditor = createAuditor({
     ...{ world, ledger, signal, patienceMs: REST_PATIENCE_MS * patience },
   })

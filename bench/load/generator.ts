@@ -3,8 +3,8 @@
  * requests are bytes in memory before they are asked for.
  */
 import { type Requests, readRequestFiles } from './request-files.ts'
+import type { LoadResult } from './send-load.ts'
 import { type LoadOptions, sendLoad } from './send-load.ts'
-import type { LoadResult } from './tally.ts'
 
 export type Order = { kind: 'read'; path: string } | ({ kind: 'send' } & LoadOptions)
 

@@ -2,8 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { spawnTethered } from '../../src/local/tethered-process.ts'
 import type { Order, Report } from './generator.ts'
-import type { LoadOptions } from './send-load.ts'
-import type { LoadResult } from './tally.ts'
+import type { LoadOptions, LoadResult } from './send-load.ts'
 
 export type SentLoad = LoadResult & {
   /** What the load generator itself took. */

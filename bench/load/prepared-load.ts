@@ -8,7 +8,7 @@ import { signLikeMeta } from '../../src/cli/simulate/meta-webhook.ts'
 import { createTraffic, type EventKey, type Traffic } from '../../src/cli/simulate/traffic.ts'
 import type { Workload } from '../workloads.ts'
 import { writeRequestFiles } from './request-files.ts'
-import type { LoadResult } from './tally.ts'
+import type { LoadResult } from './send-load.ts'
 
 export type Stretch = {
   /** Its positions are from here to before `to`. */

@@ -1,14 +1,9 @@
-/**
- * Sends requests to a receiver, in one of two ways.
- *
- * - closed: each connection sends its next request when the one before was answered; what the receiver can do at most
- * - paced: each request has its moment, whether or not those before were answered. Its latency counts from that moment,
- *   so that a receiver which stalls cannot hide the requests that it kept from being sent
- */
-import { type Line, openLine } from './line.ts'
+/** Sends prepared requests to a receiver: in slots, one for each connection, or at a pace. */
+import { isAcknowledgement } from '../../src/cli/simulate/post.ts'
+import { createPace, sendAtPace, sendInSlots } from '../../src/cli/simulate/sender.ts'
+import { createTally } from '../../src/cli/simulate/tally.ts'
 import type { Requests } from './request-files.ts'
-import { createSchedule } from './schedule.ts'
-import { createTally, type LoadResult } from './tally.ts'
+import { openSocketPoster } from './socket-poster.ts'
 
 export type LoadOptions = {
   port: number
@@ -23,7 +18,22 @@ export type LoadOptions = {
   perSecond?: number | undefined
 }
 
-const PACE_TICK_MS = 1
+export type LoadResult = {
+  /** So many requests were sent, from the first position on. */
+  sent: number
+  /** Positions that were not answered with 200, in order. */
+  refused: number[]
+  /** How the first of them ended. */
+  firstRefusal?: string
+  /** When the first request went out, in milliseconds since 1970. */
+  startedAt: number
+  /** From then to the last answer. */
+  durationMs: number
+  ackP50Ms: number
+  ackP99Ms: number
+  ackMaxMs: number
+}
+
 const WATCH_MS = 200
 const MAX_CONNECTIONS = 1_024
 /** A receiver that answers nothing for this long will not answer any more. */
@@ -31,81 +41,67 @@ const SILENCE_MS = 60_000
 
 /** Resolves when everything that was sent is answered or given up. @throws when the receiver cannot be reached. */
 export async function sendLoad(
-  options: LoadOptions,
+  { port, from, to, connections, seconds, perSecond }: LoadOptions,
   requests: Requests,
   onProgress: (answered: number) => void = () => {},
 ): Promise<LoadResult> {
-  const { port, connections, perSecond } = options
   const tally = createTally()
-  const { promise: ended, resolve: end, reject: fail } = Promise.withResolvers<void>()
-  const lines = new Set<Line>()
-  const idle: Line[] = []
-  let startedAt = Number.POSITIVE_INFINITY
-  let lastAnswerAt = 0
-  let isOpening = false
-  let schedule = createSchedule({ ...options, startedAt })
+  const refused: number[] = []
+  let firstRefusal: string | undefined
+  const { promise: failed, reject: fail } = Promise.withResolvers<never>()
+  failed.catch(() => {})
+  const ended = new AbortController()
+  const poster = await openSocketPoster({
+    ...{ port, connections, onGone: fail },
+    maxConnections: perSecond === undefined ? connections : MAX_CONNECTIONS,
+  })
+  const startedAt = performance.now()
+  const endsAt = startedAt + (seconds ?? Number.POSITIVE_INFINITY) * 1_000
+  let lastAnswerAt = startedAt
+  let next = from
 
-  function pump(): void {
-    const now = performance.now()
-    while (idle.length > 0) {
-      const due = schedule.take(now)
-      if (due === undefined) break
-      // The last one that came free: the others may close by themselves, and are then opened again before they are used.
-      idle.pop()?.send(due.position, due.dueAt, requests.at(due.position))
-    }
-    // A paced request waits for nobody.
-    if (perSecond !== undefined && !isOpening && lines.size < MAX_CONNECTIONS && schedule.isDue(now)) {
-      addLine().catch(fail)
-    }
-    if (schedule.isOver(now) && tally.answered() >= schedule.taken()) end()
+  async function post(position: number, countsFrom: number): Promise<void> {
+    const answer = await poster.post(requests.at(position))
+    lastAnswerAt = performance.now()
+    tally.record('first', answer, lastAnswerAt - countsFrom)
+    if (isAcknowledgement(answer)) return
+    refused.push(position)
+    firstRefusal ??= 'status' in answer ? `status ${answer.status}` : answer.error
   }
 
-  async function addLine(): Promise<void> {
-    isOpening = true
-    await openLine(port, {
-      onIdle: (line) => {
-        lines.add(line)
-        idle.push(line)
-        pump()
-      },
-      onClosed: (line) => {
-        const place = idle.indexOf(line)
-        if (place >= 0) idle.splice(place, 1)
-      },
-      onAnswer: (position, status, countsFrom) => {
-        lastAnswerAt = performance.now()
-        if (status === 200) tally.acknowledge(lastAnswerAt - countsFrom)
-        else tally.refuse(position, `status ${status}`)
-      },
-      onLost: (position, reason) => tally.refuse(position, reason),
-      onGone: fail,
+  const isOver = () => next >= to || performance.now() >= endsAt
+  async function sendAll(): Promise<void> {
+    if (perSecond === undefined) {
+      await sendInSlots(connections, () => (isOver() ? undefined : post(next++, performance.now())))
+      return
+    }
+    const underWay: Promise<void>[] = []
+    await sendAtPace(createPace(perSecond), ended.signal, (dueAt) => {
+      if (!isOver()) underWay.push(post(next++, dueAt))
+      return !isOver()
     })
-    isOpening = false
+    await Promise.all(underWay)
   }
 
-  function watch(): void {
-    onProgress(tally.answered())
+  const watch = setInterval(() => {
+    onProgress(tally.totals().sent)
     if (performance.now() - lastAnswerAt < SILENCE_MS) return
-    for (const line of lines) line.close()
     fail(new Error(`the receiver has not answered anything for ${SILENCE_MS / 1_000} s`))
-  }
-
-  await Promise.all(Array.from({ length: connections }, addLine))
-  startedAt = performance.now()
-  lastAnswerAt = startedAt
-  schedule = createSchedule({ ...options, startedAt })
-  const timers = [setInterval(watch, WATCH_MS)]
-  if (perSecond !== undefined) timers.push(setInterval(pump, PACE_TICK_MS))
+  }, WATCH_MS)
   try {
-    pump()
-    await ended
+    await Promise.race([sendAll(), failed])
   } finally {
-    for (const timer of timers) clearInterval(timer)
-    for (const line of lines) line.close()
+    clearInterval(watch)
+    ended.abort()
+    poster.close()
   }
-  return tally.result({
-    sent: schedule.taken(),
+  const { ackP50Ms, ackP99Ms, longestAckMs } = tally.totals()
+  return {
+    sent: next - from,
+    refused: refused.sort((a, b) => a - b),
+    ...(firstRefusal === undefined ? {} : { firstRefusal }),
     startedAt: performance.timeOrigin + startedAt,
     durationMs: lastAnswerAt - startedAt,
-  })
+    ...{ ackP50Ms, ackP99Ms, ackMaxMs: longestAckMs },
+  }
 }

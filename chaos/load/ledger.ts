@@ -1,7 +1,7 @@
 /** What was sent, and what the service answered. The auditor compares it with what is stored. */
 import type { Ledger as AuditedLedger } from '../../src/cli/simulate/auditor.ts'
-import type { Answer } from '../../src/cli/simulate/post.ts'
 import { nameOfEvent } from '../../src/cli/simulate/stored-rows.ts'
+import { createTally, type Tally } from '../../src/cli/simulate/tally.ts'
 import type { EventKey } from '../../src/cli/simulate/traffic.ts'
 import type { StreamEvent } from './stream.ts'
 
@@ -25,20 +25,8 @@ export type Ledger = Required<AuditedLedger> & {
   mayLose(window: LossWindow): void
   recordSent(events: readonly StreamEvent[]): void
   recordAcknowledged(events: readonly StreamEvent[], askedAt: number): void
-  /** One request and its answer. `redelivery`: of a webhook that had been acknowledged; `retry`: of one that had not. */
-  recordRequest(kind: 'first' | 'retry' | 'redelivery', answer: Answer, tookMs: number): void
-  requests(): RequestTotals
-}
-
-export type RequestTotals = {
-  sent: number
-  redelivered: number
-  retried: number
-  /** Answers by status, or by the code of what went wrong before one came. */
-  answers: Record<string, number>
-  longestAckMs: number
-  /** Until an answer, or until the client gave up. */
-  longestAnswerMs: number
+  /** Every request and its answer. */
+  requests: Tally
 }
 
 /** By what an event is known in the database. */
@@ -54,9 +42,6 @@ export function createLedger(now: () => number = () => performance.now()): Ledge
   const numbers = new Map<string, number>()
   const awaited = new Set<number>()
   const lossWindows: LossWindow[] = []
-  const totals: RequestTotals = {
-    ...{ sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 },
-  }
   let acknowledged = 0
   const entry = (event: number) => entries[event] as LedgerEntry
   const find = (name: string) => entries[numbers.get(name) ?? -1]
@@ -94,16 +79,6 @@ export function createLedger(now: () => number = () => performance.now()): Ledge
         acknowledged++
       }
     },
-    recordRequest(kind, answer, tookMs) {
-      totals.sent++
-      if (kind === 'redelivery') totals.redelivered++
-      if (kind === 'retry') totals.retried++
-      const name = 'status' in answer ? String(answer.status) : answer.error
-      totals.answers[name] = (totals.answers[name] ?? 0) + 1
-      totals.longestAnswerMs = Math.max(totals.longestAnswerMs, tookMs)
-      if ('status' in answer && answer.status === 200)
-        totals.longestAckMs = Math.max(totals.longestAckMs, tookMs)
-    },
-    requests: () => ({ ...totals, answers: { ...totals.answers } }),
+    requests: createTally(),
   }
 }

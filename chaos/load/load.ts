@@ -5,6 +5,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPoster, type Poster } from '../../src/cli/simulate/post.ts'
 import type { Random } from '../../src/cli/simulate/random.ts'
+import {
+  createPace,
+  pause,
+  sendAtPace,
+  sendInSlots,
+  sendUntilAcknowledged,
+} from '../../src/cli/simulate/sender.ts'
 import { APP_SECRET } from '../world/world.ts'
 import type { Ledger } from './ledger.ts'
 import type { Stream, StreamWebhook } from './stream.ts'
@@ -36,14 +43,15 @@ export type Load = {
    * Stops sending, and waits until everything sent is acknowledged.
    * @returns how many webhooks were not within `timeoutMs`.
    */
-  settle(timeoutMs: number): Promise<number>
+  finish(timeoutMs: number): Promise<number>
 }
 
 const CONNECTIONS = 512
 /** Meta waits longer between its tries; the order of things is the same. */
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 2_000
-const TICK_MS = 10
+/** A generator that was not scheduled for longer than this does not make up for it in one burst. */
+const LONGEST_DELAY_MS = 1_000
 const REDELIVERIES_AT_A_TIME = 32
 
 export function startLoad(options: LoadOptions): Load {
@@ -53,34 +61,34 @@ export function startLoad(options: LoadOptions): Load {
   )
   const stopping = new AbortController()
   const ended = AbortSignal.any([signal, stopping.signal])
+  const pace = createPace(options.rate, LONGEST_DELAY_MS)
   const underWay = new Set<Promise<void>>()
   let isPaused = false
-  let rate = options.rate
   let next = 0
   let requests = 0
-  let unsettled = 0
+  let unacknowledged = 0
 
   const posterInTurn = () => posters[requests++ % posters.length] as Poster
 
   async function deliver(webhook: StreamWebhook, kind: 'first' | 'redelivery'): Promise<void> {
     if (kind === 'first') ledger.recordSent(webhook.events)
-    unsettled++
-    for (let attempt = 0; !ended.aborted; attempt++) {
-      const sentAt = performance.now()
-      const answer = await posterInTurn().post(webhook.body)
-      ledger.recordRequest(attempt > 0 ? 'retry' : kind, answer, performance.now() - sentAt)
-      if ('status' in answer && answer.status === 200) {
-        ledger.recordAcknowledged(webhook.events, sentAt)
-        unsettled--
-        return
-      }
-      const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS)
-      await pauseUnlessEnded(pauseMs * (0.5 + random.next() / 2))
-    }
+    unacknowledged++
+    const sentAt = await sendUntilAcknowledged(
+      () => posterInTurn().post(webhook.body),
+      kind,
+      ledger.requests,
+      {
+        ...{ firstPauseMs: FIRST_PAUSE_MS, longestPauseMs: LONGEST_PAUSE_MS },
+        ...{ random: random.next, signal: ended },
+      },
+    )
+    if (sentAt === undefined) return
+    ledger.recordAcknowledged(webhook.events, sentAt)
+    unacknowledged--
   }
 
   async function deliverAgain(webhook: StreamWebhook, afterMs: number): Promise<void> {
-    await pauseUnlessEnded(afterMs)
+    await pause(afterMs, ended)
     await deliver(webhook, 'redelivery')
   }
 
@@ -95,29 +103,14 @@ export function startLoad(options: LoadOptions): Load {
     for (const afterMs of webhook.redeliveredAfterMs) void track(deliverAgain(webhook, afterMs))
   }
 
-  async function pauseUnlessEnded(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: ended }).catch(() => {})
-  }
-
   let isSending = true
-  async function sendAtPace(): Promise<void> {
-    let due = 0
-    let lastAt = performance.now()
-    while (isSending && !ended.aborted) {
-      const now = performance.now()
-      // Behind by more than a second, the generator was not scheduled: what it missed is not made up for in one burst.
-      if (!isPaused) due = Math.min(due + ((now - lastAt) * rate) / 1_000, Math.max(rate, 1))
-      lastAt = now
-      for (; due >= 1; due--) void track(sendWhole(stream.webhook(next++)))
-      await pauseUnlessEnded(TICK_MS)
-    }
-  }
-  const sending = sendAtPace()
+  const sending = sendAtPace(pace, ended, () => {
+    if (isSending && !isPaused) void track(sendWhole(stream.webhook(next++)))
+    return isSending
+  })
 
   return {
-    setRate: (webhooksPerSecond) => {
-      rate = webhooksPerSecond
-    },
+    setRate: pace.setRate,
     pause: () => {
       isPaused = true
     },
@@ -130,13 +123,13 @@ export function startLoad(options: LoadOptions): Load {
     redeliverAll: async () => {
       let number = 0
       const total = next
-      const slots = Array.from({ length: REDELIVERIES_AT_A_TIME }, async () => {
-        while (number < total && !ended.aborted) await track(deliver(stream.webhook(number++), 'redelivery'))
+      await sendInSlots(REDELIVERIES_AT_A_TIME, () => {
+        const isOver = number >= total || ended.aborted
+        return isOver ? undefined : track(deliver(stream.webhook(number++), 'redelivery'))
       })
-      await Promise.all(slots)
     },
     webhooks: () => next,
-    settle: async (timeoutMs) => {
+    finish: async (timeoutMs) => {
       isSending = false
       await sending
       const deadline = performance.now() + timeoutMs
@@ -146,7 +139,7 @@ export function startLoad(options: LoadOptions): Load {
       stopping.abort()
       for (const poster of posters) poster.close()
       await Promise.allSettled(underWay)
-      return unsettled
+      return unacknowledged
     },
   }
 }

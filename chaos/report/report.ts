@@ -1,7 +1,7 @@
 /** What is known of a scenario when it is over: a row for people, an object for programs. */
 import { formatCount, formatDuration } from '../../src/cli/progress.ts'
+import { createTally, type RequestTotals } from '../../src/cli/simulate/tally.ts'
 import type { Audit } from '../audit/auditor.ts'
-import type { RequestTotals } from '../load/ledger.ts'
 import type { MemoryReport } from '../memory.ts'
 import type { Scenario } from '../scenario.ts'
 import type { Backend } from '../world/world.ts'
@@ -97,7 +97,7 @@ export function createUnplayedReport(
     lostAgainstPromise: 0,
     evicted: 0,
   }
-  const requests = { sent: 0, redelivered: 0, retried: 0, answers: {}, longestAckMs: 0, longestAnswerMs: 0 }
+  const requests = createTally().totals()
   return createReport({
     ...{ scenario, backend, seed, requests },
     audit: { ...counts, examples: { doubled: [], lost: [] }, faults: [], unfinishedJobs: {} },

@@ -4,10 +4,10 @@
  * The first webhook goes alone, so that a wrong address or secret is one line and not thousands. The last one goes
  * alone as well: behind it in the service's queue is nothing.
  */
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Answer, Poster } from './post.ts'
 import { refusalError, unreachableError } from './refusal.ts'
+import { createPace, type Pace, sendInSlots, sendUntilAcknowledged, waitUntil } from './sender.ts'
+import { createTally, type RequestTotals, type Tally } from './tally.ts'
 import type { Traffic } from './traffic.ts'
 
 export type DeliverySettings = {
@@ -24,19 +24,8 @@ export type DeliverySettings = {
   onProgress: (done: number, refused: number) => void
 }
 
-export type Delivery = {
-  /** Requests, all of them. */
-  sent: number
-  /** Of these: sent again although acknowledged, as Meta does by mistake. */
-  redeliveries: number
-  /** Of these: sent again because they had been refused. */
-  retries: number
-  acknowledged: number
-  /** Answered with anything but 200, or not at all. */
-  refused: number
+export type Delivery = RequestTotals & {
   durationMs: number
-  ackP50Ms: number
-  ackP99Ms: number
   wasSent(webhook: number): boolean
   wasAcknowledged(webhook: number): boolean
 }
@@ -47,12 +36,12 @@ const ACKNOWLEDGED = 2
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
-/** The histogram's unit is the microsecond; its range has to end somewhere. */
-const LONGEST_ANSWER_US = 60_000_000
 
-type Tally = Pick<Delivery, 'sent' | 'redeliveries' | 'retries' | 'acknowledged' | 'refused'> & {
+type Run = DeliverySettings & {
+  /** Of each webhook. */
   states: Uint8Array
-  answerUs: RecordableHistogram
+  tally: Tally
+  pace: Pace | undefined
   lastAcknowledgedAt: number
   /** The service has been away for as long as a webhook is sent again. */
   hasGivenUp: boolean
@@ -64,124 +53,85 @@ type Tally = Pick<Delivery, 'sent' | 'redeliveries' | 'retries' | 'acknowledged'
  * signal's reason when it aborts.
  */
 export async function deliver(settings: DeliverySettings): Promise<Delivery> {
-  const { traffic, signal } = settings
-  const tally: Tally = {
-    ...{ sent: 0, redeliveries: 0, retries: 0, acknowledged: 0, refused: 0 },
+  const { traffic, rate, signal, poster } = settings
+  const failure = new AbortController()
+  const run: Run = {
+    ...settings,
+    signal: AbortSignal.any([signal, failure.signal]),
     states: new Uint8Array(traffic.webhookCount),
-    answerUs: createHistogram({ lowest: 1, highest: LONGEST_ANSWER_US, figures: 3 }),
+    tally: createTally(),
+    pace: rate === undefined ? undefined : createPace(rate),
     lastAcknowledgedAt: 0,
     hasGivenUp: false,
   }
   const startedAt = performance.now()
-  const closeOnAbort = () => settings.poster.close()
+  const closeOnAbort = () => poster.close()
   signal.addEventListener('abort', closeOnAbort)
   try {
-    await sendAll(settings, tally, startedAt)
+    await sendAll(run, failure)
   } finally {
     signal.removeEventListener('abort', closeOnAbort)
   }
-  const { states, answerUs, lastAcknowledgedAt, hasGivenUp, ...counts } = tally
   return {
-    ...counts,
+    ...run.tally.totals(),
     durationMs: performance.now() - startedAt,
-    ackP50Ms: answerUs.percentile(50) / 1_000,
-    ackP99Ms: answerUs.percentile(99) / 1_000,
-    wasSent: (webhook) => states[webhook] !== UNSENT,
-    wasAcknowledged: (webhook) => states[webhook] === ACKNOWLEDGED,
+    wasSent: (webhook) => run.states[webhook] !== UNSENT,
+    wasAcknowledged: (webhook) => run.states[webhook] === ACKNOWLEDGED,
   }
 }
 
-async function sendAll(settings: DeliverySettings, tally: Tally, startedAt: number): Promise<void> {
-  const { traffic, concurrency, rate, onProgress } = settings
-  const failure = new AbortController()
-  const signal = AbortSignal.any([settings.signal, failure.signal])
+async function sendAll(run: Run, failure: AbortController): Promise<void> {
+  const { traffic, concurrency, onProgress } = run
   let done = 0
   const send = async (position: number) => {
-    if (rate !== undefined) await pause(startedAt + (position * 1_000) / rate - performance.now(), signal)
-    await sendUntilAcknowledged({ ...settings, signal }, tally, position)
-    onProgress(++done, tally.refused)
+    if (run.pace !== undefined) await waitUntil(run.pace.next(), run.signal)
+    run.signal.throwIfAborted()
+    await sendOne(run, position)
+    onProgress(++done, run.tally.totals().refused)
   }
 
   let next = 1
   const last = traffic.deliveryCount - 1
-  const runSlot = async () => {
-    try {
-      while (next < last && !tally.hasGivenUp) await send(next++)
-    } catch (err) {
+  await send(0)
+  await sendInSlots(Math.min(concurrency, last), () => {
+    if (next >= last || run.hasGivenUp) return undefined
+    return send(next++).catch((err) => {
+      // The other slots give up as well, and end with the same error.
       failure.abort(err)
       throw err
-    }
-  }
-  await send(0)
-  const slots = await Promise.allSettled(Array.from({ length: Math.min(concurrency, last) }, runSlot))
-  settings.signal.throwIfAborted()
-  if (failure.signal.aborted) throw failure.signal.reason
-  const failed = slots.find((slot) => slot.status === 'rejected')
-  if (failed) throw failed.reason
-  if (last > 0 && !tally.hasGivenUp) await send(last)
+    })
+  })
+  if (last > 0 && !run.hasGivenUp) await send(last)
 }
 
-async function sendUntilAcknowledged(
-  settings: DeliverySettings,
-  tally: Tally,
-  position: number,
-): Promise<void> {
-  const { traffic, timeoutMs, signal } = settings
+async function sendOne(run: Run, position: number): Promise<void> {
+  const { traffic, poster, states, tally, timeoutMs, signal } = run
   const { webhook, isRedelivery } = traffic.deliveryAt(position)
   const body = traffic.body(webhook)
   const firstSentAt = performance.now()
-  if (isRedelivery) tally.redeliveries++
-  if (tally.states[webhook] === UNSENT) tally.states[webhook] = SENT
-
-  for (let attempt = 0; ; attempt++) {
-    signal.throwIfAborted()
-    if (attempt > 0) tally.retries++
-    const answer = await sendOnce(settings, tally, body)
-    if (isAcknowledgement(answer)) {
-      tally.states[webhook] = ACKNOWLEDGED
-      return
-    }
-    signal.throwIfAborted()
-    throwIfHopeless(settings, answer, position)
-    if (performance.now() - firstSentAt >= timeoutMs) {
-      tally.hasGivenUp ||= tally.lastAcknowledgedAt < firstSentAt
-      return
-    }
-    await pause(pauseMs(attempt), signal)
+  if (states[webhook] === UNSENT) states[webhook] = SENT
+  const acknowledgedAt = await sendUntilAcknowledged(
+    () => poster.post(body),
+    isRedelivery ? 'redelivery' : 'first',
+    tally,
+    {
+      ...{ firstPauseMs: FIRST_PAUSE_MS, longestPauseMs: LONGEST_PAUSE_MS, random: Math.random, signal },
+      goesOn: (answer) => {
+        throwIfHopeless(run, answer, position)
+        return performance.now() - firstSentAt < timeoutMs
+      },
+    },
+  )
+  signal.throwIfAborted()
+  if (acknowledgedAt === undefined) run.hasGivenUp ||= run.lastAcknowledgedAt < firstSentAt
+  else {
+    states[webhook] = ACKNOWLEDGED
+    run.lastAcknowledgedAt = performance.now()
   }
 }
 
-async function sendOnce({ poster }: DeliverySettings, tally: Tally, body: Buffer): Promise<Answer> {
-  const sentAt = performance.now()
-  tally.sent++
-  const answer = await poster.post(body)
-  if (!isAcknowledgement(answer)) {
-    tally.refused++
-    return answer
-  }
-  tally.acknowledged++
-  tally.lastAcknowledgedAt = performance.now()
-  const answerUs = Math.round((tally.lastAcknowledgedAt - sentAt) * 1_000)
-  tally.answerUs.record(Math.min(Math.max(answerUs, 1), LONGEST_ANSWER_US))
-  return answer
-}
-
-function throwIfHopeless({ url }: DeliverySettings, answer: Answer, position: number): void {
+function throwIfHopeless({ url }: Run, answer: Answer, position: number): void {
   if ('error' in answer && position === 0) throw unreachableError(url, answer.error)
   const refusal = 'status' in answer ? refusalError(url, answer.status) : undefined
   if (refusal) throw refusal
-}
-
-function isAcknowledgement(answer: Answer): boolean {
-  return 'status' in answer && answer.status === 200
-}
-
-/** Doubling, and spread by half of it, so that the webhooks of one moment do not come back in one moment. */
-function pauseMs(attempt: number): number {
-  const ms = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS)
-  return ms * (0.5 + Math.random() / 2)
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal })
 }

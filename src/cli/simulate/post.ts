@@ -7,6 +7,10 @@ import { signLikeMeta } from './meta-webhook.ts'
 /** What came back: the status, or the code of what went wrong before one did (ECONNREFUSED, ETIMEDOUT …). */
 export type Answer = { status: number } | { error: string }
 
+export function isAcknowledgement(answer: Answer): boolean {
+  return 'status' in answer && answer.status === 200
+}
+
 export type Poster = {
   /** Never rejects. */
   post(body: Buffer): Promise<Answer>

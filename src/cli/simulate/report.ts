@@ -119,8 +119,8 @@ function countWebhooks(traffic: Traffic, delivery: Delivery) {
   }
   return {
     sent: delivery.sent,
-    redeliveries: delivery.redeliveries,
-    retries: delivery.retries,
+    redeliveries: delivery.redelivered,
+    retries: delivery.retried,
     acknowledged: delivery.acknowledged,
     refused: delivery.refused,
     /** The ones not sent included. */
