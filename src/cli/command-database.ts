@@ -1,4 +1,4 @@
-/** The database that a command works on: a direct connection, because session locks and migrations need one. */
+/** Opens the database for a command, through a direct connection: session locks and migrations need one. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Pool } from 'pg'
@@ -13,13 +13,13 @@ export type CommandDatabaseOptions = {
   applicationName: string
   /** Most connections at a time. */
   max: number
-  /** Whether an embedded PostgreSQL without data is made; otherwise that is an error. */
+  /** Whether a missing embedded PostgreSQL is created; otherwise it is an error. */
   createsData?: boolean
 }
 
 /**
- * `--database-url`, DATABASE_DIRECT_URL, DATABASE_URL, or the embedded one in DATA_DIR: the running one, else one started
- * for the length of the command.
+ * Uses `--database-url`, DATABASE_DIRECT_URL, DATABASE_URL, or the embedded PostgreSQL in DATA_DIR, which is started for the
+ * length of the command unless it runs already.
  * @throws Error with one line when there is none, or it does not answer.
  */
 export async function openCommandDatabase(
@@ -51,7 +51,7 @@ export async function openCommandDatabase(
   }
 }
 
-/** A refused connection to a name with several addresses is an AggregateError without words. */
+/** A refused connection to a name with several addresses is an AggregateError without a message. */
 function reasonOf(err: unknown): string {
   if (err instanceof AggregateError && err.errors.length > 0) return reasonOf(err.errors[0])
   return err instanceof Error ? err.message : String(err)

@@ -1,7 +1,7 @@
 /**
- * `wa-ingest <command>`: finds the command, parses its options, runs it, and turns the end into an exit code.
+ * `wa-ingest <command>`: finds the command, parses its options, runs it, and returns an exit code.
  *
- * Commands are imported when they run, so `--help` costs nothing but Node's own start.
+ * A command is imported when it runs, so `--help` takes no longer than Node's own start.
  */
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -12,7 +12,7 @@ import { closestTo } from './suggestion.ts'
 
 type CommandEntry = { summary: string; load: () => Promise<{ command: Command }> }
 
-/** In the order in which the help lists them. `summary` repeats the command's own, so that the help loads none. */
+/** In the order of the help. `summary` repeats the command's own, so that the help imports no command. */
 export const COMMANDS: Record<string, CommandEntry> = {
   start: {
     summary: 'run receiver, worker and dashboard in one process',
@@ -55,7 +55,7 @@ export const COMMANDS: Record<string, CommandEntry> = {
 const EXIT_FAILURE = 1
 const EXIT_USAGE = 2
 
-/** How long what a finished command left open may hold up the end of the process. */
+/** How long open handles may keep the process alive after a command has finished. */
 const EXIT_GRACE_MS = 3_000
 
 export type MainContext = Pick<CommandContext, 'env' | 'stdout' | 'stderr' | 'signal'>
@@ -170,7 +170,7 @@ function reportFailure(err: unknown, name: string, { env, stderr, signal }: Main
   return EXIT_FAILURE
 }
 
-/** An error without a message (Node's AggregateError for a refused connection) is named by what is inside it. */
+/** Node's AggregateError for a refused connection has no message, so its first inner error stands in. */
 function describeError(err: unknown): string {
   if (!(err instanceof Error)) return String(err)
   if (err.message !== '') return err.message
@@ -189,8 +189,8 @@ function packageVersion(): string {
     : 'unknown'
 }
 
-/** Runs the command line of this process, from its signals to its exit code. */
-export async function runProcess(): Promise<void> {
+/** Runs the command line of this process: listens for signals and sets the exit code. */
+async function runProcess(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe)
   process.exitCode = await main(process.argv.slice(2), {
     env: process.env,
@@ -201,7 +201,7 @@ export async function runProcess(): Promise<void> {
   setTimeout(() => process.exit(), EXIT_GRACE_MS).unref()
 }
 
-/** `wa-ingest … | head` closes our output early; the command still finishes, and its exit code counts. */
+/** `wa-ingest … | head` closes the output early; the command still finishes with its own exit code. */
 function ignoreClosedPipe(err: NodeJS.ErrnoException): void {
   if (err.code !== 'EPIPE') throw err
 }

@@ -5,16 +5,16 @@
 import type { CommandContext, OutputStream } from './command.ts'
 
 export type Progress = {
-  /** `done` of `total` so far, and what else is worth knowing. May be called as often as one likes. */
+  /** `done` of `total` so far, and further details. It may be called at any rate. */
   update(done: number, details?: string): void
-  /** Ends the live line; what is written afterwards starts on a line of its own. */
+  /** Ends the live line, so that later output starts on a new line. */
   finish(): void
 }
 
 export type ProgressOptions = {
   stream: OutputStream
   label: string
-  /** Without it there is no bar, no percentage and no ETA. */
+  /** Absent: no bar, no percentage and no remaining time. */
   total?: number
   isSilent?: boolean
   /** For NO_COLOR and TERM. */
@@ -25,7 +25,7 @@ export type ProgressOptions = {
 
 const REDRAW_EVERY_MS = 100
 const PLAIN_LINE_EVERY_MS = 5_000
-/** The rate is that of this long a time, so that it follows a change and still reads calmly. */
+/** The rate is an average over this time: long enough to be steady, short enough to follow a change. */
 const RATE_WINDOW_MS = 5_000
 const BAR_WIDTH = 24
 const DEFAULT_COLUMNS = 80
@@ -93,7 +93,7 @@ function createPlainLines({ stream, label, total, now = monotonicMs }: ProgressO
       meter.record(done, details)
       if (now() - writtenAt >= PLAIN_LINE_EVERY_MS) write()
     },
-    // Work that ended before its first line has nothing to say that the result does not.
+    // Short work writes no line: its result is enough.
     finish: () => {
       if (hasWritten) write()
     },
@@ -150,7 +150,7 @@ function liveLine(reading: Reading, columns: number, hasColour: boolean): string
   return `${label} ${hasColour ? `${CYAN}${bar}${RESET}` : bar}${rail}${text}`
 }
 
-/** Label first, then everything there is to say. */
+/** The label, then the parts of the line. */
 function textOf(reading: Reading): string[] {
   const { label, done, total, perSecond, etaMs, details } = reading
   const parts = [label]

@@ -1,4 +1,4 @@
-/** Columns for a terminal: the first one to the left, the others, numbers mostly, to the right. */
+/** Formats rows as columns for a terminal: the first column aligned left, the others, mostly numbers, right. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   return rows

@@ -35,13 +35,13 @@ Every environment variable: docs/configuration.md.`,
 }
 
 /**
- * Where both share processors that cannot keep up, webhooks are acknowledged first and stored as soon as there is time: that
- * is what the queue is for. Nothing changes where the processors have time.
+ * Lowers the priority of the worker's process. When receiver and worker share processors that cannot keep up, webhooks are
+ * acknowledged first and stored as soon as there is time. With idle processors it changes nothing.
  */
 function letReceiverGoFirst(): void {
   try {
     setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   } catch {
-    // Not everywhere allowed, and only a matter of speed.
+    // Not every system allows it, and it only affects speed.
   }
 }

@@ -1,4 +1,4 @@
-/** The configuration as the code uses it: grouped by what it is for. */
+/** The configuration as the code uses it: values in groups by purpose. */
 import { join, resolve } from 'node:path'
 import type { Provider } from '../providers/provider.ts'
 import type { HostAndPort } from '../variables/value-formats.ts'
@@ -48,7 +48,7 @@ export type Config = {
   worker: { concurrency: number }
   /** The variables whose secret was generated, and the file it is kept in. */
   generated: { names: string[]; file?: string | undefined }
-  /** One line each, for the log: nothing that stops the start. */
+  /** Lines for the log; none of them stops the start. */
   warnings: string[]
 }
 
@@ -64,7 +64,7 @@ export type RedisSettings = {
   waitReplicas: number
 }
 
-/** Everything of the configuration that follows from the values of the variables alone. */
+/** The part of the configuration that depends on the values of the variables alone. */
 export function groupValues(values: VariableValues): Omit<Config, 'providers' | 'generated' | 'warnings'> {
   const dataDir = resolve(values.DATA_DIR)
   const mediaDir = values.MEDIA_DIR === undefined ? join(dataDir, 'media') : resolve(values.MEDIA_DIR)

@@ -1,4 +1,4 @@
-/** docs/configuration.md, and the same table for the README: written from the variables, so that they cannot drift. */
+/** Renders docs/configuration.md, and the same table for the README, from the variables, so that they cannot differ. */
 import { PROVIDERS } from '../providers/index.ts'
 import type { ProviderDefinition } from '../providers/provider.ts'
 import { describeVariables } from './variables.ts'

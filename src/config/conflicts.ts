@@ -1,9 +1,9 @@
-/** What is wrong between variables, each of which may be right by itself. */
+/** Finds variables that contradict or need each other, each of which may be right by itself. */
 import type { ProviderDefinition } from '../providers/provider.ts'
 import { trustProxy } from '../variables/value-formats.ts'
 import type { SetVariables } from './variables.ts'
 
-/** Pairs of which the first is of no use without the second. */
+/** Pairs of variables: the first has no effect without the second. */
 const PAIRS: readonly (readonly [name: string, needed: string])[] = [
   ['DATABASE_DIRECT_URL', 'DATABASE_URL'],
   ['REDIS_SENTINELS', 'REDIS_SENTINEL_NAME'],
@@ -22,8 +22,8 @@ export function findHalfSetGroups(set: SetVariables, providers: readonly Provide
 }
 
 /**
- * Is the service one that others can reach, so that its secrets must be chosen by its owner? Then: why. One that listens on
- * loopback is, too, where a proxy in front of it lets others in, and that is how it should be run.
+ * Why the owner must choose the secrets: other machines can reach the service. Undefined when they cannot. A service that
+ * listens on loopback can be reached as well when a proxy stands in front of it, which is how it should be run.
  */
 export function whySecretsAreNeeded(set: SetVariables): string | undefined {
   if (set.NODE_ENV === 'production') return 'NODE_ENV is production'
@@ -35,7 +35,7 @@ export function whySecretsAreNeeded(set: SetVariables): string | undefined {
   return undefined
 }
 
-/** Secrets that must be there, and are missing, where others can reach the service. One provider at least must be set up. */
+/** The required secrets that are missing from a service that others can reach. It needs at least one provider. */
 export function findMissingSecrets(
   set: SetVariables,
   why: string,

@@ -1,4 +1,4 @@
-/** The configuration for the log: what is set and where it leads, never a secret. */
+/** Describes the configuration for the log, without secrets. */
 import type { z } from 'zod'
 import { PROVIDERS } from '../providers/index.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -57,7 +57,7 @@ function describeRedis({ url, clusterNodes, sentinels, sentinelName }: RedisSett
   return url === undefined ? 'redis' : withoutCredentials(url)
 }
 
-/** The query goes too: it can hold a password. */
+/** Also without the query, which can hold a password. */
 function withoutCredentials(address: string): string {
   const url = URL.parse(address)
   return url === null ? 'configured' : `${url.protocol}//${url.host}${url.pathname}`

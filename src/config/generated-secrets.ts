@@ -1,8 +1,8 @@
 /**
- * Secrets for a first try: made once, kept in `secrets.json` (readable by the owner alone), the same for every process.
+ * Secrets for a first try: generated once and kept in `secrets.json`, which only its owner can read.
  *
- * The file appears complete or not at all, and never changes: it is written under another name and linked into place,
- * which fails if somebody else was faster. So processes that start at once all read the same secrets.
+ * The file appears complete or not at all, and never changes: it is written under another name and then linked, and the link
+ * fails when another process was faster. So processes that start at the same time read the same secrets.
  */
 import { randomBytes } from 'node:crypto'
 import {
@@ -26,12 +26,12 @@ export type GeneratedSecrets = Readonly<Record<string, string>>
 /** What makes each of them. */
 export type SecretMakers = Readonly<Record<string, () => string>>
 
-/** File systems without hard links (FAT, some shared folders) answer one of these. */
+/** Errors of file systems without hard links (FAT, some shared folders). */
 const NO_HARD_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
 
 /**
- * The generated secrets of this data folder; makes both at the first call.
- * @throws ConfigError when the folder cannot be written, or the file is not what was written.
+ * Reads the generated secrets of this data folder; the first call creates the folder and the file.
+ * @throws ConfigError when the folder cannot be written, or the file is damaged.
  */
 export function readOrCreateSecrets(
   dataDir: string,

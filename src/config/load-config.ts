@@ -1,8 +1,9 @@
 /**
- * The configuration: read from the environment once, checked whole, frozen. Nothing else looks at the environment.
+ * Loads the configuration: reads the environment once, checks all of it, and freezes the result. No other module reads the
+ * environment.
  *
- * Where others can reach the service, its secrets must be chosen by its owner; on a loopback address without a proxy in front
- * missing ones are generated, kept in DATA_DIR, and found again by every command that runs with the same environment.
+ * The owner must choose the secrets of a service that other machines can reach. For a service on a loopback address without a
+ * proxy, missing secrets are generated and kept in DATA_DIR, where every command with the same environment finds them.
  */
 import { resolve } from 'node:path'
 import { configureProviders } from '../providers/definition.ts'
@@ -84,10 +85,10 @@ function describeIssue(name: string, mustBe: string, set: SetVariables, variable
   return `${name} must be ${mustBe}${isSecret || mayHoldSecret(value) ? '' : `, not ${JSON.stringify(value)}`}`
 }
 
-/** Shorter than any secret that is taken (weak-secrets.ts), but for the verify token. */
+/** Shorter than the shortest accepted secret (weak-secrets.ts), except the verify token. */
 const MAX_SHOWN_LENGTH = 11
 
-/** The user or the query of an address, or a token that was meant for another variable. */
+/** An address can hold a secret in its user or query, and a long text can be a token meant for another variable. */
 function mayHoldSecret(value: string): boolean {
   return value.length > MAX_SHOWN_LENGTH || /[@?#]/.test(value)
 }
@@ -96,7 +97,7 @@ function setNames(env: NodeJS.ProcessEnv): string[] {
   return Object.keys(env).filter((name) => env[name]?.trim())
 }
 
-/** `prod` would silently be a service with generated secrets. Other words are other programs' business. */
+/** With `prod` the service would silently run with generated secrets. Other words belong to other programs. */
 function findEnvironmentProblem({ NODE_ENV }: SetVariables): string[] {
   const isMisspelt = NODE_ENV !== undefined && NODE_ENV !== 'production' && /^(?:prod|live$)/i.test(NODE_ENV)
   return isMisspelt ? ['NODE_ENV must be production, in these letters, or something else entirely'] : []

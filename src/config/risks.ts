@@ -1,10 +1,10 @@
-/** Settings that are right by themselves and weaken what protects the service: warnings, one line each, with the next step. */
+/** Finds valid settings that weaken the protection of the service. Each is a warning of one line, with the next step. */
 import { notesOf, type VariableShape } from '../variables/variable.ts'
 import type { VariableValues } from './variables.ts'
 
 export type RiskContext = {
   variables: VariableShape
-  /** Others can reach the service. */
+  /** Other machines can reach the service. */
   isReachable: boolean
   /** The process answers HTTP requests. */
   isServer: boolean
@@ -20,7 +20,7 @@ export function findRisks(
   ]
 }
 
-/** The process itself speaks plain HTTP: an https address is a proxy's. */
+/** The process itself speaks plain HTTP, so with an https address there is a proxy in front. */
 function findProxyRisks({ TRUST_PROXY, PUBLIC_URL }: VariableValues): string[] {
   if (TRUST_PROXY === true)
     return ['TRUST_PROXY is true: whoever reaches the port can claim any address; give the number of proxies']

@@ -27,7 +27,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 
 export type VariableDescription = {
   name: string
-  /** Shown as is; absent: there is none. */
+  /** As the configuration page shows it; absent: there is none. */
   default?: string
   unit?: string
   meaning: string
@@ -145,7 +145,7 @@ export function variablesWith(providers: readonly ProviderDefinition[]): Variabl
   return Object.assign({}, firstVariables, ...providers.map(({ variables }) => variables), lastVariables)
 }
 
-/** Reads the values, or says what is wrong with each variable. */
+/** Reads the values; otherwise returns what is wrong with each variable. */
 export function parseVariables(
   shape: VariableShape,
   set: SetVariables,

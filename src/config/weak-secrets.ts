@@ -1,13 +1,14 @@
 /**
- * Secrets that are set and yet keep nobody out: left as the example had them, too short to resist a machine, or what
- * people choose when they choose quickly. No message repeats the value.
+ * Finds secrets that do not protect: placeholders of an example, short ones, and those that password crackers try first.
+ * No message repeats the value.
  *
- * There is no rule about which characters a password has (OWASP ASVS 5.0, 6.2.5): a long one of any kind is taken.
+ * No rule asks for kinds of characters (OWASP ASVS 5.0, 6.2.5). docs/decisions/0006-secrets.md says why these are rules of
+ * our own and not a library's.
  */
 import { notesOf, type VariableShape } from '../variables/variable.ts'
 import type { SetVariables } from './variables.ts'
 
-/** A line for each that is weak, with the next step. */
+/** A line for each variable with a weak secret, with the next step. */
 export function findWeakSecrets(set: SetVariables, variables: VariableShape): string[] {
   return Object.entries(variables).flatMap(([name, variable]) => {
     const { strength } = notesOf(name, variable)
@@ -23,7 +24,7 @@ export function findWeakSecrets(set: SetVariables, variables: VariableShape): st
   })
 }
 
-/** Completes "ADMIN_PASSWORD …"; undefined: nothing is wrong with it. */
+/** Why the secret is weak, as the end of a sentence that begins with its name; undefined when it is not. */
 export function whyWeak(value: string, minLength: number, user = 'admin'): string | undefined {
   if (isPlaceholder(value)) return 'still has the text of an example'
   if (value.length < minLength) return `is too short: it needs at least ${minLength} characters`
@@ -41,9 +42,9 @@ function isPlaceholder(value: string): boolean {
 }
 
 const MIN_DISTINCT_CHARACTERS = 5
-/** A block that is repeated counts only if it is this long by itself. */
+/** A block of at least this length may be repeated. */
 const MIN_BLOCK_LENGTH = 8
-/** Rows and columns of the keyboard, the alphabet and the digits, each also as it goes on from its end. */
+/** Rows and columns of the keyboard, the alphabet and the digits; some continue from their end. */
 const ROWS = [
   'qwertyuiopqwertyuiop',
   'asdfghjklasdfghjkl',
@@ -64,7 +65,7 @@ function isMonotonous(value: string): boolean {
   return withoutRows(lower.replace(/[^\p{L}\p{N}]/gu, '')).length < 3
 }
 
-/** What is left when every stretch of at least four characters of a row is taken out. */
+/** The text without every stretch of a row that has at least four characters. */
 function withoutRows(text: string): string {
   let rest = ''
   for (let start = 0; start < text.length; ) {
@@ -85,7 +86,7 @@ function rowLengthAt(text: string, start: number): number {
   return length
 }
 
-/** What people build passwords of, beside the names that belong to this service. */
+/** Words of common passwords, and words that belong to this service. */
 const COMMON_WORDS =
   `password passwort passwd pass word admin administrator root user login welcome willkommen letmein changeme secret default
 guest test testing demo master super hello iloveyou love monkey dragon football baseball soccer superman batman princess
@@ -111,12 +112,12 @@ const LEET: Record<string, string> = {
 
 function isMadeOfCommonWords(value: string, user: string): boolean {
   const lower = value.toLowerCase()
-  // `passw0rd2026` is password, and the year behind it is none of its letters.
+  // `passw0rd2026` is `password` with a year: the digits at the ends do not stand for letters.
   const core = lower.replace(/^[^\p{L}]+|[^\p{L}]+$/gu, '')
   const words = [user.toLowerCase(), ...COMMON_WORDS]
   return [lower, withoutLeet(lower), withoutLeet(core)].some((text) => {
     const letters = text.replace(/[^\p{L}]/gu, '')
-    // With fewer letters it is digits above all, and those of a random secret may happen to make a word.
+    // A random secret of mostly digits may by chance have a few letters that make a word.
     return letters.length * 3 >= value.length && isConcatenation(letters, words)
   })
 }
@@ -125,7 +126,7 @@ function withoutLeet(text: string): string {
   return text.replace(/[0134578@$!]/g, (character) => LEET[character] ?? character)
 }
 
-/** Can the text be cut into words of the list? */
+/** Whether the text is made of words of the list alone. */
 function isConcatenation(text: string, words: readonly string[]): boolean {
   const reachable = new Set([0])
   for (let end = 0; end < text.length; end++) {

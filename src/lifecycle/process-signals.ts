@@ -1,16 +1,16 @@
-/** Ctrl-C and SIGTERM: the first asks the process to stop, a second one ends it where it stands. */
+/** SIGINT (Ctrl-C) and SIGTERM: the first signal asks the process to stop, the second one ends it at once. */
 
-/** One Ctrl-C arrives twice under npm: from the terminal, and forwarded. Only a later one is a second one. */
+/** Under npm one Ctrl-C arrives twice, from the terminal and from npm. Only a later signal counts as the second. */
 const SECOND_SIGNAL_AFTER_MS = 500
 
-/** What a shell reports of a process that a signal ended: 128 and the signal's number. */
+/** The exit codes that a shell reports for a process ended by a signal: 128 plus the signal's number. */
 export const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 export type StopSignal = keyof typeof EXIT_CODES
 
 export type ProcessSignals = {
   /** Aborts at the first signal, whose name is `signal.reason`. */
   signal: AbortSignal
-  /** Gives the signals back to Node. */
+  /** Stops listening, so that a signal ends the process again. */
   dispose(): void
 }
 

@@ -1,25 +1,26 @@
 /**
- * What was opened is closed in the opposite order, all of it, whatever fails on the way, and within a deadline: a
- * connection to a server that is gone may never close.
+ * Closes resources in the opposite order of their opening. It closes all of them, whichever fail, and within a deadline,
+ * because a connection to a server that is gone may never close.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type ReleaseStack = {
   /**
-   * `release` runs at the end, before everything added earlier. Added after the end has begun, it runs at once.
-   * `timeoutMs` bounds this one alone, so that a known straggler does not use up the time of the others.
+   * `release` runs in `releaseAll`, before those added earlier. When `releaseAll` has already begun, it runs at once.
+   * `timeoutMs` limits this release alone, so that one that is known to be slow leaves time for the others.
    */
   add(name: string, release: () => unknown, options?: { timeoutMs?: number }): void
   /**
-   * Releases everything; later calls wait for the same end. After the deadline what is left is still begun, not waited for.
-   * @throws the first error, once all have run.
+   * Runs all releases; a second call returns the same promise. After the deadline it starts the remaining ones without
+   * waiting for them.
+   * @throws the first error, after all releases have run or started.
    */
   releaseAll(): Promise<void>
 }
 
 type Entry = { name: string; release: () => unknown; timeoutMs: number }
 
-/** `onError` hears of every release that failed or took too long. */
+/** `onError` is called for every release that failed or took too long. */
 export function createReleaseStack(options: {
   deadlineMs: number
   onError?: (err: Error) => void
@@ -59,7 +60,7 @@ export function createReleaseStack(options: {
   }
 }
 
-/** Begins the release in any case; a failure after the limit is nobody's any more. */
+/** Starts the release in any case, and ignores a failure after the limit. */
 async function within(limitMs: number, { release }: Entry): Promise<void> {
   const work = Promise.resolve().then(release)
   if (limitMs === Number.POSITIVE_INFINITY) {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * The one shape of a background task: `runOnce` now, and again `intervalMs` after it ended, until `signal` aborts. It
- * never overlaps with itself, and survives its errors. Resolves when it has stopped, a run that is under way included, so
- * a ReleaseStack can wait for it. `runOnce` gets the signal to end early.
+ * Runs a background task: `runOnce` now, and again `intervalMs` after each end, until `signal` aborts. Two runs never
+ * overlap. An error of a run goes to `onError`, and the next run follows. Resolves when the last run has ended, so that a
+ * ReleaseStack can wait for it. `runOnce` gets the signal, so that it can end early.
  */
 export async function runEvery(
   intervalMs: number,
@@ -17,7 +17,7 @@ export async function runEvery(
     } catch (err) {
       if (!signal.aborted) onError(err)
     }
-    // Rejects when the signal aborts, which is what ends the wait.
+    // The wait ends early when the signal aborts: sleep rejects then.
     await sleep(intervalMs, undefined, { signal }).catch(() => {})
   }
 }

@@ -1,23 +1,23 @@
 /**
- * The life of a process: start, run until told to stop, release everything, end by itself.
+ * The life of a process: it starts, runs until a signal or a failure, releases its resources, and ends by itself.
  *
- * A signal, a failure and an uncaught error all take the same way out: the AbortSignal stops intake and background tasks,
- * then the release stack closes what was opened, last first, within its deadline. Nobody calls process.exit() to stop.
+ * A signal, a failure and an uncaught error all stop it in the same way: the AbortSignal stops intake and background tasks,
+ * then the release stack closes the resources, last first, within its deadline. No code calls process.exit() to stop.
  */
 
 import type { Logger } from '../logger/logger.ts'
 import { listenForSignals } from './process-signals.ts'
 import { createReleaseStack, type ReleaseStack } from './release-stack.ts'
 
-/** From the start of the release to the end by force; enough for every release to be begun and the log to be written. */
+/** Time after the release deadline until the process is ended by force: enough to start every release and write the log. */
 const EXIT_GRACE_MS = 1_000
 
 export type RunContext = {
-  /** Aborts when the process is to stop: take nothing new from here on. */
+  /** Aborts when the process is to stop: accept no new work from then on. */
   signal: AbortSignal
-  /** Whatever was opened goes in here, right after it was opened. */
+  /** Add each resource right after it was opened. */
   releases: ReleaseStack
-  /** Something that the process cannot go on without has failed: stops it, with exit code 1. */
+  /** Stops the process with exit code 1, because it cannot go on. */
   fail(err: unknown): void
 }
 
@@ -25,15 +25,15 @@ export type RunOptions = {
   log: Pick<Logger, 'info' | 'error' | 'fatal'>
   /** The whole release may take this long. */
   shutdownTimeoutMs: number
-  /** Opens everything; resolves when the process is ready. */
+  /** Opens the resources; resolves when the process is ready. */
   start(context: RunContext): Promise<void>
-  /** Who aborts this one listens to the signals itself; without it they are listened to here. */
+  /** Stops the process when it aborts. Absent: this function listens to SIGINT and SIGTERM itself. */
   signal?: AbortSignal
 }
 
 /**
- * Runs until a signal or a failure, and gives the exit code: 0 after a clean stop, 1 otherwise.
- * @throws what `start` threw, after everything that it had opened was released.
+ * Runs until a signal or a failure, and returns the exit code: 0 after a clean stop, 1 otherwise.
+ * @throws the error of `start`, after the resources that it had opened are released.
  */
 export async function runUntilSignal(options: RunOptions): Promise<number> {
   const ownSignals = options.signal === undefined ? listenForSignals() : undefined
@@ -48,7 +48,7 @@ export async function runUntilSignal(options: RunOptions): Promise<number> {
   try {
     const context = { signal: stop.signal, releases, fail: (err: unknown) => fail(run, err, 'failed') }
     const started = options.start(context)
-    // A start that is still waiting for something when the signal comes is not waited for.
+    // When the signal comes during the start, the start is not waited for.
     await Promise.race([started, stopped])
     await stopped
     options.log.info({ reason: String(stop.signal.reason) }, 'stopping')
@@ -67,7 +67,7 @@ export async function runUntilSignal(options: RunOptions): Promise<number> {
 
 type Run = { log: RunOptions['log']; stop: AbortController; hasFailed: boolean }
 
-/** The first failure is the reason for the end; what fails after it is often only its consequence. */
+/** The first failure is logged as the reason for the end; later ones are often only its consequences. */
 function fail(run: Run, err: unknown, phrase: string): void {
   if (run.hasFailed) run.log.error({ err }, `${phrase} while stopping`)
   else run.log.fatal({ err }, phrase)
@@ -101,7 +101,7 @@ function catchUncaught(run: Run): { dispose(): void } {
   }
 }
 
-/** A handle that somebody forgot must not keep a stopped process alive; unref'd, so it does not do so itself. */
+/** Ends a stopped process that an open handle keeps alive. The timer is unref'd, so it does not keep the process alive itself. */
 function forceExitAfter(ms: number, run: Run): void {
   setTimeout(() => {
     run.log.error('something was still open: ended by force')

@@ -1,8 +1,8 @@
 /**
- * The log: JSON lines on stdout, or lines for people where stdout is a terminal.
+ * The log: JSON lines on stdout, or readable lines when stdout is a terminal.
  *
- * No line holds what is inside a message, whose number it came from, or a secret: `safe-fields.ts` and
- * `serialize-error.ts` let through only what is listed there. Messages are constant phrases; what varies is a field.
+ * No line holds the content of a message, a contact's number or a secret: `safe-fields.ts` and `serialize-error.ts` pass only
+ * listed fields. Messages are constant phrases; everything that varies is a field.
  */
 import { hostname } from 'node:os'
 import type { Writable } from 'node:stream'
@@ -27,15 +27,15 @@ export type Logger = Record<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fat
 
 export type LoggerOptions = {
   level: LogLevel
-  /** Which process speaks: `start`, `api`, `worker`, the name of a command. */
+  /** The process that logs: `start`, `api`, `worker`, or the name of a command. */
   process: string
-  /** Default: stdout. Commands whose output is on stdout log to stderr. */
+  /** Default: stdout. A command that prints results on stdout logs to stderr. */
   stream?: Writable
 }
 
-/** A logger whose lines are all written by the time the process ends, unless it is killed. */
+/** Creates a logger. All its lines are written before the process ends, unless it is killed. */
 export function createLogger(options: LoggerOptions): Logger {
-  // Somebody who turned on debug is looking for one message, and gets its id whole.
+  // With LOG_LEVEL=debug an operator looks for one message, and needs its whole id.
   const showWaMessageIds = options.level === 'debug' || options.level === 'trace'
   const safe = (fields: LogFields) => safeFields(fields, { showWaMessageIds })
   const logger = pino(
@@ -44,7 +44,7 @@ export function createLogger(options: LoggerOptions): Logger {
       base: { process: options.process, pid: process.pid, hostname: hostname() },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: safe },
-      // Fields come out of the formatter as they are printed; pino's own serializer would take errors apart again.
+      // The formatter has serialized errors already; pino's own serializer would change them again.
       serializers: { err: (err: unknown) => err },
       hooks: {
         logMethod(args, method) {
@@ -54,7 +54,7 @@ export function createLogger(options: LoggerOptions): Logger {
     },
     createDestination(options.stream ?? process.stdout),
   )
-  // A child's own fields pass by the formatters. Children inherit this method, so theirs are caught too.
+  // pino's formatters do not see the fields of a child logger. Children inherit this method, so it covers theirs, too.
   const createChild = logger.child
   Object.defineProperty(logger, 'child', {
     value(this: pino.Logger, fields: LogFields) {
@@ -66,7 +66,7 @@ export function createLogger(options: LoggerOptions): Logger {
 
 type LogArguments = Parameters<pino.LogFn>
 
-/** Where there is no phrase, pino would take the error's own message, with the data that it quotes. */
+/** Without a phrase, pino would log the error's own message with the data that it quotes. */
 function withPhrase([fields, phrase, ...rest]: LogArguments): LogArguments {
   const first: unknown = fields
   if (typeof first !== 'object' || first === null) return [fields, phrase, ...rest]
@@ -75,7 +75,7 @@ function withPhrase([fields, phrase, ...rest]: LogArguments): LogArguments {
 
 function createDestination(stream: Writable): DestinationStream {
   if (stream instanceof WriteStream) return createTerminalDestination(stream)
-  // Through the descriptor: never blocks, and pino writes what is left when the process ends.
+  // Through the file descriptor pino never blocks, and writes the remaining lines when the process ends.
   if ('fd' in stream && typeof stream.fd === 'number')
     return pino.destination({ dest: stream.fd, sync: false })
   return stream

@@ -1,13 +1,13 @@
 /**
- * What may be in a log line. Numbers and booleans pass; text passes only under a name of this list, because a list of
- * what is forbidden misses the field that somebody adds tomorrow. Anything else shows as `[not listed]`: if it is safe,
- * put its name on the list.
+ * The fields that a log line may hold. Numbers and booleans pass. Text passes only under a name on this list; a list of
+ * forbidden names would miss a field that is added later. Other text is logged as `[not listed]`: when it is safe, add its
+ * name to the list.
  */
 import { providerTextFields } from '../config/describe-config.ts'
 import { maskWaMessageId } from './mask.ts'
 import { serializeError } from './serialize-error.ts'
 
-/** Never from inside a message, never a person's number, name or id. */
+/** Add no field that holds the content of a message, or a contact's number, name or id. */
 const TEXT_FIELDS = new Set([
   ...providerTextFields(),
   'actual',
@@ -79,7 +79,7 @@ const TEXT_FIELDS = new Set([
   'worker_id',
 ])
 
-/** Ids that contain, or are composed with, a wamid. */
+/** Ids that are, or contain, a wamid. */
 const MASKED_FIELDS = new Set(['wa_message_id', 'wa_message_ids', 'job_id', 'job_ids', 'event_key'])
 
 const NOT_LISTED = '[not listed]'
@@ -89,7 +89,7 @@ const MAX_DEPTH = 4
 
 export type SafeFieldOptions = { showWaMessageIds: boolean }
 
-/** The fields of a log line, each as it may be printed. */
+/** The fields of a log line without personal data and secrets. */
 export function safeFields(
   fields: Record<string, unknown>,
   options: SafeFieldOptions,

@@ -1,8 +1,8 @@
 /**
- * Errors for the log: where and what kind, without the data that was being worked on.
+ * Serializes errors for the log: their kind and place, without the data that was processed.
  *
- * PostgreSQL's `detail` and `where` quote the row, its class 22 messages the value, Redis errors carry the command with
- * the job in it, JSON.parse quotes the text: so properties are taken from a list, and messages lose what they quote (mask.ts).
+ * PostgreSQL's `detail` and `where` quote the row, and its class 22 messages the value; Redis errors hold the command with
+ * the job in it; JSON.parse quotes the text. So only listed properties are logged, and quotes in messages are masked (mask.ts).
  */
 import { maskText } from './mask.ts'
 
@@ -14,7 +14,7 @@ export type SerializedError = {
   errors?: SerializedError[]
 } & Partial<Record<SafeProperty, unknown>>
 
-/** PostgreSQL's names of things, and Node's of the address that failed: neither holds message data. */
+/** Names of PostgreSQL's objects, and Node's description of the failed address. None holds message data. */
 const SAFE_PROPERTIES = [
   'code',
   'errno',

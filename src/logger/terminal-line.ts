@@ -1,4 +1,4 @@
-/** A log line for people: `12:03:11 INFO  started  port=3000`, errors with their stack below. For terminals only. */
+/** Log lines for a terminal: `12:03:11 INFO  started  port=3000`, with the stack of an error below. */
 import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 
@@ -11,10 +11,10 @@ const STYLES = {
   fatal: 'red',
 } as const
 
-/** In every JSON line, and of no use to somebody who started the process by hand. */
+/** Fields of every JSON line that an operator at a terminal does not need, or that are printed elsewhere in the line. */
 const HIDDEN_FIELDS = ['level', 'time', 'pid', 'hostname', 'process', 'msg', 'err']
 
-/** What pino writes to: turns its JSON into such lines. Colour where the terminal has it and NO_COLOR is not set. */
+/** A destination for pino that turns its JSON into such lines. Coloured when the terminal has colours and NO_COLOR is unset. */
 export function createTerminalDestination(terminal: WriteStream): { write(json: string): void } {
   const hasColors = terminal.hasColors()
   return { write: (json) => void terminal.write(formatLine(JSON.parse(json), hasColors)) }
@@ -47,7 +47,7 @@ function formatError(err: unknown, label = ''): string {
   return `  ${label}${type}: ${withoutControls(String(err.message))}${code}${stack}\n${cause}`
 }
 
-/** Text from outside must not move the cursor, colour the terminal or begin a line of its own. */
+/** Escapes control characters: text from outside must not move the cursor, change colours or begin a new line. */
 function withoutControls(text: string): string {
   return text.replace(
     /\p{Cc}/gu,

@@ -1,6 +1,6 @@
 /**
- * Is what Redis acknowledges on disk, and does it stay there? A webhook is answered once Redis has its events, so under
- * weaker settings an acknowledged message can be lost.
+ * Checks whether Redis keeps acknowledged data on disk. The receiver acknowledges a webhook once Redis has its events, so
+ * under weaker settings an acknowledged message can be lost.
  */
 import { Cluster, type Redis } from 'ioredis'
 import { checkClock } from '../core/clock-skew.ts'
@@ -9,7 +9,7 @@ import type { SettingFinding } from '../core/setting-finding.ts'
 type Rule = {
   /** Name for CONFIG GET. */
   name: string
-  /** Section and field of INFO that say the same, where CONFIG is not allowed (most managed servers). */
+  /** Section and field of INFO with the same value, for servers that refuse CONFIG (most managed ones). */
   info?: { section: string; field: string }
   isSafe(value: string): boolean
   expected: string
@@ -58,7 +58,7 @@ const RULES: readonly Rule[] = [
 ]
 
 /**
- * What is unsafe about this Redis; of a cluster, about each primary. Empty: nothing. `now` is the clock of this machine.
+ * The unsafe settings of this Redis, or of each primary of a cluster. `now` is the clock of this machine.
  * @throws when the server cannot be reached. A server that refuses CONFIG or INFO is a finding.
  */
 export async function checkRedisSafety(
@@ -82,14 +82,14 @@ async function checkServer(client: Redis, server: string, now?: () => number): P
   return [...rules.filter((finding) => finding !== undefined), ...size, ...clock]
 }
 
-/** NaN where the server does not tell. */
+/** The server's clock in ms; NaN when the server refuses TIME. */
 async function readTime(client: Redis): Promise<number> {
   const reply = await unlessRefused(client.time())
   const [seconds = Number.NaN, microseconds = 0] = (reply ?? []).map(Number)
   return seconds * 1000 + microseconds / 1000
 }
 
-/** A limit above what the machine has is none: the system kills Redis first. In a container the machine is the host's. */
+/** Checks `maxmemory` against the machine's memory, above which the system kills Redis. In a container it is the host's. */
 async function checkMachine(client: Redis, server: string): Promise<SettingFinding[]> {
   const read = async (field: string) => Number(await readInfo(client, { section: 'memory', field }))
   const [limit, machine] = [await read('maxmemory'), await read('total_system_memory')]

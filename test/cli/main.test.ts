@@ -93,7 +93,7 @@ describe('a command line that is wrong', () => {
 })
 
 describe('a command that fails', () => {
-  test('says so in one line, with exit code 1', async () => {
+  test('reports its error in one line, with exit code 1', async () => {
     const { code, stdout, stderr } = await run(['simulate', '--secret', 'x'], FAILING)
 
     expect(stderr).toMatch(/^wa-ingest simulate: .+\n$/)
@@ -101,7 +101,7 @@ describe('a command that fails', () => {
     expect(code).toBe(1)
   })
 
-  test('shows where with LOG_LEVEL=debug', async () => {
+  test('shows the stack with LOG_LEVEL=debug', async () => {
     const { stderr } = await run(['simulate', '--secret', 'x'], { ...FAILING, LOG_LEVEL: 'debug' })
 
     expect(stderr).toMatch(/\n {4}at /)
@@ -114,7 +114,7 @@ test('prints the version of package.json', async () => {
   expect(await run(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' })
 })
 
-test('survives that nobody reads its output', async () => {
+test('survives a reader that closes its output early', async () => {
   const child = spawn(process.execPath, [MAIN, 'simulate', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] })
   child.stdout.destroy()
   const ended = new Promise((resolve) => child.on('close', resolve))
@@ -130,7 +130,7 @@ test('runs as a process with the same exit codes', async () => {
   expect(child.stderr).toContain('did you mean wa-ingest simulate?')
 })
 
-test('stops in good order on a Ctrl-C that arrives twice, as it does under npm', async () => {
+test('stops in order when one Ctrl-C arrives twice, as under npm', async () => {
   const database = await createTestDatabase()
   const child = startCli(['start'], {
     env: { DATABASE_URL: database.url, DATA_DIR: createTempDirectory(), PORT: String(await findFreePort()) },

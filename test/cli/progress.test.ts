@@ -5,7 +5,7 @@ import { createProgress, formatDuration, type ProgressOptions } from '../../src/
 import { eventually } from '../support/eventually.ts'
 
 describe('on a terminal', () => {
-  test('shows bar, percentage, rate and what is left on one line', () => {
+  test('shows bar, percentage, rate and remaining time on one line', () => {
     const { progress, clock, text } = start({ total: 1_000 })
 
     progress.update(0)
@@ -17,7 +17,7 @@ describe('on a terminal', () => {
     )
   })
 
-  test('draws at most ten times a second, and the last state all the same', async () => {
+  test('draws at most ten times a second, and always the last state', async () => {
     const { progress, text } = start({ total: 1_000 })
 
     for (let done = 0; done <= 1_000; done++) progress.update(done)
@@ -81,7 +81,7 @@ describe('anywhere else', () => {
     ])
   })
 
-  test('says nothing of work that is done before the first line', () => {
+  test('writes nothing for work that is done before the first line', () => {
     const { progress, text } = start({ total: 100, isTTY: false })
 
     progress.update(100)
@@ -90,7 +90,7 @@ describe('anywhere else', () => {
     expect(text()).toBe('')
   })
 
-  test('takes a terminal that knows no commands for a file', () => {
+  test('treats a terminal without control sequences like a file', () => {
     const { progress, text } = start({ total: 100, env: { TERM: 'dumb' } })
 
     progress.update(50)
@@ -99,7 +99,7 @@ describe('anywhere else', () => {
   })
 })
 
-test('is silent when told so', () => {
+test('writes nothing when it is silent', () => {
   const { progress, text } = start({ total: 10, isSilent: true })
 
   progress.update(5)

@@ -45,7 +45,7 @@ describe('where others can reach the service', () => {
     { TRUST_PROXY: 'false' },
     { TRUST_PROXY: '0' },
     {},
-  ])('%o is not such a place either', (env) => {
+  ])('with %o others cannot reach the service', (env) => {
     const config = loadConfig({ ...env, DATA_DIR: createTempDirectory() })
 
     expect(config.generated.names).toContain('ADMIN_PASSWORD')
@@ -58,7 +58,7 @@ describe('where others can reach the service', () => {
     expect(valuesOf(loadConfig(twilioOnly).providers, meta).META_APP_SECRET).toBeUndefined()
   })
 
-  test('half a provider is not', () => {
+  test('a provider that is half set up is not enough', () => {
     expect(problemsOf({ NODE_ENV: 'production', ...ADMIN, META_APP_SECRET: META.META_APP_SECRET })).toEqual([
       expect.stringMatching(/^META_VERIFY_TOKEN is missing/),
     ])
@@ -79,7 +79,7 @@ describe('where others can reach the service', () => {
     expect(problemsOf({ ...PRODUCTION, [name]: value })).toEqual([expect.stringMatching(`^${name} ${why}`)])
   })
 
-  test('a weak secret is refused on loopback too, where a proxy carries strangers there', () => {
+  test('a weak secret is refused on loopback when a proxy stands in front', () => {
     const proxied = { ...META, PUBLIC_URL: 'https://wa.example.com', TRUST_PROXY: '1' }
 
     expect(problemsOf({ ...proxied, ADMIN_PASSWORD: 'admin', DATA_DIR: createTempDirectory() })).toEqual([

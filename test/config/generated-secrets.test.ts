@@ -43,7 +43,7 @@ test.each(['', '{"META_APP_SECRET": "half', '{"META_APP_SECRET": "alone"}'])(
   },
 )
 
-test('a place that cannot be written gives one line with the way out', () => {
+test('a folder that cannot be written gives one line with the next step', () => {
   const folder = temporaryFolder()
   writeFileSync(join(folder, 'file'), '')
   chmodSync(folder, 0o755)

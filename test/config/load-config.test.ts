@@ -136,11 +136,11 @@ describe('values', () => {
     ['HOST', 'host-1.internal'],
     ['LOG_LEVEL', 'WARN'],
     ['NODE_ENV', 'production'],
-  ])('%s=%s is taken', (name, value) => {
+  ])('%s=%s is accepted', (name, value) => {
     expect(() => loadConfig({ ...PRODUCTION, [name]: value })).not.toThrow()
   })
 
-  test('every spelling of a Twilio sender comes out the same', () => {
+  test('every spelling of a Twilio sender gives the same value', () => {
     const account = { ...TWILIO, TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}` }
     const senders = ['+1 (555) 000-1234', '15550001234', 'WhatsApp:+15550001234'].map(
       (TWILIO_FROM) =>
@@ -178,7 +178,7 @@ describe('a wrong configuration', () => {
     ['META_GRAPH_URL', 'https://graph.facebook.com/?access_token=hush'],
     ['META_PHONE_NUMBER_ID', 'EAAGhush'.padEnd(120, 'x')],
     ['ADMIN_USER', 'admin:hush-hush'],
-  ])('never repeats a credential that came to stand in %s', (name, value) => {
+  ])('never repeats a credential that was pasted into %s', (name, value) => {
     const { message } = errorOf({ ...PRODUCTION, [name]: value })
 
     expect(message).toMatch(new RegExp(`^${name} must be `, 'm'))
@@ -246,11 +246,11 @@ describe('the description for the log', () => {
 })
 
 describe('the documentation', () => {
-  test('docs/configuration.md is what the variables say', async () => {
+  test('docs/configuration.md is generated from the variables', async () => {
     await expect(renderConfigurationPage()).toMatchFileSnapshot('../../docs/configuration.md')
   })
 
-  test('the table of the README, where there is one, is what the variables say', () => {
+  test('a configuration table in the README is generated from the variables', () => {
     const readme = existsSync('README.md') ? readFileSync('README.md', 'utf8') : ''
     const table = /<!-- config:start -->\n([\s\S]*?)\n<!-- config:end -->/.exec(readme)?.[1]
 

@@ -22,21 +22,21 @@ test('risky settings are warnings', () => {
   ])
 })
 
-test('a proxy that ends TLS and is not trusted is one, because all clients have its address', () => {
+test('a proxy that ends TLS and is not trusted is a risk, because all clients have its address', () => {
   expect(loadConfig(HTTPS).warnings).toEqual([
     expect.stringMatching(/^PUBLIC_URL is https, but TRUST_PROXY is not set: .*lock the admin out.*set it/),
   ])
 })
 
-test.each(['1', 'uniquelocal', 'false', '0'])('TRUST_PROXY=%s says what is in front', (TRUST_PROXY) => {
+test.each(['1', 'uniquelocal', 'false', '0'])('TRUST_PROXY=%s is no risk', (TRUST_PROXY) => {
   expect(loadConfig({ ...HTTPS, TRUST_PROXY }).warnings).toEqual([])
 })
 
-test('a process that takes no requests has no proxy in front', () => {
+test('TRUST_PROXY is no risk for a process without a server', () => {
   expect(loadConfig(HTTPS, { needsSecrets: false }).warnings).toEqual([])
 })
 
-test('on this machine alone nothing is one', () => {
+test('on this machine alone no setting is a risk', () => {
   const env = { PUBLIC_URL: 'http://localhost:3000', DATA_DIR: createTempDirectory() }
 
   expect(loadConfig(env).warnings).toEqual([])

@@ -15,12 +15,12 @@ const GOOD = {
   ADMIN_PASSWORD: 'correct horse battery',
 }
 
-describe('secrets as they should be', () => {
-  test('are taken', () => {
+describe('strong secrets', () => {
+  test('are accepted', () => {
     expect(findWeakSecrets(GOOD, VARIABLES)).toEqual([])
   })
 
-  test('are taken whatever the machine rolls', () => {
+  test('are accepted whatever a random generator gives', () => {
     const rolled = ['hex', 'base64', 'base64url'] as const
     const values = rolled.flatMap((encoding) =>
       Array.from({ length: 300 }, () => randomBytes(12).toString(encoding)),
@@ -30,7 +30,7 @@ describe('secrets as they should be', () => {
   })
 
   test.each(['2a7a01b7c788d5e5f6093047', '5aa28521bc81d0755e4235f8501330a7', 'ZDR5KdA27FTMEgTODOuj'])(
-    '%s is random, whatever can be read into it',
+    '%s is random, although some of it looks like a word',
     (value) => {
       expect(whyWeak(value, 12)).toBeUndefined()
     },
@@ -42,7 +42,7 @@ describe('secrets as they should be', () => {
     '今日は良い天気ですねとても嬉しい',
     'maple-river-91',
     'aaabkw7fQ2mzL',
-  ])('%s is a password like any other: no kind of character is asked for', (value) => {
+  ])('%s is accepted: no kind of character is required', (value) => {
     expect(whyWeak(value, 12)).toBeUndefined()
   })
 })
@@ -71,7 +71,7 @@ describe('weak secrets', () => {
     'put-the-secret-here',
     'replace this with a secret',
     'todo-before-launch',
-  ])('%s is what an example left', (value) => {
+  ])('%s is the placeholder of an example', (value) => {
     expect(whyWeak(value, 12)).toMatch(/example/)
   })
 
@@ -112,7 +112,7 @@ describe('weak secrets', () => {
     expect(whyWeak(value, 12)).toMatch(/guessed first/)
   })
 
-  test("the admin's own name is no password", () => {
+  test("the admin's own name is weak", () => {
     const set = { ...GOOD, ADMIN_USER: 'Frederica', ADMIN_PASSWORD: 'frederica2026' }
 
     expect(findWeakSecrets(set, VARIABLES)).toEqual([

@@ -38,7 +38,7 @@ test('releases all of them when some fail, and reports the first failure', async
   expect(errors.map(({ message }) => message)).toEqual(['server was not released', 'queue was not released'])
 })
 
-test('one that never ends holds the others up no longer than the deadline', async () => {
+test('a release that never ends delays the others no longer than the deadline', async () => {
   const seen: string[] = []
   const releases = createReleaseStack({ deadlineMs: 40 })
   releases.add('pool', () => seen.push('pool'))
@@ -51,7 +51,7 @@ test('one that never ends holds the others up no longer than the deadline', asyn
   expect(performance.now() - begin).toBeLessThan(2_000)
 })
 
-test('a straggler with a limit of its own leaves the time to the others', async () => {
+test('a slow release with a time-out of its own leaves time for the others', async () => {
   const seen: string[] = []
   const releases = createReleaseStack({ deadlineMs: 5_000 })
   releases.add('pool', async () => {
@@ -65,7 +65,7 @@ test('a straggler with a limit of its own leaves the time to the others', async 
   expect(seen).toEqual(['pool'])
 })
 
-test('releases once however often it is asked', async () => {
+test('releases everything once, however often it is called', async () => {
   let count = 0
   const releases = createReleaseStack({ deadlineMs: 5_000 })
   releases.add('pool', () => count++)
@@ -76,7 +76,7 @@ test('releases once however often it is asked', async () => {
   expect(count).toBe(1)
 })
 
-test('what is opened after the end has begun is closed at once', async () => {
+test('closes at once a resource that is added after the release has begun', async () => {
   const seen: string[] = []
   const releases = createReleaseStack({ deadlineMs: 5_000 })
   await releases.releaseAll()

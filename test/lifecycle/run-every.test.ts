@@ -32,7 +32,7 @@ test('never runs twice at the same time, however long a run takes', async () => 
   expect(mostRunning).toBe(1)
 })
 
-test('survives its errors, thrown or rejected, and reports each', async () => {
+test('goes on after an error, thrown or rejected, and reports each', async () => {
   const stop = new AbortController()
   const errors: unknown[] = []
   let runs = 0
@@ -63,7 +63,7 @@ test('stops in the middle of its wait', async () => {
   await expect(loop).resolves.toBeUndefined()
 })
 
-test('has ended only when the run under way has, and tells that run to hurry', async () => {
+test('resolves after the run under way has ended, and gives that run the signal', async () => {
   const stop = new AbortController()
   let hasEnded = false
   const loop = runEvery(

@@ -45,7 +45,7 @@ describe('a run', () => {
     expect(seen).toEqual(['pool closed'])
   })
 
-  test('in which something fails for good stops, logs it once and ends with 1', async () => {
+  test('that calls fail stops, logs the error once and ends with 1', async () => {
     const { result, seen, log } = begin(async ({ releases, signal, fail }, note) => {
       releases.add('pool', () => note(`pool closed, stopping: ${signal.aborted}`))
       setImmediate(() => fail(new Error('worker stopped')))
@@ -123,7 +123,7 @@ describe('a process', () => {
     expect((await log).match(/boom/g)).toHaveLength(1)
   })
 
-  test('in which something stays open is ended by force after the deadline', async () => {
+  test('with a handle left open is ended by force after the deadline', async () => {
     const child = await startProgram(`createServer().listen(0)`, { shutdownTimeoutMs: 10 })
     const log = text(child.stderr!)
 

@@ -84,7 +84,7 @@ describe('a log line', () => {
 })
 
 describe('a logged error', () => {
-  test('says what and where, and its causes', async () => {
+  test('has its type, message, stack and causes', async () => {
     const cause = Object.assign(new Error('connect ECONNREFUSED'), {
       code: 'ECONNREFUSED',
       address: '127.0.0.1',
@@ -103,7 +103,7 @@ describe('a logged error', () => {
     })
   })
 
-  test('logged without a phrase lends no message', async () => {
+  test('logged without a phrase does not become the phrase', async () => {
     const lines = await linesOf((log) => Reflect.apply(log.error, log, [new Error('bad value: "hush"')]))
 
     expect(lines[0]).toMatchObject({ msg: 'no message', err: { message: 'bad value: "…"' } })
@@ -127,7 +127,7 @@ describe('a logged error', () => {
     expect(JSON.stringify(lines)).not.toContain('hush')
   })
 
-  test('names no phone number, with or without quotes', async () => {
+  test('shows no phone number, with or without quotes', async () => {
     const messages = ['value "4915112345678" is out of range for type integer', 'no contact 4915112345678']
 
     const lines = await linesOf((log) => {
@@ -140,7 +140,7 @@ describe('a logged error', () => {
     ])
   })
 
-  test('that is no Error is still one line', async () => {
+  test('that is not an Error is still one line', async () => {
     const lines = await linesOf((log) => log.error({ err: `sent ${WAMID} twice` }, 'failed'))
 
     expect(lines[0]?.err).toEqual({ type: 'string', message: `sent ${maskWaMessageId(WAMID)} twice` })

@@ -20,7 +20,7 @@ describe('the text of an error', () => {
     ['an open quote: "My pin is', 'an open quote: "…"'],
     ['no contact 15550001234', 'no contact …'],
     ['the recipient whatsapp:+15550001234 is unknown', 'the recipient whatsapp:+… is unknown'],
-  ])('%s loses what it quotes of people', (text, masked) => {
+  ])('the personal data in %s is masked', (text, masked) => {
     expect(maskText(text)).toBe(masked)
   })
 
@@ -31,27 +31,27 @@ describe('the text of an error', () => {
     'database "wa" does not exist',
     'password authentication failed for user "wa"',
     'connect ECONNREFUSED 10.0.0.1:5432',
-  ])('%s keeps the names of things', (text) => {
+  ])('%s keeps the names of database objects', (text) => {
     expect(maskText(text)).toBe(text)
   })
 
-  test('is cut, and a quote that is cut open hides the rest', () => {
+  test('is cut, and a quote that is cut in its middle is masked to the end', () => {
     expect(maskText('no such value "My pin is 4321"', 20)).toBe('no such value "…"')
   })
 
-  test('names a message without the phone number in its id', () => {
+  test('shows a message id without the phone number in it', () => {
     expect(maskText('wamid.HBgLMTU1NTAwMDEyMzQ= was refused')).toMatch(/^wamid~[0-9a-f]{12} was refused$/)
   })
 })
 
 describe('a masked wa_message_id', () => {
-  test('is the same for the same message and another for another', () => {
+  test('is the same for one message and differs between messages', () => {
     expect(maskWaMessageId(WAMID)).toBe(maskWaMessageId(WAMID))
     expect(maskWaMessageId(WAMID)).toMatch(/^wamid~[0-9a-f]{12}$/)
     expect(maskWaMessageId(`${WAMID}=`)).not.toBe(maskWaMessageId(WAMID))
   })
 
-  test("leaves Twilio's SIDs, which say nothing of a person", () => {
+  test("leaves Twilio's SIDs, which hold no personal data", () => {
     expect(maskWaMessageId(`SM${'0a'.repeat(16)}`)).toBe(`SM${'0a'.repeat(16)}`)
   })
 })

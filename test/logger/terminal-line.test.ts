@@ -5,7 +5,7 @@ import { createTerminalDestination } from '../../src/logger/terminal-line.ts'
 
 const TIME = new Date(2026, 0, 2, 3, 4, 5).toISOString()
 
-test('a line for people has time, level, phrase and fields, and nothing of the machine', () => {
+test('a line on a terminal has time, level, phrase and fields, and neither pid nor host name', () => {
   const line = print({
     level: 'info',
     time: TIME,
@@ -33,14 +33,14 @@ test('an error and its causes follow below, each with its stack', () => {
   )
 })
 
-test('colour is used where the terminal has it, and only there', () => {
+test('lines are coloured only on a terminal with colours', () => {
   const line = { level: 'warn', time: TIME, msg: 'slow' }
 
   expect(print(line, true)).toContain('\u001b[33m')
   expect(print(line, false)).not.toContain('\u001b')
 })
 
-test('control characters in what comes from outside are shown, not obeyed', () => {
+test('control characters from outside are escaped', () => {
   const path = '/a\u001b[2J\u009b1m\r\n03:04:05 INFO  faked'
 
   const line = print({ level: 'warn', time: TIME, msg: 'odd', path, err: { type: 'Error', message: path } })

@@ -69,11 +69,11 @@ export function createAdminService(service: AdminServiceDeps): AdminRouters {
   }
 }
 
-/** A look-up takes milliseconds; a search through a million contacts may take seconds, and no more. */
+/** Most queries take milliseconds; a search through a million contacts may take seconds, and no more. */
 const API_STATEMENT_TIMEOUT_MS = 10_000
 const API_CONNECTIONS = 5
 
-/** On connections of its own: however many ask, and however long it takes, the writers have theirs. */
+/** The API has connections of its own, so that many or slow requests take none from the writers. */
 function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRouter {
   const db = createDatabase(
     createPool({
@@ -121,12 +121,12 @@ function healthChecks(stores: Stores, configWarnings: readonly string[]): Health
     },
     {
       name: 'senders',
-      // A sender that waits stops no webhook, so it is a finding and no failure.
+      // An open circuit breaker stops no webhook, so it is a finding and not a failure.
       check: async () => ({ ok: true, findings: (await readOpenBreakers(db)).map(describeOpenBreaker) }),
     },
     {
       name: 'index',
-      // A database that does not answer is what the check above reports, and one whose table is locked will answer.
+      // The check `database` reports one that does not answer; a locked table says nothing about the index.
       check: () =>
         verifyDatabase(db, { lockTimeoutMs: 500 }).then(
           ({ ok, problems }) => ({ ok, findings: problems }),
@@ -135,7 +135,7 @@ function healthChecks(stores: Stores, configWarnings: readonly string[]): Health
     },
     {
       name: 'schema',
-      // A database that was away at the start may come back as one that nobody has migrated.
+      // A database that was away at the start may come back without its migrations.
       check: () =>
         findSchemaFault(db).then(
           (fault) => ({ ok: fault === undefined, findings: fault === undefined ? [] : [fault] }),
@@ -155,7 +155,7 @@ function healthChecks(stores: Stores, configWarnings: readonly string[]): Health
   ]
 }
 
-/** The receiver acknowledges as long as one of its two stores does; without its index the database stores nothing. */
+/** The receiver needs one of its two stores. Without the unique index or the schema the database stores nothing. */
 function isReceiverReady(reports: readonly CheckReport[]): boolean {
   const isOk = (name: string) => reports.some((report) => report.ok && report.name === name)
   return isOk('index') && isOk('schema') && (isOk('database') || isOk('queue'))

@@ -1,4 +1,4 @@
-/** What the parts of the service report, turned into log lines and metrics. */
+/** Turns the reports of the service's parts into log lines and metrics. */
 import type { Metrics } from '../../api/metrics.ts'
 import type { ReceiverObserver } from '../../api/receive-webhook.ts'
 import type { Logger } from '../../logger/logger.ts'
@@ -57,13 +57,13 @@ export function observeSends(metrics: Metrics, log: Logger): SendWorkerObserver 
   }
 }
 
-/** What a person has to look at: a message that may or may not have gone out, a sender that may not send. */
+/** `error` for a sender that may not send, and `warn` for every other send that was not accepted. */
 function levelOf({ result }: SendReport): 'info' | 'warn' | 'error' {
   if (result === 'stop_sender') return 'error'
   return result === 'accepted' ? 'info' : 'warn'
 }
 
-/** Connections come and go by the hundred while a store is away: one line for each kind of error in a while is enough. */
+/** Logs each kind of error once in 10 s: while a store is away, connections fail by the hundred. */
 export function logConnectionErrors(log: Logger, store: 'queue' | 'database'): (err: Error) => void {
   const lastLoggedAt = new Map<string, number>()
   return (err) => {

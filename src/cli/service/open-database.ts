@@ -1,4 +1,4 @@
-/** The database of a service process: the one in DATABASE_URL, or the embedded one in DATA_DIR. */
+/** Opens the database of a service process: the one in DATABASE_URL, or the embedded one in DATA_DIR. */
 import type { Config } from '../../config/config-groups.ts'
 import { startEmbeddedPostgres } from '../../local/embedded-postgres.ts'
 import type { Logger } from '../../logger/logger.ts'
@@ -9,7 +9,7 @@ export type ServiceDatabase = {
   directUrl: string
   /** `url` leads through a pooler, which refuses time-outs as start-up parameters. */
   isPooled: boolean
-  /** Ends the embedded server, where it was started here. */
+  /** Stops the embedded server when this process has started it. */
   stop(): Promise<void>
 }
 

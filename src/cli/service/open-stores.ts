@@ -1,4 +1,4 @@
-/** Opens what a service process stores in: the database and the queue. */
+/** Opens the two stores of a service process: the database and the queue. */
 import type { Kysely } from 'kysely'
 import type { Pool } from 'pg'
 import type { Config } from '../../config/config-groups.ts'
@@ -30,21 +30,21 @@ export type OpenStoresOptions = {
   log: Logger
   context: RunContext
   /**
-   * - `migrate`: the database must be there, and is brought up to date
-   * - `check`: a database of another schema stops the start; one that is away does not, it is waited for
+   * - `migrate`: migrates the database, which must answer
+   * - `check`: stops the start when the database has another schema; waits for one that is away
    */
   database: 'migrate' | 'check'
 }
 
 const POOL_CONNECTIONS = 10
 /**
- * A write that takes longer than this is given up; its batch is retried. Together with the pause before that, short enough
- * to be at work again within 10 s of a connection's silent death.
+ * A write that takes longer is cancelled, and its batch is retried. With the pause before the retry, a worker stores again
+ * within 10 s after a connection has died silently.
  */
 const STATEMENT_TIMEOUT_MS = 4_500
-/** Later than the server's own, so that nothing goes on there that was given up here. */
+/** Longer than the server's time-out, so that the server never goes on with a query that this process has given up. */
 const QUERY_TIMEOUT_MS = 5_000
-/** A process that stands still, or was cut off, in the middle of a transaction: others wait for its locks for this long. */
+/** How long the locks of a transaction last whose process stands still or was cut off. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5_000
 const SERVER_TIMEOUTS = {
   statementTimeoutMs: STATEMENT_TIMEOUT_MS,
@@ -100,13 +100,13 @@ async function checkSchema(db: Kysely<Database>, config: Config, log: Logger): P
     await assertSchemaIsCurrent(db)
     await assertIndexIsRight(db)
   } catch (err) {
-    // With the queue on PostgreSQL nothing works without it; with Redis the queue holds what comes in meanwhile.
+    // With the queue on PostgreSQL nothing works without the database; a queue on Redis keeps the webhooks meanwhile.
     if (config.redis === undefined || !mayComeBack(err)) throw describeConnectionError(err)
     log.warn({ err }, 'database is away, waiting for it')
   }
 }
 
-/** Without it nothing can be stored: every write names it. */
+/** Every write names the unique index in its ON CONFLICT, and fails without it. */
 async function assertIndexIsRight(db: Kysely<Database>): Promise<void> {
   const { problems } = await verifyDatabase(db)
   if (problems.length > 0) throw new Error(problems.join('\n'))
@@ -120,7 +120,7 @@ function mayComeBack(err: unknown): boolean {
   return isUnavailable(err) && !CODES_OF_A_WRONG_URL.has(code)
 }
 
-/** The driver's words for a wrong DATABASE_URL name neither the variable nor the next step. */
+/** The driver's messages for a wrong DATABASE_URL name neither the variable nor the next step. */
 function describeConnectionError(err: unknown): unknown {
   if (!(err instanceof Error)) return err
   const code = sqlStateOf(err) ?? ('code' in err ? String(err.code) : undefined)

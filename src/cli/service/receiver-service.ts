@@ -1,4 +1,4 @@
-/** Puts the receiver together: HTTP in, queue or database out. */
+/** Puts the receiver together: webhooks come in over HTTP and go to the queue or the database. */
 import type { Kysely } from 'kysely'
 import { createApp } from '../../api/app.ts'
 import { createHandshakeRoutes } from '../../api/handshake-routes.ts'
@@ -29,18 +29,18 @@ export type ReceiverServiceDeps = {
   backend: QueueBackend
   metrics: Metrics
   log: Logger
-  /** Everything that is not a webhook; on a port of its own where ADMIN_PORT says so. */
+  /** Every route but the webhooks; on a port of its own when ADMIN_PORT is set. */
   routers: AdminRouters
 }
 
 export type ReceiverService = {
   port: number
   adminPort: number
-  /** Takes no new request, and ends those under way. */
+  /** Accepts no new request, and finishes those under way. */
   close(): Promise<void>
-  /** Looks how full the queue is; to be called every second. */
+  /** Checks how full the queue is; call it every second. */
   watchQueueMemory(): Promise<void>
-  /** Adds what the queue dropped to the totals; to be called every few seconds. */
+  /** Adds the number of dropped duplicates to the totals; call it every few seconds. */
   countDropped(): Promise<void>
 }
 
@@ -108,7 +108,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
   }
 }
 
-/** All events of a webhook, or none of it is confirmed: what was stored of it is a duplicate when it comes again. */
+/** Confirms a webhook only when all its events are stored. When it is redelivered, those stored before are duplicates. */
 function directPath(store: EventStore, normalize: Normalize) {
   return {
     pending: () => store.pending(),

@@ -1,6 +1,6 @@
 /**
- * The service processes: receiver, worker, or both in one. Each part is imported where it runs: a worker needs neither
- * Express nor pages, and each of them is memory.
+ * Runs a service process: receiver, worker, or both. Each part is imported only when it runs, which saves memory: a worker
+ * needs neither Express nor the pages.
  */
 import { createMetrics, type Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config/config-groups.ts'
@@ -24,10 +24,10 @@ export type RunServiceOptions = {
   onReady?: (ready: { receiver: ReceiverService | undefined; databaseUrl: string }) => void
 }
 
-/** Ctrl-C is to end everything in under 5 s. */
+/** Ctrl-C ends the process in under 5 s. */
 const SHUTDOWN_TIMEOUT_MS = 4_500
 const INBOUND_CLOSE_TIMEOUT_MS = 1_500
-/** A message whose send is cut off is one that a person has to look at. */
+/** Longer than for inbound: a send that is cut off is in doubt, and a person may have to look at it. */
 const SENDS_CLOSE_TIMEOUT_MS = 2_500
 const QUEUE_READY_TIMEOUT_MS = 3_000
 const SAFETY_TIMEOUT_MS = 2_000
@@ -39,7 +39,7 @@ const UPLOADS_INTERVAL_MS = 60 * 60_000
 const MEMORY_INTERVAL_MS = 1_000
 const SEND_SWEEP_INTERVAL_MS = 1_000
 const SEND_LOOKUP_INTERVAL_MS = 10_000
-/** How soon a worker notices that it is time, not how often it is. */
+/** How soon a worker notices that a back-fill is due; TWILIO_BACKFILL_MINUTES says how often it is. */
 const BACKFILL_INTERVAL_MS = 10_000
 
 type Part = { config: Config; log: Logger; context: RunContext; stores: Stores; metrics: Metrics }
@@ -66,14 +66,14 @@ export function runService(options: RunServiceOptions): Promise<number> {
   })
 }
 
-/** Not for ever: a receiver whose queue is away has the direct path. */
+/** Waits at most 3 s: without the queue a receiver uses the direct path. */
 async function waitForQueue(backend: QueueBackend, log: Logger): Promise<void> {
   await withDeadline(backend.ready(), QUEUE_READY_TIMEOUT_MS, 'connecting to the queue').catch((err) => {
     log.warn({ err }, 'queue is away, starting without it')
   })
 }
 
-/** Before "ready", and then again and again: an owner can change a setting, or a store that was away come back with others. */
+/** Checks once before "ready", then on an interval: settings can change, and a store that was away can have others. */
 async function watchSettings({ stores, log, context, metrics }: Part): Promise<void> {
   const watch = createSettingWatch({
     find: () => withDeadline(findUnsafeSettings(stores), SAFETY_TIMEOUT_MS, 'checking settings'),

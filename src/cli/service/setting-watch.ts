@@ -1,18 +1,18 @@
-/** Tells the log of each unsafe setting once, and again when it is safe: a line a minute would be read by nobody. */
+/** Logs each unsafe setting once, and once more when it is safe again, instead of a line at every check. */
 import { describeSettingFinding, type SettingFinding } from '../../core/setting-finding.ts'
 import type { Logger } from '../../logger/logger.ts'
 
 export type SettingWatchDeps = {
-  /** Of each store; undefined for one that does not answer, of which nothing new is known. */
+  /** The findings of each store; undefined for a store that does not answer, whose last findings stay. */
   find: () => Promise<readonly (readonly SettingFinding[] | undefined)[]>
-  /** How many are unsafe or cannot be checked. */
+  /** Called with the number of settings that are unsafe or cannot be checked. */
   onCount: (count: number) => void
   log: Pick<Logger, 'info' | 'warn'>
 }
 
 type Known = ReadonlyMap<string, SettingFinding>
 
-/** `runOnce` rejects when `find` does, and then nothing is taken to have changed. */
+/** `runOnce` rejects when `find` does; all findings stay as they were then. */
 export function createSettingWatch({ find, onCount, log }: SettingWatchDeps): { runOnce(): Promise<void> } {
   let known: readonly Known[] = []
 

@@ -2,7 +2,7 @@ import type { SettingFinding } from '../../core/setting-finding.ts'
 import { checkPostgresSafety } from '../../db/postgres-safety.ts'
 import type { Stores } from './open-stores.ts'
 
-/** Of each store; undefined for one that does not answer, which its own check reports as away. */
+/** The unsafe settings of each store; undefined for a store that does not answer, which its own health check reports. */
 export async function findUnsafeSettings({
   pool,
   isPooled,

@@ -5,7 +5,7 @@ import type { Config } from '../../config/config-groups.ts'
 const DEFAULT_PORT = 3000
 const DEFAULT_DATA_DIR = path.resolve('.data')
 
-/** What a person needs to know once the service runs: where it is, how to get in, and how to see it work. */
+/** The lines that `start` prints when the service is ready: its addresses, how to sign in, and how to see it work. */
 export function welcome(config: Config, port = config.http.port, adminPort = port): string[] {
   const host = config.http.host.includes(':') ? `[${config.http.host}]` : config.http.host
   const url = `http://${host}:${port}`

@@ -1,4 +1,4 @@
-/** Puts the worker together: queue in, database out, and what runs beside it. */
+/** Puts the worker together: the inbound consumer, the sweep of failed jobs, and sending. */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
@@ -25,14 +25,14 @@ export type WorkerServiceDeps = {
 }
 
 export type WorkerService = {
-  /** Runs failed jobs again; to be called every few seconds. */
+  /** Runs failed jobs again; call it every few seconds. */
   sweepFailedJobs(): Promise<void>
   sends: Pick<SendService, 'sweep' | 'reconcile' | 'backFill'>
-  /** Fetches no new job, and lets running ones end until the deadline. What is cut off is run again elsewhere. */
+  /** Reserves no new job, and waits for running ones until the deadline. Jobs that are cut off run again on another worker. */
   close(deadlines: { inboundMs: number; sendsMs: number }): Promise<void>
 }
 
-/** How long a sweep that was killed keeps the others waiting; one that ends gives its lease back. */
+/** How long other workers wait after a worker was killed during its sweep; a sweep that ends releases its lease. */
 const SWEEP_LEASE_MS = 60_000
 
 export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
@@ -75,9 +75,9 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
       return sweeping
     },
     close: async ({ inboundMs, sendsMs }) => {
-      // What is under way waits for a queue that is away, hence the deadline.
+      // Jobs under way would wait for a queue that is away, so there is a deadline.
       const deadline = new Promise((resolve) => setTimeout(resolve, inboundMs).unref())
-      // A job that the sweep runs alone is to end, or the next sweep takes it for one that has killed this process.
+      // The sweep must finish the job that it runs alone: the next sweep would take its mark for a process that died.
       const inbound = Promise.all([worker.close(), sweeping.catch(() => {})])
       await Promise.all([Promise.race([inbound, deadline]), sends.close(sendsMs)])
     },

@@ -43,7 +43,7 @@ test('an unsafe setting is logged once, with the next step, and again when it is
   expect(counts).toEqual([1, 1, 0])
 })
 
-test('a store that is away says nothing new', async () => {
+test('the findings of a store that is away stay', async () => {
   const unsafe = [finding('postgresql fsync')]
 
   const { logged, counts } = await look([
@@ -56,7 +56,7 @@ test('a store that is away says nothing new', async () => {
   expect(counts).toEqual([1, 1, 1])
 })
 
-test('a clock that drifts on is one finding', async () => {
+test('a clock that drifts further stays one finding', async () => {
   const { logged } = await look([[[finding('redis clock', '3 s')]], [[finding('redis clock', '4 s')]]])
 
   expect(logged[1]).toEqual([])

@@ -66,7 +66,7 @@ describeWithRedis('the sweep of failed jobs in a worker', () => {
     )
   }
 
-  test('ends the job that it runs alone before the worker is closed, and begins with no other', async () => {
+  test('finishes the job that it runs alone before the worker closes, and starts no other', async () => {
     await addStalledJob(SECOND, event(SECOND))
     startService()
     const blocker = await database.pool.connect()
@@ -91,7 +91,7 @@ describeWithRedis('the sweep of failed jobs in a worker', () => {
     expect((await queue.getJob(SECOND))?.data).toEqual(event(SECOND))
   })
 
-  test('tells what it has run, and what it could not', async () => {
+  test('logs what it has run, and what it could not run', async () => {
     await addStalledJob(SECOND, { ...event(SECOND), v: 99 })
     startService()
 
