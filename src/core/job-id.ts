@@ -8,36 +8,39 @@
  */
 import { createHash } from 'node:crypto'
 
-/** Meta's wamid (base64, older ones base64url) and Twilio's message SIDs. */
-const WA_MESSAGE_ID = /^(?:wamid\.[A-Za-z0-9+/=_-]{1,480}|(?:SM|MM)[0-9a-fA-F]{32})$/
 /** A status word, a message type: short, lower case, no separator of ours. */
 const WORD = /^[a-z][a-z_]{0,40}$/
 /** A participant of a group: phone digits or a business-scoped user id. */
 const PARTICIPANT = /^[A-Za-z0-9]{1,20}(?:\.[A-Za-z0-9]{1,140}){0,2}$/
 
-export function messageJobId(waMessageId: string): string {
-  return WA_MESSAGE_ID.test(waMessageId) ? waMessageId : hashed('message', [waMessageId])
+/** The ids of jobs that are about a message of one provider. */
+export type JobIds = {
+  message(waMessageId: string): string
+  /** `participant`: of a group; '' elsewhere. */
+  status(waMessageId: string, status: string, participant?: string): string
+  echo(waMessageId: string): string
+  history(waMessageId: string, type: string): string
 }
 
-export function statusJobId(waMessageId: string, status: string, participant = ''): string {
-  const isHarmless =
-    WA_MESSAGE_ID.test(waMessageId) &&
-    WORD.test(status) &&
-    (participant === '' || PARTICIPANT.test(participant))
-  if (!isHarmless) return hashed('status', [waMessageId, status, participant])
-  return participant === ''
-    ? `status.${status}.${waMessageId}`
-    : `status.${status}.${waMessageId}.${participant}`
-}
-
-export function echoJobId(waMessageId: string): string {
-  return WA_MESSAGE_ID.test(waMessageId) ? `echo.${waMessageId}` : hashed('echo', [waMessageId])
-}
-
-export function historyJobId(waMessageId: string, type: string): string {
-  return WA_MESSAGE_ID.test(waMessageId) && WORD.test(type)
-    ? `history.${waMessageId}.${type}`
-    : hashed('history', [waMessageId, type])
+/**
+ * @param plainId regular expression of message ids that are harmless by themselves and between dots: no colon, longer than
+ * any key of BullMQ or with a character that none of them has, and not of digits alone.
+ */
+export function createJobIds(plainId: string): JobIds {
+  const pattern = new RegExp(`^(?:${plainId})$`)
+  const isPlain = (id: string) => pattern.test(id)
+  return {
+    message: (id) => (isPlain(id) ? id : hashed('message', [id])),
+    status: (id, status, participant = '') => {
+      const isHarmless =
+        isPlain(id) && WORD.test(status) && (participant === '' || PARTICIPANT.test(participant))
+      if (!isHarmless) return hashed('status', [id, status, participant])
+      return participant === '' ? `status.${status}.${id}` : `status.${status}.${id}.${participant}`
+    },
+    echo: (id) => (isPlain(id) ? `echo.${id}` : hashed('echo', [id])),
+    history: (id, type) =>
+      isPlain(id) && WORD.test(type) ? `history.${id}.${type}` : hashed('history', [id, type]),
+  }
 }
 
 /** `messageId`: our id, digits. */

@@ -2,6 +2,7 @@
  * What it takes to send through a provider. One call each, never repeated here: whether there may be another one follows
  * from the result, and the database keeps the account of it.
  */
+import type { JobIds } from '../core/job-id.ts'
 import type {
   CopyResult,
   OutboundMessage,
@@ -16,6 +17,8 @@ import type { MessageHistory } from './message-history.ts'
 export type Sender = {
   /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
   credentialDigest: string
+  /** For jobs about messages that this sender finds in the provider's lists. */
+  jobIds: JobIds
   /** Never throws. */
   send(message: OutboundMessage, signal: AbortSignal): Promise<SendResult>
   /**

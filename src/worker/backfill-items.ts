@@ -1,16 +1,19 @@
 /** Entries of a provider's list as items for the batch writer. */
 import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../core/event.ts'
 import type { MessageFact } from '../core/fact.ts'
-import { messageJobId, statusJobId } from '../core/job-id.ts'
+import type { JobIds } from '../core/job-id.ts'
 import { statusRank } from '../core/status.ts'
 import type { MessageItem, StatusItem } from '../db/ingest/store-item.ts'
 import type { ListedMessage } from '../providers/message-history.ts'
+
+/** The provider that the list is from. */
+type ListSource = { provider: ProviderName; jobIds: JobIds }
 
 type Content = Pick<MessageFact, 'message_type' | 'content' | 'media'>
 
 /** `sent_at` is the message's own time, so it takes its place among older messages. */
 export function listedMessageItem(
-  provider: ProviderName,
+  { provider, jobIds }: ListSource,
   message: ListedMessage,
   content: Content,
   receivedAt: number,
@@ -19,7 +22,7 @@ export function listedMessageItem(
   const isKnownStatus = status !== undefined && statusRank(status) !== undefined
   const sent_at = direction === 'inbound' ? message.created_at : (message.sent_at ?? message.created_at)
   return {
-    job_id: messageJobId(wa_message_id),
+    job_id: jobIds.message(wa_message_id),
     event: eventOf('message', provider, message, receivedAt),
     fact: {
       kind: 'message',
@@ -43,14 +46,14 @@ export function listedMessageItem(
 
 /** Its time is that of the entry's last change: the list has none of the status itself. */
 export function listedStatusItem(
-  provider: ProviderName,
+  { provider, jobIds }: ListSource,
   message: ListedMessage,
   status: string,
   receivedAt: number,
 ): StatusItem {
   const { wa_message_id, account, business_number, errors, updated_at } = message
   return {
-    job_id: statusJobId(wa_message_id, status),
+    job_id: jobIds.status(wa_message_id, status),
     event: eventOf('status', provider, message, receivedAt),
     fact: {
       kind: 'status',

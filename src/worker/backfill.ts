@@ -136,7 +136,8 @@ async function backFillDay(run: Run, day: string): Promise<void> {
 }
 
 async function backFillPage(run: Run, { messages, otherChannels }: HistoryPage): Promise<void> {
-  const { db, provider, report, isDryRun = false, signal } = run
+  const { db, provider, sender, report, isDryRun = false, signal } = run
+  const source = { provider, jobIds: sender.jobIds }
   report.other_channels += otherChannels
   const due = messages.filter(
     ({ created_at, sent_at = created_at }) => created_at <= report.until && sent_at >= report.since,
@@ -156,7 +157,7 @@ async function backFillPage(run: Run, { messages, otherChannels }: HistoryPage):
   const statuses = [...known, ...matched.others]
     .filter(({ wa_message_id, status }) => !stored.get(wa_message_id)?.has(status ?? ''))
     .flatMap((message) =>
-      message.status === undefined ? [] : [listedStatusItem(provider, message, message.status, receivedAt)],
+      message.status === undefined ? [] : [listedStatusItem(source, message, message.status, receivedAt)],
     )
   if (isDryRun) {
     report.stored += matched.others.length
@@ -177,7 +178,9 @@ async function readItems(
   for (const message of messages) {
     if (message.files > 0) await throwIfStopped(run)
     const content = await run.history.readContent(message, run.signal)
-    items.push(listedMessageItem(run.provider, message, content, receivedAt))
+    items.push(
+      listedMessageItem({ provider: run.provider, jobIds: run.sender.jobIds }, message, content, receivedAt),
+    )
   }
   return items
 }

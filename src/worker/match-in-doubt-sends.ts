@@ -110,7 +110,9 @@ async function identifySend(
   if (isDryRun || !send.can_be_reconciled) return undefined
   const sent = await findSentMessage(db, sender, send, signal)
   if (sent === undefined) return undefined
-  const result = await store.store(reconciledStatus(provider, send, sent, Date.now()))
+  const result = await store.store(
+    reconciledStatus({ provider, jobIds: sender.jobIds }, send, sent, Date.now()),
+  )
   if (result.outcome === 'retry') throw result.cause
   return sent.wa_message_id
 }

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import { EVENT_VERSION, type ProviderName } from '../core/event.ts'
-import { statusJobId } from '../core/job-id.ts'
+import type { JobIds } from '../core/job-id.ts'
 import { LONGEST_SEND_MS, RECONCILIATION } from '../core/send-policy.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StatusItem } from '../db/ingest/store-item.ts'
@@ -57,7 +57,9 @@ async function reconcileProvider(
     if (signal.aborted) break
     const sent = await findSentMessage(deps.db, sender, message, signal)
     if (sent === undefined) continue
-    await deps.store.store(reconciledStatus(provider, message, sent, deps.now?.() ?? Date.now()))
+    await deps.store.store(
+      reconciledStatus({ provider, jobIds: sender.jobIds }, message, sent, deps.now?.() ?? Date.now()),
+    )
     found++
   }
   return found
@@ -92,7 +94,7 @@ export async function findSentMessage(
 
 /** The entry as a status with the send's callback_id. Storing it gives the send the provider's id. */
 export function reconciledStatus(
-  provider: ProviderName,
+  { provider, jobIds }: { provider: ProviderName; jobIds: JobIds },
   { business_number, callback_id }: InDoubtSend,
   sent: SentMessage,
   received_at: number,
@@ -100,7 +102,7 @@ export function reconciledStatus(
   const { wa_message_id, status, account, errors, payload } = sent
   const known = { provider, wa_message_id, ...(account === undefined ? {} : { account }) }
   return {
-    job_id: statusJobId(wa_message_id, status),
+    job_id: jobIds.status(wa_message_id, status),
     event: {
       v: EVENT_VERSION,
       kind: 'status',

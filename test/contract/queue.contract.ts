@@ -1,10 +1,10 @@
 /** The promises of both queue backends (src/queue/backend.ts). A backend under test calls `describeQueueContract`. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { messageJobId } from '../../src/core/job-id.ts'
 import type { InboundJobResult, QueueBackend, ReservedJob } from '../../src/queue/backend.ts'
 import { createInboundProducer, type InboundProducer } from '../../src/queue/inbound-producer.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
+import { jobIds } from '../support/facts.ts'
 import { inboundJob } from '../support/inbound-queue.ts'
 import type { TcpProxy } from '../support/tcp-proxy.ts'
 
@@ -113,10 +113,10 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       async (id) => {
         const { ran } = work(async () => {})
 
-        await producer.add([inboundJob(messageJobId(id)), inboundJob(messageJobId(id))])
+        await producer.add([inboundJob(jobIds.message(id)), inboundJob(jobIds.message(id))])
         await producer.add([inboundJob('wamid.after')])
 
-        await eventually(() => expect(ran.toSorted()).toEqual([messageJobId(id), 'wamid.after'].toSorted()))
+        await eventually(() => expect(ran.toSorted()).toEqual([jobIds.message(id), 'wamid.after'].toSorted()))
       },
     )
 

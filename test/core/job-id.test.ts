@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { contentJobId, echoJobId, historyJobId, messageJobId, statusJobId } from '../../src/core/job-id.ts'
+import { contentJobId, createJobIds } from '../../src/core/job-id.ts'
 
 const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQTdCNDlDQjk0RjA2MkE0RjZFMwA='
 const SID = `SM${'0123456789abcdef'.repeat(2)}`
+
+const jobIds = createJobIds('wamid\\.[A-Za-z0-9+/=_-]{1,480}|(?:SM|MM)[0-9a-fA-F]{32}')
 
 /** BullMQ's own keys beside `<prefix>:<queue>:<job id>`; see src/core/job-id.ts. */
 const KEYS_OF_BULLMQ = [
@@ -21,25 +23,25 @@ const KEYS_OF_BULLMQ = [
 
 describe('job ids', () => {
   test.each([WAMID, SID, `MM${'AB12'.repeat(8)}`, 'wamid.abc-_='])('uses %s as it is', (id) => {
-    expect(messageJobId(id)).toBe(id)
+    expect(jobIds.message(id)).toBe(id)
   })
 
   test('composes the id of a status from its word, its message and, in groups, its participant', () => {
-    expect(statusJobId(WAMID, 'read')).toBe(`status.read.${WAMID}`)
-    expect(statusJobId(WAMID, 'read', '15550001234')).toBe(`status.read.${WAMID}.15550001234`)
-    expect(statusJobId(WAMID, 'read', 'US.ENT.123')).toBe(`status.read.${WAMID}.US.ENT.123`)
+    expect(jobIds.status(WAMID, 'read')).toBe(`status.read.${WAMID}`)
+    expect(jobIds.status(WAMID, 'read', '15550001234')).toBe(`status.read.${WAMID}.15550001234`)
+    expect(jobIds.status(WAMID, 'read', 'US.ENT.123')).toBe(`status.read.${WAMID}.US.ENT.123`)
   })
 
   test('gives an echo and a history message ids of their own', () => {
-    expect(echoJobId(WAMID)).toBe(`echo.${WAMID}`)
-    expect(historyJobId(WAMID, 'media_placeholder')).toBe(`history.${WAMID}.media_placeholder`)
-    expect(historyJobId(WAMID, 'image')).not.toBe(historyJobId(WAMID, 'media_placeholder'))
+    expect(jobIds.echo(WAMID)).toBe(`echo.${WAMID}`)
+    expect(jobIds.history(WAMID, 'media_placeholder')).toBe(`history.${WAMID}.media_placeholder`)
+    expect(jobIds.history(WAMID, 'image')).not.toBe(jobIds.history(WAMID, 'media_placeholder'))
   })
 
   test.each([...KEYS_OF_BULLMQ, '123', '0', 'a:b:c', 'wamid.a:b', '', 'wamid.', `wamid.${'a'.repeat(481)}`])(
     'hashes the message id %j',
     (id) => {
-      expect(messageJobId(id)).toMatch(/^message\.[0-9a-f]{64}$/)
+      expect(jobIds.message(id)).toMatch(/^message\.[0-9a-f]{64}$/)
     },
   )
 
@@ -50,19 +52,19 @@ describe('job ids', () => {
     ['sent', 'group@x'],
     ['', ''],
   ])('hashes a status whose word or participant could do harm: %j %j', (word, participant) => {
-    expect(statusJobId(WAMID, word, participant)).toMatch(/^status\.[0-9a-f]{64}$/)
+    expect(jobIds.status(WAMID, word, participant)).toMatch(/^status\.[0-9a-f]{64}$/)
   })
 
   test('keeps hashed ids apart when their parts only join to the same text', () => {
     expect(contentJobId(['ab', 'c'])).not.toBe(contentJobId(['a', 'bc']))
-    expect(statusJobId('x', 'se', 'nt')).not.toBe(statusJobId('x', 'sent', ''))
+    expect(jobIds.status('x', 'se', 'nt')).not.toBe(jobIds.status('x', 'sent', ''))
   })
 
   test('keeps hashed ids apart when only a lone surrogate differs, of which UTF-8 makes U+FFFD', () => {
     const texts = ['a\ud800', 'a\ud801', 'a\udc00', 'a\ufffd', '"a\\ud800"']
 
     expect(new Set(texts.map((text) => contentJobId([text]))).size).toBe(texts.length)
-    expect(new Set(texts.map((text) => statusJobId('wamid.A', text))).size).toBe(texts.length)
+    expect(new Set(texts.map((text) => jobIds.status('wamid.A', text))).size).toBe(texts.length)
   })
 
   test('never makes an id that BullMQ refuses or that is a key of its own', () => {
@@ -73,10 +75,10 @@ describe('job ids', () => {
     fc.assert(
       fc.property(text, text, text, (a, b, c) => {
         const ids = [
-          messageJobId(a),
-          statusJobId(a, b, c),
-          echoJobId(a),
-          historyJobId(a, b),
+          jobIds.message(a),
+          jobIds.status(a, b, c),
+          jobIds.echo(a),
+          jobIds.history(a, b),
           contentJobId([a, b, c]),
         ]
         for (const id of ids) {

@@ -1,8 +1,12 @@
 /** Items for the batch writer; a test states only what matters to it. */
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
 import type { Fact, MessageFact, StatusFact } from '../../src/core/fact.ts'
-import { contentJobId, messageJobId, statusJobId } from '../../src/core/job-id.ts'
+import { contentJobId, createJobIds } from '../../src/core/job-id.ts'
 import type { StoreItem } from '../../src/db/ingest/store-item.ts'
+import { PROVIDERS } from '../../src/providers/index.ts'
+
+/** Takes the ids of all providers as they are. */
+export const jobIds = createJobIds(PROVIDERS.map(({ messageIds }) => messageIds.plain).join('|'))
 
 export const BUSINESS_NUMBER = '100200300400500'
 export const RECEIVED_AT = Date.parse('2026-06-01T12:00:00Z')
@@ -13,7 +17,7 @@ export function messageItem(
   event: Partial<WebhookEvent> = {},
 ): StoreItem {
   return {
-    job_id: messageJobId(id),
+    job_id: jobIds.message(id),
     event: inboundEvent({
       kind: 'message',
       wa_message_id: id,
@@ -41,7 +45,7 @@ export function messageItem(
 
 export function statusItem(id: string, status: string, fact: Partial<StatusFact> = {}): StoreItem {
   return {
-    job_id: statusJobId(id, status, fact.participant),
+    job_id: jobIds.status(id, status, fact.participant),
     event: inboundEvent({ kind: 'status', wa_message_id: id, payload: JSON.stringify({ id, status }) }),
     fact: {
       kind: 'status',

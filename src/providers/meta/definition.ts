@@ -5,6 +5,7 @@ import { optional, withDefault } from '../../variables/variable.ts'
 import { defineProvider } from '../definition.ts'
 import { graphUrl } from './graph-url.ts'
 import { metaHandshake } from './handshake.ts'
+import { META_MESSAGE_IDS } from './message-id.ts'
 import { normalizeMeta } from './normalize.ts'
 import { parseMetaWebhook } from './parse.ts'
 import { reparseMeta } from './reparse.ts'
@@ -59,7 +60,7 @@ export const meta = defineProvider({
   defaultNumberVariable: 'META_PHONE_NUMBER_ID',
   // Meta reads the status alone.
   acknowledgement: { headers: {} },
-  messageIds: { own: '^wamid\\.', plain: 'wamid\\.[A-Za-z0-9+/=_-]+' },
+  messageIds: META_MESSAGE_IDS,
   hasReadReceipts: true,
   uploads: { isFetched: false },
   normalize: normalizeMeta,

@@ -7,13 +7,13 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { EVENT_VERSION, type InboundJob, type WebhookEvent } from '../../core/event.ts'
-import { contentJobId, echoJobId, historyJobId, messageJobId, statusJobId } from '../../core/job-id.ts'
+import { contentJobId } from '../../core/job-id.ts'
 import { parseExact, scrubText } from '../../core/json-text.ts'
 import { hasRepeatedKey } from '../../core/repeated-keys.ts'
 import { present } from '../present.ts'
 import { itemsOf, type MetaItem } from './envelope.ts'
 import { isObject, type JsonObject, text } from './json-reader.ts'
-import { messageId, messageIdProblem } from './message-id.ts'
+import { messageId, messageIdProblem, metaJobIds } from './message-id.ts'
 import { messageType } from './message-type.ts'
 import { MAX_LEVELS, serialise } from './nesting.ts'
 import { groupParticipant, statusProblem } from './statuses.ts'
@@ -96,12 +96,15 @@ function identify({ kind, value, context }: MetaItem): Identity {
   if (!isObject(value)) return { park: `${name} is not an object` }
   const id = messageId(value.id)
   if (id === undefined) return { park: `${name} ${messageIdProblem(value.id)}` }
-  if (kind === 'message') return { wa_message_id: id, job_id: messageJobId(id) }
-  if (kind === 'echo') return { wa_message_id: id, job_id: echoJobId(id) }
-  if (kind === 'history') return { wa_message_id: id, job_id: historyJobId(id, messageType(value)) }
+  if (kind === 'message') return { wa_message_id: id, job_id: metaJobIds.message(id) }
+  if (kind === 'echo') return { wa_message_id: id, job_id: metaJobIds.echo(id) }
+  if (kind === 'history') return { wa_message_id: id, job_id: metaJobIds.history(id, messageType(value)) }
   const park = statusProblem(value)
   if (park !== undefined) return { wa_message_id: id, park }
-  return { wa_message_id: id, job_id: statusJobId(id, text(value.status) ?? '', groupParticipant(value)) }
+  return {
+    wa_message_id: id,
+    job_id: metaJobIds.status(id, text(value.status) ?? '', groupParticipant(value)),
+  }
 }
 
 /** Redelivered, the same content is the same event; Meta's account events have no other id. */

@@ -8,6 +8,7 @@ import { callProvider, credentialDigest, type ProviderAnswer } from '../call.ts'
 import { type ReceiptResult, type Sender, unanswered } from '../sender.ts'
 import { copyFileToMeta } from './copy-file.ts'
 import { isObject, list, object, text } from './json-reader.ts'
+import { metaJobIds } from './message-id.ts'
 import { readMetaError } from './send-errors.ts'
 
 export type MetaSenderSettings = {
@@ -18,6 +19,7 @@ export type MetaSenderSettings = {
 
 export function createMetaSender(settings: MetaSenderSettings): Sender {
   return {
+    jobIds: metaJobIds,
     credentialDigest: credentialDigest(settings.accessToken),
     send: async (message, signal) =>
       isForTwilio(message.content)

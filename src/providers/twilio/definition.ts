@@ -5,7 +5,7 @@ import { optional, withDefault } from '../../variables/variable.ts'
 import { defineProvider } from '../definition.ts'
 import { readBusinessNumber } from './address.ts'
 import { isMediaLink } from './media-link.ts'
-import { MESSAGE_SID } from './message-resource.ts'
+import { TWILIO_MESSAGE_IDS } from './message-sid.ts'
 import { normalizeTwilio } from './normalize.ts'
 import { parseTwilioWebhook, reparseTwilio } from './parse.ts'
 import { createTwilioSender } from './send.ts'
@@ -78,7 +78,7 @@ export const twilio = defineProvider({
     },
     body: '<Response/>',
   },
-  messageIds: { own: MESSAGE_SID.source, plain: '(?:SM|MM)[0-9a-fA-F]{32}' },
+  messageIds: TWILIO_MESSAGE_IDS,
   hasReadReceipts: false,
   history: { credentialsHint: 'both are under Account > API keys & tokens in the Twilio console' },
   // https://www.twilio.com/docs/whatsapp/guidance-whatsapp-media-messages

@@ -10,13 +10,13 @@ import { present } from '../present.ts'
 import { isAddressTooLong, readAddress, readBusinessNumber, readOtherAddress } from './address.ts'
 import { mediaType, readMedia } from './media.ts'
 import { readContent, readMessageType } from './message-content.ts'
+import { MESSAGE_SID } from './message-sid.ts'
 
 export type Resource = { readonly [name: string]: unknown }
 
 /** A file of a message: where Twilio keeps it, and what it is. */
 export type ListedFile = { url: string; content_type: string }
 
-export const MESSAGE_SID = /^(?:SM|MM)[0-9a-fA-F]{32}$/
 const MAX_FILES = 10
 /** Words for what has not been sent and may never be. */
 const UNSENT = new Set(['scheduled', 'canceled'])

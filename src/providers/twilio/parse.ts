@@ -8,7 +8,7 @@ import {
   MAX_WA_MESSAGE_ID_BYTES,
   type WebhookEvent,
 } from '../../core/event.ts'
-import { contentJobId, messageJobId, statusJobId } from '../../core/job-id.ts'
+import { contentJobId } from '../../core/job-id.ts'
 import { scrubText } from '../../core/json-text.ts'
 import { present } from '../present.ts'
 import type { IncomingWebhook } from '../provider.ts'
@@ -17,6 +17,7 @@ import { eventKind, messageSid, statusWord } from './event-kind.ts'
 import { type Fields, firstOf, readFields } from './fields.ts'
 import { formToJson, parseForm } from './form.ts'
 import { readJsonItems } from './json-body.ts'
+import { twilioJobIds } from './message-sid.ts'
 
 /** Twilio names its fields like this; a body without any such name is not a form of Twilio's. */
 const FIELD_NAME = /^[A-Za-z][\w.[\]-]{0,127}$/
@@ -75,9 +76,9 @@ function toJob(payload: string, context: string | undefined, received_at: number
 
 function jobId(event: WebhookEvent, fields: Fields): string {
   const { kind, wa_message_id, account = '', payload } = event
-  if (kind === 'message' && wa_message_id !== undefined) return messageJobId(wa_message_id)
+  if (kind === 'message' && wa_message_id !== undefined) return twilioJobIds.message(wa_message_id)
   if (kind === 'status' && wa_message_id !== undefined) {
-    return statusJobId(wa_message_id, statusWord(fields) ?? '')
+    return twilioJobIds.status(wa_message_id, statusWord(fields) ?? '')
   }
   return contentJobId(['twilio', kind, account, payload])
 }

@@ -17,7 +17,7 @@ import { type Sender, unanswered } from '../sender.ts'
 import { findSentMessages } from './find-sent.ts'
 import { createTwilioHistory } from './history.ts'
 import { mediaLinkPath } from './media-link.ts'
-import { MESSAGE_SID } from './message-resource.ts'
+import { MESSAGE_SID, twilioJobIds } from './message-sid.ts'
 import { isMessagingService, recipientAddress, senderField } from './send-address.ts'
 import { readTwilioError } from './send-errors.ts'
 
@@ -45,6 +45,7 @@ export function createTwilioSender(settings: TwilioSenderSettings): Sender {
   const call = createCall(settings)
   const messages = `/2010-04-01/Accounts/${settings.accountSid}/Messages.json`
   return {
+    jobIds: twilioJobIds,
     credentialDigest: credentialDigest(settings.accountSid, settings.authToken),
     send: async (message, signal) => {
       const body = messageForm(message, settings)
