@@ -5,6 +5,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { PROVIDERS } from '../src/providers/index.ts'
 
 const INNER = ['core', 'variables', 'config', 'logger', 'lifecycle']
 const STORES = ['providers', 'db', 'queue']
@@ -185,6 +186,48 @@ describe('every source file', () => {
     expect(
       names.filter((name) => /^(?:utils?|helpers?|common|types|misc|service|manager)\.ts$/.test(name)),
     ).toEqual([])
+  })
+})
+
+describe('a provider', () => {
+  /** Where src may name one, and why. */
+  const MAY_NAME: Readonly<Record<string, string>> = {
+    'src/cli/simulate.ts': 'sends webhooks as Meta does: its help',
+    'src/cli/simulate/settings.ts': 'the same: the secret that they are signed with',
+    'src/cli/simulate/refusal.ts': 'the same: what to do when the secret is another one',
+    'src/cli/backfill.ts': 'the help of the command',
+  }
+  const names = PROVIDERS.map(({ name }) => name)
+  const variables = names.map((name) => `${name.toUpperCase()}_`)
+  const naming = new RegExp(
+    [
+      `(['"\`])(?:${names.join('|')})\\1`,
+      `\\b(?:${variables.join('|')})`,
+      `/webhooks/(?:${names.join('|')})\\b`,
+      `providers/(?:${names.join('|')})/`,
+    ].join('|'),
+  )
+
+  test('is named in its own folder and in the list of providers, and nowhere else', () => {
+    const places = linesMatching(naming).filter(
+      ([file]) => !file.startsWith('src/providers/') && layerOf(file) !== 'migrations',
+    )
+
+    expect(places.filter(([file]) => MAY_NAME[file] === undefined)).toEqual([])
+    // An exception that is needed no more goes.
+    expect(new Set(places.map(([file]) => file))).toEqual(new Set(Object.keys(MAY_NAME)))
+  })
+
+  test('is not known to the other providers, nor to what they share', () => {
+    const folders = names.map((name) => `src/providers/${name}/`)
+    const offences = eachImport(
+      ([file, target]) =>
+        file !== 'src/providers/index.ts' &&
+        file.startsWith('src/providers/') &&
+        folders.some((folder) => target.startsWith(folder) && !file.startsWith(folder)),
+    )
+
+    expect(offences).toEqual([])
   })
 })
 
