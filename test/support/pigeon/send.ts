@@ -30,7 +30,7 @@ export function createPigeonSender({ token, apiUrl }: { token: string; apiUrl: s
       const refusal = refusalOf(answer)
       if (refusal.kind === 'failed' || refusal.kind === 'stop_sender') return refusal
       const error = 'error' in refusal ? refusal.error : { code: 'no_id', message: 'no id' }
-      return { kind: 'not_sent', scope: 'conversation', delayMs: 1_000, error }
+      return { kind: 'not_sent', reason: 'copy_unconfirmed', error }
     },
     markRead: async ({ wa_message_id }, signal): Promise<ReceiptResult> => {
       const answer = await post('/receipts', JSON.stringify({ id: wa_message_id }), signal)
@@ -53,7 +53,7 @@ function refusalOf(answer: ProviderAnswer): SendResult {
   const { status, body } = answer
   const message = typeof body === 'object' && body !== null && 'message' in body ? String(body.message) : ''
   const error: SendError = { code: `http_${status}`, message }
-  if (status === 429) return { kind: 'not_sent', scope: 'sender', delayMs: 1_000, error }
+  if (status === 429) return { kind: 'not_sent', reason: 'number_rate', error }
   if (status === 401 || status === 403) return { kind: 'stop_sender', error }
   return status >= 400 && status < 500 ? { kind: 'failed', error } : { kind: 'unknown', error }
 }
