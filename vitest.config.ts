@@ -50,6 +50,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
+    expect: { poll: { timeout: 20 * SECOND } },
     testTimeout: 60 * SECOND,
     hookTimeout: 60 * SECOND,
     teardownTimeout: 20 * SECOND,

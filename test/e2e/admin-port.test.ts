@@ -13,8 +13,7 @@ let service: TestService
 let adminUrl: string
 
 beforeAll(async () => {
-  // Below the ports that the system gives to connections, so that it is still free when the receiver starts.
-  const ADMIN_PORT = String(await findFreePort(20_000 + (process.pid % 10_000)))
+  const ADMIN_PORT = String(await findFreePort())
   service = await startService({
     backend: 'postgres',
     workers: 0,

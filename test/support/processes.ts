@@ -3,8 +3,8 @@ import path from 'node:path'
 import { type CapturedProcess, type CaptureOptions, launchProcess } from './child-process.ts'
 import { cleanUp, cleanUpAtEndOfFile } from './clean-up.ts'
 
-export { findFreePort } from '../../src/local/free-port.ts'
 export type { CapturedProcess, ProcessEnd } from './child-process.ts'
+export { findFreePort } from './free-port.ts'
 
 /** `file`: goes on when the test is over that started it. */
 export type StartOptions = CaptureOptions & { livesWith?: 'test' | 'file' }

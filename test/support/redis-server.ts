@@ -1,8 +1,8 @@
 /** A Redis server set up as in production: on disk before it answers, nothing evicted, memory bounded. */
 import { mkdirSync } from 'node:fs'
 import { Redis } from 'ioredis'
-import { findFreePort } from '../../src/local/free-port.ts'
 import { launchProcess, type ProcessEnd } from './child-process.ts'
+import { findFreePort } from './free-port.ts'
 
 export type RedisServer = {
   url: string
