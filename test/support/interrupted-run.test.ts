@@ -12,9 +12,11 @@ const CONFIG = path.join(import.meta.dirname, 'interrupted-run/vitest.config.ts'
 test.for(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
   'a test run ended by %s leaves no server and no process of its tests behind',
   async (signal) => {
-    const pidsFile = path.join(createTempDirectory(), 'pids')
+    const directory = createTempDirectory()
+    const pidsFile = path.join(directory, 'pids')
     const run = startProcess(process.execPath, [VITEST, 'run', '--config', CONFIG], {
-      env: { PIDS_FILE: pidsFile },
+      // Killed, it leaves its own files to the next run.
+      env: { PIDS_FILE: pidsFile, TMPDIR: directory },
     })
     const pids: number[] = await eventually(() => JSON.parse(readFileSync(pidsFile, 'utf8')), {
       timeoutMs: 50_000,
