@@ -16,7 +16,7 @@ export type SendSweepDeps = {
   db: Kysely<Database>
   producer: OutboundProducer
   /** Digest of the configured credential, by provider. */
-  credentials: Partial<Record<ProviderName, string>>
+  credentialDigests: Partial<Record<ProviderName, string>>
 }
 
 export type SendSweepReport = { lost: number; expired: number; notified: number }
@@ -29,11 +29,11 @@ export type SendSweep = {
 /** How long no process sweeps after the sweeping one has died. */
 const LEASE_MS = 5_000
 
-export function createSendSweep({ db, producer, credentials }: SendSweepDeps): SendSweep {
+export function createSendSweep({ db, producer, credentialDigests }: SendSweepDeps): SendSweep {
   const holder = randomUUID()
   return {
     runOnce: async () => {
-      await closeForOtherCredentials(db, credentials)
+      await closeForOtherCredentials(db, credentialDigests)
       if (!(await holdLease(db, { name: 'send-sweep', holder, durationMs: LEASE_MS }))) return undefined
       const lost = await markLostSendsUnknown(db)
       const expired = await failExpiredSends(db)

@@ -149,10 +149,10 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
           onFailed: (err) => errors.push(err),
         },
       })
-      const credentials = Object.fromEntries(
+      const credentialDigests = Object.fromEntries(
         Object.entries(senders).map(([name, it]) => [name, it.credentialDigest]),
       )
-      const sweep = createSendSweep({ db, producer, credentials })
+      const sweep = createSendSweep({ db, producer, credentialDigests })
       worker.run().catch(() => {})
       const swept = sweeps
         ? runEvery(

@@ -38,7 +38,7 @@ const PRUNE_INTERVAL_MS = 10 * 60_000
 const UPLOADS_INTERVAL_MS = 60 * 60_000
 const MEMORY_INTERVAL_MS = 1_000
 const SEND_SWEEP_INTERVAL_MS = 1_000
-const SEND_LOOKUP_INTERVAL_MS = 10_000
+const RECONCILIATION_INTERVAL_MS = 10_000
 /** How soon a worker notices that a back-fill is due; TWILIO_BACKFILL_MINUTES says how often it is. */
 const BACKFILL_INTERVAL_MS = 10_000
 
@@ -111,7 +111,7 @@ async function startWorker({ config, log, context, stores, metrics }: Part): Pro
   const uploads = createUploadPruner({ db, uploadFolder: config.uploadFolder })
   repeat(context, log, 'old uploads', UPLOADS_INTERVAL_MS, () => uploads.runOnce(context.signal))
   repeat(context, log, 'send sweep', SEND_SWEEP_INTERVAL_MS, () => worker.sends.sweep())
-  repeat(context, log, 'send look-up', SEND_LOOKUP_INTERVAL_MS, () => worker.sends.reconcile())
+  repeat(context, log, 'send look-up', RECONCILIATION_INTERVAL_MS, () => worker.sends.reconcile())
   repeat(context, log, 'back-fill', BACKFILL_INTERVAL_MS, () => worker.sends.backFill())
 }
 

@@ -54,7 +54,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
     stop,
   })
   const producer = createOutboundProducer({ queue: backend.createProducerQueue('outbound') })
-  const sweep = createSendSweep({ db, producer, credentials: credentialsOf(senders) })
+  const sweep = createSendSweep({ db, producer, credentialDigests: credentialDigestsOf(senders) })
   const reconciliation = createReconciliation({ db, store, senders })
   const backfills = createBackfills(deps, senders)
   worker.run().catch((err) => log.error({ err }, 'send worker ended'))
@@ -96,7 +96,7 @@ function levelOf({ stored, statuses, identified, parked }: BackfillReport): 'inf
   return stored + statuses + identified + parked > 0 ? 'info' : 'debug'
 }
 
-function credentialsOf(senders: Senders): Record<ProviderName, string> {
+function credentialDigestsOf(senders: Senders): Record<ProviderName, string> {
   return Object.fromEntries(
     Object.entries(senders).map(([provider, { credentialDigest }]) => [provider, credentialDigest]),
   )

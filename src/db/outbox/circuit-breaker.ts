@@ -107,15 +107,15 @@ export async function closeBreaker(
 
 /**
  * Closes the breakers that a refused credential opened, where another one is configured today.
- * `credentials`: digest by provider.
+ * `credentialDigests`: digest by provider.
  */
 export async function closeForOtherCredentials(
   db: Kysely<Database>,
-  credentials: Partial<Record<ProviderName, string>>,
+  credentialDigests: Partial<Record<ProviderName, string>>,
 ): Promise<void> {
-  const providers = Object.keys(credentials)
+  const providers = Object.keys(credentialDigests)
   await sql`
-    DELETE FROM send_pauses p USING unnest(${providers}::text[], ${Object.values(credentials)}::text[])
+    DELETE FROM send_pauses p USING unnest(${providers}::text[], ${Object.values(credentialDigests)}::text[])
       AS c (provider, credential)
     WHERE p.provider = c.provider AND p.credential IS NOT NULL AND p.credential <> c.credential`.execute(db)
 }

@@ -19,7 +19,7 @@ export type InDoubtSend = {
  * SQL: whether the text of row `m` identifies it in the provider's list. Not when another send of the conversation has the
  * same text: an entry of the list could be either.
  */
-export const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
+const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM chat_messages o
