@@ -8,7 +8,7 @@
 import { phoneDigits, phoneKey } from '../../core/phone.ts'
 import { quoteName, quoteText } from '../any-table/names.ts'
 import type { Query } from '../any-table/query.ts'
-import { keyText, profileText } from '../contacts/identifiers.ts'
+import { indexableText, profileText } from '../contacts/identifiers.ts'
 import { type AdoptionRun, advanceSequence, findSequence } from './alter-tables.ts'
 import { type PeerColumn, providerOfId } from './column-heuristics.ts'
 import type { Sources } from './sources.ts'
@@ -110,7 +110,7 @@ async function makeConversations(
     const text = phone ?? (group !== undefined && !hasConversationIds ? key : '')
     const digits = phoneDigits(text.replace(/@(?:c\.us|s\.whatsapp\.net)$/, ''))
     const shown = profileText(name ?? undefined) ?? (digits === undefined ? profileText(text) : undefined)
-    return { digits, identifier: digits && keyText(phoneKey(digits)), name: shown }
+    return { digits, identifier: digits && indexableText(phoneKey(digits)), name: shown }
   })
   const newId = 'nextval($5::text::regclass)'
   const id = hasConversationIds

@@ -1,101 +1,101 @@
 /**
- * Contacts and conversations that this process has just resolved, so that the next message of somebody who writes a lot
- * needs no look-up.
+ * Contacts and conversations that this process resolved lately, so that the next message of a frequent writer needs no
+ * look-up.
  *
- * An entry says that a ref, exactly as it came, changes nothing that is stored about its contact while it is seen within a
- * span of time. It is wrong once contacts have been merged or an identifier has changed hands: those who do so hold the
- * lock of contact-lock.ts alone and move a sequence, which everybody else reads behind the same lock, so that nothing
- * remembered from before is used after. What another process learns about a name in the meantime is noticed when the entry
- * is a minute old.
+ * A cached contact means: this ref, exactly as it came, resolves to this contact and changes no stored row, as long as it is
+ * seen within the entry's validity. A merge of contacts, or an identifier that goes to another contact, breaks that. Whoever
+ * does one takes the exclusive merge lock (merge-lock.ts) and advances the epoch; a reader gets the epoch with the shared
+ * lock and drops every entry of an earlier epoch. A name that another process stored is noticed when the entry expires.
  */
 import type { ContactRef } from '../../core/fact.ts'
+import type { ConversationKey } from './conversations.ts'
 
-/** In milliseconds since 1970, both included. */
+/** Milliseconds since 1970, both ends included. */
 export type TimeSpan = { from: number; to: number }
 
-/** A contact that a ref has been resolved to. */
+/** The contact that a ref stands for. */
 export type ResolvedContact = {
   id: string
-  /** Seen within this time, the same ref changes nothing; undefined where it cannot be told. */
-  steady?: TimeSpan
-  /** Name, username or phone have just changed. */
-  isNews: boolean
+  /** Seen within this span, the same ref changes nothing. Undefined: the ref cannot be cached. */
+  validity?: TimeSpan
+  /** This resolution changed the stored name, username or phone. */
+  hasProfileChange: boolean
 }
 
-export type KnownContacts = {
-  /** To be called behind the lock, before anything else: what is remembered of another generation is forgotten. */
-  enter(generation: string): void
-  contact(ref: ContactRef, seenAt: number): string | undefined
-  conversation(key: ConversationName): string | undefined
-  /** Only what is committed, and was read in this generation. */
-  remember(generation: string, seen: Resolution): void
+export type ContactCache = {
+  /** Drops the entries of another epoch. Call it first, while the shared merge lock is held. */
+  enter(epoch: string): void
+  /** The id of the contact, or undefined when it has to be looked up. `seenAt`: milliseconds since 1970. */
+  findContact(ref: ContactRef, seenAt: number): string | undefined
+  findConversation(key: ConversationKey): string | undefined
+  /** Adds what was read in this epoch. Call it after the commit; of another epoch than the present one it stores nothing. */
+  store(epoch: string, entries: CacheEntries): void
   isEmpty(): boolean
-  /** After every error: rows can have been deleted, and another server can have taken over. */
+  /** For after an error: rows may have been deleted, or another server may have taken over. */
   clear(): void
 }
 
-export type ConversationName = { provider: string; business_number: string; contact_id: string }
-
-export type Resolution = {
+export type CacheEntries = {
   contacts: readonly { ref: ContactRef; resolved: ResolvedContact }[]
-  conversations: readonly { key: ConversationName; id: string }[]
+  conversations: readonly { key: ConversationKey; id: string }[]
 }
 
-type Entry = { id: string; span: TimeSpan; expiresAt: number }
+type ContactEntry = { id: string; validity: TimeSpan; expiresAt: number }
 
+/** For contacts and for conversations each. */
 const MAX_ENTRIES = 10_000
 const LIFETIME_MS = 60_000
-/** In characters; whoever has more to say of himself is looked up. */
+/** In characters of JSON; a longer ref is looked up each time. */
 const MAX_REF_LENGTH = 1_000
 
-export function createKnownContacts(now: () => number = Date.now): KnownContacts {
-  const contacts = new Map<string, Entry>()
+export function createContactCache(now: () => number = Date.now): ContactCache {
+  const contacts = new Map<string, ContactEntry>()
   const conversations = new Map<string, { id: string; expiresAt: number }>()
-  let current: string | undefined
+  let currentEpoch: string | undefined
 
   function clear(): void {
     contacts.clear()
     conversations.clear()
-    current = undefined
+    currentEpoch = undefined
   }
 
-  function forgetContact(id: string): void {
-    for (const [text, entry] of contacts) if (entry.id === id) contacts.delete(text)
+  function evictContact(id: string): void {
+    for (const [key, entry] of contacts) if (entry.id === id) contacts.delete(key)
   }
 
   return {
-    enter: (generation) => {
-      if (generation === current) return
+    enter: (epoch) => {
+      if (epoch === currentEpoch) return
       clear()
-      current = generation
+      currentEpoch = epoch
     },
-    contact: (ref, seenAt) => {
-      const entry = contacts.get(textOf(ref))
+    findContact: (ref, seenAt) => {
+      const entry = contacts.get(refKey(ref))
       if (entry === undefined || entry.expiresAt < now()) return undefined
-      return entry.span.from <= seenAt && seenAt <= entry.span.to ? entry.id : undefined
+      return entry.validity.from <= seenAt && seenAt <= entry.validity.to ? entry.id : undefined
     },
-    conversation: (key) => {
-      const entry = conversations.get(conversationText(key))
+    findConversation: (key) => {
+      const entry = conversations.get(conversationKeyText(key))
       return entry !== undefined && entry.expiresAt >= now() ? entry.id : undefined
     },
-    remember: (generation, seen) => {
-      if (generation !== current) return
+    store: (epoch, entries) => {
+      if (epoch !== currentEpoch) return
       const expiresAt = now() + LIFETIME_MS
-      for (const { resolved } of seen.contacts) if (resolved.isNews) forgetContact(resolved.id)
-      for (const { ref, resolved } of seen.contacts) {
-        const text = textOf(ref)
-        if (resolved.steady === undefined || text.length > MAX_REF_LENGTH) continue
-        put(contacts, text, { id: resolved.id, span: resolved.steady, expiresAt })
+      for (const { resolved } of entries.contacts) if (resolved.hasProfileChange) evictContact(resolved.id)
+      for (const { ref, resolved } of entries.contacts) {
+        const key = refKey(ref)
+        if (resolved.validity === undefined || key.length > MAX_REF_LENGTH) continue
+        put(contacts, key, { id: resolved.id, validity: resolved.validity, expiresAt })
       }
-      for (const { key, id } of seen.conversations)
-        put(conversations, conversationText(key), { id, expiresAt })
+      for (const { key, id } of entries.conversations)
+        put(conversations, conversationKeyText(key), { id, expiresAt })
     },
     isEmpty: () => contacts.size === 0 && conversations.size === 0,
     clear,
   }
 }
 
-/** What was put in first goes first. */
+/** Evicts the entry that was stored first when the map is full. */
 function put<Value>(map: Map<string, Value>, key: string, value: Value): void {
   map.delete(key)
   map.set(key, value)
@@ -103,10 +103,10 @@ function put<Value>(map: Map<string, Value>, key: string, value: Value): void {
   if (oldest !== undefined) map.delete(oldest)
 }
 
-function textOf(ref: ContactRef): string {
+function refKey(ref: ContactRef): string {
   return JSON.stringify(ref)
 }
 
-function conversationText({ provider, business_number, contact_id }: ConversationName): string {
+function conversationKeyText({ provider, business_number, contact_id }: ConversationKey): string {
   return JSON.stringify([provider, business_number, contact_id])
 }

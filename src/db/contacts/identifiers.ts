@@ -1,4 +1,4 @@
-/** What a ContactRef is found by: phone, user id, parent user id, group, in the form in which they are keys. */
+/** The identifiers of a contact (phone, user id, parent user id, group) in the form in which they are keys. */
 import { createHash } from 'node:crypto'
 import type { ContactRef } from '../../core/fact.ts'
 import { scrubText } from '../../core/json-text.ts'
@@ -8,43 +8,46 @@ import type { ContactIdentifiersTable } from '../schema.ts'
 export type IdentifierKind = ContactIdentifiersTable['kind']
 export type Identifier = { kind: IdentifierKind; value: string }
 
-/** A btree entry has to stay below 2704 bytes; what a provider documents stays below 140. */
+/** A btree entry must stay below 2704 bytes; identifiers that the providers document stay below 140. */
 const MAX_KEY_BYTES = 512
-/** Nobody's name is longer, and the dashboard shows it in one line. */
+/** Longer than any real name; the dashboard shows it in one line. */
 const MAX_PROFILE_CHARS = 512
 
-/** The one contact of everything that came without any identifier. */
-const NOBODY: Identifier = { kind: 'none', value: '' }
+/** All refs without any identifier share this one, and so one contact. */
+const NO_IDENTIFIER: Identifier = { kind: 'none', value: '' }
 
-/**
- * The identifiers of a ref; never empty. A group is identified by its id alone, and never becomes one with a person who
- * stands in the same ref.
- */
+/** The identifiers of a ref; at least one. A group is identified by its id alone, and never merged with a person of the ref. */
 export function identifiersOf(ref: ContactRef): Identifier[] {
-  if (ref.group_id) return [{ kind: 'group', value: keyText(ref.group_id) }]
+  if (ref.group_id) return [{ kind: 'group', value: indexableText(ref.group_id) }]
   const identifiers: Identifier[] = []
-  if (ref.phone) identifiers.push({ kind: 'phone', value: keyText(phoneKey(ref.phone)) })
-  if (ref.user_id) identifiers.push({ kind: 'user_id', value: keyText(ref.user_id) })
-  if (ref.parent_user_id) identifiers.push({ kind: 'parent_user_id', value: keyText(ref.parent_user_id) })
-  return identifiers.length === 0 ? [NOBODY] : identifiers
+  if (ref.phone) identifiers.push({ kind: 'phone', value: indexableText(phoneKey(ref.phone)) })
+  if (ref.user_id) identifiers.push({ kind: 'user_id', value: indexableText(ref.user_id) })
+  if (ref.parent_user_id)
+    identifiers.push({ kind: 'parent_user_id', value: indexableText(ref.parent_user_id) })
+  return identifiers.length === 0 ? [NO_IDENTIFIER] : identifiers
 }
 
-/** The identifiers of a person, by which one person can become another; empty for groups and for nobody. */
+/** The identifiers that an identity change can be about; none for a group or for a ref without identifiers. */
 export function personalIdentifiersOf(ref: ContactRef): Identifier[] {
   return ref.group_id ? [] : identifiersOf(ref).filter(({ kind }) => kind !== 'none')
 }
 
+/** Key of an identifier in a Map. */
+export function identifierKey({ kind, value }: Identifier): string {
+  return `${kind} ${value}`
+}
+
 /**
- * Text that fits a unique index. What is too long, or has characters that PostgreSQL cannot store, is hashed, so that
- * different texts stay different; as JSON text, because UTF-8 would make one of all lone surrogates.
+ * Text that fits a unique index. Text that is too long, or that PostgreSQL cannot store, becomes `sha256:` and a digest, so
+ * that different texts stay different. The digest is of the JSON text: UTF-8 would make all lone surrogates equal.
  */
-export function keyText(text: string): string {
+export function indexableText(text: string): string {
   const isStorable = Buffer.byteLength(text) <= MAX_KEY_BYTES && scrubText(text) === text
   if (isStorable) return text
   return `sha256:${createHash('sha256').update(JSON.stringify(text)).digest('hex')}`
 }
 
-/** A name, username or phone as it is shown, or undefined where there is none. */
+/** A name, username or phone in the form in which it is stored and shown; undefined for none or an empty one. */
 export function profileText(text: string | undefined): string | undefined {
   return text ? scrubText(text.slice(0, MAX_PROFILE_CHARS)) : undefined
 }

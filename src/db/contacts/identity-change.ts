@@ -1,132 +1,145 @@
 /**
- * Identity changes: somebody takes another number or gets another user id.
+ * Identity changes: a person takes another phone number or gets another user id.
  *
- * A change ends the ownership of the old phone at that moment, so it does not matter whether the messages before and
- * after it arrive before or after it. What does matter: a message that the next owner of a number sends before the
- * change of the previous one has arrived is filed under the previous owner, and stays there.
+ * A change ends the assignment of the old phone at that moment, so messages from before and after it may arrive in any
+ * order. One order does matter: when the next owner of a number writes before the previous owner's change has arrived, that
+ * message goes to the previous owner and stays there.
  */
 import type { IdentityChange } from '../../core/fact.ts'
 import { type Identifier, personalIdentifiersOf } from './identifiers.ts'
 import {
-  addOwnership,
-  type ContactBook,
-  describe,
-  findOwnership,
-  type Ownership,
-  type Person,
-  personOf,
+  type Assignment,
+  addAssignment,
+  type Contact,
+  findAssignment,
+  type IdentityMap,
+  mergeContacts,
+  recordProfile,
+  recordUse,
   retire,
-  unite,
-  use,
+  survivorOf,
 } from './identity-map.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 
 /**
- * A number that nobody used before the change and somebody uses within this time is used by whoever announced it:
- * carriers let a number rest for at least 45 days before they give it away (47 CFR 52.15).
+ * A phone first used within this time after the change belongs to the contact that announced it: carriers let a number rest
+ * for at least 45 days before another person gets it (47 CFR 52.15).
  */
 const RESTING_TIME_MS = 30 * DAY
-/** One change may be told in two webhooks (`system` and `user_id_update`) whose timestamps differ a little. */
-const TOLD_TWICE_MS = MINUTE
+/** One change can come in two webhooks (`system` and `user_id_update`) whose timestamps differ a little. */
+const REPORT_SKEW_MS = MINUTE
 
 /**
- * From `changedAt` on, the person known as `from` is known as `to`. Applying a change again changes nothing. One that
- * announces a phone that somebody else used both before and after it is older than that use, and is ignored.
+ * From `changedAt` (milliseconds since 1970) on, the contact known as `from` is known as `to`. Repeating a change has no
+ * effect. A change is ignored when its new phone was used by another contact both before and after it: then it is older
+ * than that use.
  */
-export function recordChange(book: ContactBook, change: IdentityChange, changedAt: number): void {
-  const left = personalIdentifiersOf(change.from).map((identifier) =>
-    findLeft(book, identifier, change, changedAt),
+export function recordChange(identities: IdentityMap, change: IdentityChange, changedAt: number): void {
+  const old = personalIdentifiersOf(change.from).map((identifier) =>
+    findOldAssignment(identities, identifier, change, changedAt),
   )
-  const joined = personalIdentifiersOf(change.to).map((identifier) => ({
+  const next = personalIdentifiersOf(change.to).map((identifier) => ({
     identifier,
-    ownership: findOwnership(book, identifier, changedAt + 1),
+    assignment: findAssignment(identities, identifier, changedAt + 1),
   }))
-  if (left.length === 0 || joined.length === 0) return
-  const known = left.flatMap(({ ownership }) => ownership?.person ?? [])
-  const others = joined.flatMap(({ ownership }) => (ownership && !isOneOf(known, ownership) ? ownership : []))
-  if (others.some((ownership) => isStale(ownership, changedAt))) return
+  if (old.length === 0 || next.length === 0) return
+  const known = old.flatMap(({ assignment }) => assignment?.contact ?? [])
+  const ofOthers = next.flatMap(({ assignment }) =>
+    assignment && !isOneOf(known, assignment) ? assignment : [],
+  )
+  if (ofOthers.some((assignment) => isNewerThanChange(assignment, changedAt))) return
 
-  const former = others.filter((ownership) => isFormerOwner(ownership, changedAt))
-  const same = others.filter((ownership) => !former.includes(ownership))
-  const person = unite(book, [...known, ...same.map((ownership) => ownership.person)])
-  for (const { identifier, ownership } of joined) {
-    if (ownership && former.includes(ownership)) takeOver(book, ownership, person, changedAt)
-    else join(book, identifier, ownership, person, changedAt)
+  const ofFormerOwners = ofOthers.filter((assignment) => isOfFormerOwner(assignment, changedAt))
+  const ofSamePerson = ofOthers.filter((assignment) => !ofFormerOwners.includes(assignment))
+  const contact = mergeContacts(identities, [
+    ...known,
+    ...ofSamePerson.map((assignment) => assignment.contact),
+  ])
+  for (const { identifier, assignment } of next) {
+    if (assignment && ofFormerOwners.includes(assignment))
+      reassign(identities, assignment, contact, changedAt)
+    else assign(identities, identifier, assignment, contact, changedAt)
   }
-  for (const { identifier, isGivenUp, ownership } of left)
-    leave(book, identifier, isGivenUp, ownership, person, changedAt)
-  describe(person, change.to, changedAt)
+  for (const { identifier, isGivenUp, assignment } of old)
+    keepOrRetire(identities, identifier, isGivenUp, assignment, contact, changedAt)
+  recordProfile(contact, change.to, changedAt)
 }
 
-type Left = { identifier: Identifier; isGivenUp: boolean; ownership: Ownership | undefined }
+type OldAssignment = {
+  identifier: Identifier
+  /** The change replaces it by another value of the same kind. */
+  isGivenUp: boolean
+  assignment: Assignment | undefined
+}
 
-/** An identifier before the change. Who was first seen with a phone after it was given up is not who gave it up. */
-function findLeft(
-  book: ContactBook,
+/** An identifier before the change. A contact first seen with a phone after it was given up is its next owner, so not meant. */
+function findOldAssignment(
+  identities: IdentityMap,
   identifier: Identifier,
   change: IdentityChange,
   changedAt: number,
-): Left {
+): OldAssignment {
   const isGivenUp = personalIdentifiersOf(change.to).some(
     ({ kind, value }) => kind === identifier.kind && value !== identifier.value,
   )
-  const ownership = findOwnership(book, identifier, changedAt)
-  const isNextOwner =
+  const assignment = findAssignment(identities, identifier, changedAt)
+  const isOfNextOwner =
     isGivenUp &&
     identifier.kind === 'phone' &&
-    ownership &&
-    ownership.first_used_at > changedAt + TOLD_TWICE_MS
-  return { identifier, isGivenUp, ownership: isNextOwner ? undefined : ownership }
+    assignment &&
+    assignment.first_used_at > changedAt + REPORT_SKEW_MS
+  return { identifier, isGivenUp, assignment: isOfNextOwner ? undefined : assignment }
 }
 
-function isOneOf(people: readonly Person[], ownership: Ownership): boolean {
-  return people.some((person) => personOf(person) === personOf(ownership.person))
+function isOneOf(contacts: readonly Contact[], assignment: Assignment): boolean {
+  return contacts.some((contact) => survivorOf(contact) === survivorOf(assignment.contact))
 }
 
-/** Somebody else's phone in use since before the change, or first used so long after it that it was given away again. */
-function isStale(ownership: Ownership, changedAt: number): boolean {
-  if (ownership.kind !== 'phone') return false
-  if (isFormerOwner(ownership, changedAt)) return ownership.last_used_at > changedAt
-  return ownership.first_used_at > changedAt + RESTING_TIME_MS
+/** Another contact used the phone before and after the change, or first used it so late that it was given away again. */
+function isNewerThanChange(assignment: Assignment, changedAt: number): boolean {
+  if (assignment.kind !== 'phone') return false
+  if (isOfFormerOwner(assignment, changedAt)) return assignment.last_used_at > changedAt
+  return assignment.first_used_at > changedAt + RESTING_TIME_MS
 }
 
-function isFormerOwner(ownership: Ownership, changedAt: number): boolean {
-  return ownership.kind === 'phone' && ownership.first_used_at < changedAt - TOLD_TWICE_MS
+function isOfFormerOwner(assignment: Assignment, changedAt: number): boolean {
+  return assignment.kind === 'phone' && assignment.first_used_at < changedAt - REPORT_SKEW_MS
 }
 
-/** The former owner keeps the phone up to the change, the person has it from there on. */
-function takeOver(book: ContactBook, former: Ownership, person: Person, changedAt: number): void {
+/** The former owner keeps the phone up to the change; the contact has it from there on. */
+function reassign(identities: IdentityMap, former: Assignment, contact: Contact, changedAt: number): void {
   const until = former.retired_at
-  retire(book, former, changedAt)
-  addOwnership(book, former, person, changedAt, until)
+  retire(identities, former, changedAt)
+  addAssignment(identities, former, contact, changedAt, until)
 }
 
-function join(
-  book: ContactBook,
+function assign(
+  identities: IdentityMap,
   identifier: Identifier,
-  ownership: Ownership | undefined,
-  person: Person,
+  assignment: Assignment | undefined,
+  contact: Contact,
   changedAt: number,
 ): void {
-  if (!ownership) {
-    addOwnership(book, identifier, person, changedAt)
+  if (!assignment) {
+    addAssignment(identities, identifier, contact, changedAt)
     return
   }
-  if (ownership.retired_at <= changedAt) ownership.retired_at = Infinity
-  use(ownership, changedAt)
+  if (assignment.retired_at <= changedAt) assignment.retired_at = Infinity
+  recordUse(assignment, changedAt)
 }
 
-function leave(
-  book: ContactBook,
+/** Retires an identifier that was given up. One that the contact keeps (a user id beside a new phone) stays assigned. */
+function keepOrRetire(
+  identities: IdentityMap,
   identifier: Identifier,
   isGivenUp: boolean,
-  ownership: Ownership | undefined,
-  person: Person,
+  assignment: Assignment | undefined,
+  contact: Contact,
   changedAt: number,
 ): void {
-  const left =
-    ownership ?? addOwnership(book, identifier, person, changedAt, isGivenUp ? changedAt : Infinity)
-  if (isGivenUp && left.retired_at === Infinity) retire(book, left, changedAt)
+  const old =
+    assignment ?? addAssignment(identities, identifier, contact, changedAt, isGivenUp ? changedAt : Infinity)
+  if (isGivenUp && old.retired_at === Infinity) retire(identities, old, changedAt)
 }

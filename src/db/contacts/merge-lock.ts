@@ -1,44 +1,44 @@
 /**
- * One advisory lock keeps people from becoming one under the hands of somebody who just looked them up.
+ * The merge lock: one advisory lock that keeps a contact from being merged while another transaction relies on it.
  *
- * Whoever writes on behalf of a contact or a conversation holds it shared to the end of the transaction; whoever merges
- * or retires holds it alone. It is the first lock of a transaction, so that nobody waits for it while others wait for
- * him. Behind it, everybody takes rows in one order: identifiers by (kind, value), contacts by id, new conversations by
- * (provider, business number, contact), messages.
+ * A transaction that writes for contacts or conversations holds it shared until it ends; one that merges contacts or retires
+ * an identifier holds it exclusively. It is the first lock of a transaction: a transaction that waited for it while holding
+ * others would make a circle. After it, rows are locked in one order: identifiers by (kind, value), contacts by id, new
+ * conversations by (provider, business number, contact), messages.
  */
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../schema.ts'
 
-/** 'wa-c' in ASCII: away from the locks of Kysely's migrator and of BullMQ. */
+/** 'wa-c' in ASCII: apart from the advisory locks of Kysely's migrator and of BullMQ. */
 const LOCK_CLASS = 0x77612d63
 const LOCK_ID = 1
 
 /**
- * Keeps every contact and conversation what it is until the transaction ends. For transactions that write to rows of
- * `conversations` or `chat_messages` without `resolveContacts`, which does the same; call it before anything else.
+ * Takes the merge lock shared: until the transaction ends, no contact or conversation is merged. For transactions that write
+ * to `conversations` or `chat_messages` without `resolveContacts`, which takes it itself. Call it before anything else.
  *
- * Gives the generation of the contacts: as long as it is the same, nobody has been merged and no identifier has changed
- * hands. It is read behind the lock, because the argument of the function has to be known first.
+ * Returns the epoch of the contacts: while it stays the same, no contact was merged and no identifier went to another one.
+ * The CASE makes PostgreSQL take the lock before it reads the sequence.
  */
-export async function holdOffMerges(trx: Transaction<Database>): Promise<string> {
-  const { rows } = await sql<{ generation: string | null }>`
+export async function lockMergesShared(trx: Transaction<Database>): Promise<string> {
+  const { rows } = await sql<{ epoch: string | null }>`
     SELECT pg_sequence_last_value(
       CASE WHEN pg_advisory_xact_lock_shared(${sql.lit(LOCK_CLASS)}, ${sql.lit(LOCK_ID)}) IS NULL THEN 0::oid
       ELSE 'contact_generation'::regclass END
-    ) AS generation`.execute(trx)
-  return rows[0]?.generation ?? ''
+    ) AS epoch`.execute(trx)
+  return rows[0]?.epoch ?? ''
 }
 
-/** To be called behind `lockForMerging` by whoever merges contacts or retires identifiers. */
-export async function startContactGeneration(trx: Transaction<Database>): Promise<void> {
+/** Makes every process drop its cached contacts. Call it under the exclusive lock, before merging or retiring anything. */
+export async function advanceContactEpoch(trx: Transaction<Database>): Promise<void> {
   await sql`SELECT nextval('contact_generation')`.execute(trx)
 }
 
 /**
- * Waits until nobody else writes for contacts, and keeps it so until the transaction ends.
- * @throws Error when the transaction already holds the lock shared and others do too: two such would wait for each other.
+ * Takes the merge lock exclusively, until the transaction ends.
+ * @throws Error when this transaction and others hold it shared: two transactions that do this would wait for each other.
  */
-export async function lockForMerging(trx: Transaction<Database>): Promise<void> {
+export async function lockMergesExclusive(trx: Transaction<Database>): Promise<void> {
   const { rows } = await sql<{ isGranted: boolean; isShared: boolean }>`
     SELECT pg_try_advisory_xact_lock(${sql.lit(LOCK_CLASS)}, ${sql.lit(LOCK_ID)}) AS "isGranted",
       EXISTS (

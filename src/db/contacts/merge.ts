@@ -1,16 +1,17 @@
 /**
- * Contacts that turned out to be one, and their conversations. Only behind `lockForMerging`: nobody else looks contacts
- * up or writes for them meanwhile. Nothing is deleted; what lost points at what it became, always in one step.
+ * Writes merges of contacts, and of the conversations that become one by it. Needs the exclusive merge lock, so that no other
+ * transaction relies on these contacts meanwhile. No row is deleted: a merged row points at its survivor, never through
+ * another merged row.
  */
 import { sql, type Transaction } from 'kysely'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
-import type { Person } from './identity-map.ts'
+import type { Contact } from './identity-map.ts'
 
-/** The losers' identifiers and conversations become the survivors'. */
-export async function mergeContacts(
+/** Gives the losers' identifiers and conversations to the survivors. */
+export async function writeContactMerges(
   trx: Transaction<Database>,
-  merges: readonly { loser: Person; survivor: Person }[],
+  merges: readonly { loser: Contact; survivor: Contact }[],
 ): Promise<void> {
   if (merges.length === 0) return
   const losers = merges.map(({ loser }) => loser.id ?? '')
@@ -37,6 +38,8 @@ type ConversationRow = {
   survivor: string
 }
 
+type ConversationMerge = { loser: string; kept: string }
+
 async function mergeConversations(
   trx: Transaction<Database>,
   losers: string[],
@@ -51,45 +54,51 @@ async function mergeConversations(
   const groups = Map.groupBy(rows, (row) =>
     JSON.stringify([row.provider, row.business_number, row.survivor]),
   ).values()
-  const moved: ConversationRow[] = []
-  const joined: { from: string; to: string }[] = []
+  const reassigned: ConversationRow[] = []
+  const merges: ConversationMerge[] = []
   for (const group of groups) {
-    const [kept, ...others] = group.sort(byClaim)
+    const [kept, ...others] = group.sort(byPrecedence)
     if (!kept) continue
-    if (kept.contact_id !== kept.survivor) moved.push(kept)
-    joined.push(...others.map(({ id }) => ({ from: id, to: kept.id })))
+    if (kept.contact_id !== kept.survivor) reassigned.push(kept)
+    merges.push(...others.map(({ id }) => ({ loser: id, kept: kept.id })))
   }
-  await joinConversations(trx, joined)
-  await moveConversations(trx, moved)
+  await writeConversationMerges(trx, merges)
+  await reassignConversations(trx, reassigned)
 }
 
-/** The survivor's own conversation stays; where it has none, the oldest one does. */
-function byClaim(a: ConversationRow, b: ConversationRow): number {
+/** The survivor's own conversation comes first, then the oldest: the first one stays. */
+function byPrecedence(a: ConversationRow, b: ConversationRow): number {
   const isOwn = ({ contact_id, survivor }: ConversationRow) => contact_id === survivor
   if (isOwn(a) !== isOwn(b)) return isOwn(a) ? -1 : 1
   return BigInt(a.id) < BigInt(b.id) ? -1 : 1
 }
 
-async function moveConversations(trx: Transaction<Database>, moved: ConversationRow[]): Promise<void> {
-  if (moved.length === 0) return
+async function reassignConversations(
+  trx: Transaction<Database>,
+  reassigned: readonly ConversationRow[],
+): Promise<void> {
+  if (reassigned.length === 0) return
   await sql`
     UPDATE conversations v SET contact_id = m.contact_id
-    FROM unnest(${moved.map(({ id }) => id)}::bigint[], ${moved.map(({ survivor }) => survivor)}::bigint[])
+    FROM unnest(${reassigned.map(({ id }) => id)}::bigint[], ${reassigned.map(({ survivor }) => survivor)}::bigint[])
       AS m (id, contact_id)
     WHERE v.id = m.id`.execute(trx)
 }
 
-/** Messages move over, and what nobody has read stays unread, at the price of showing a read one as unread. */
-async function joinConversations(
+/**
+ * Moves the messages of the losers to the kept conversations. Unread messages stay unread; in exchange a message that was
+ * read may show as unread.
+ */
+async function writeConversationMerges(
   trx: Transaction<Database>,
-  joined: readonly { from: string; to: string }[],
+  merges: readonly ConversationMerge[],
 ): Promise<void> {
-  if (joined.length === 0) return
-  const from = joined.map((pair) => pair.from)
-  const to = joined.map((pair) => pair.to)
+  if (merges.length === 0) return
+  const losers = merges.map(({ loser }) => loser)
+  const kept = merges.map((merge) => merge.kept)
   await sql`
     WITH pair AS MATERIALIZED (
-      SELECT * FROM unnest(${from}::bigint[], ${to}::bigint[]) AS p (loser, kept)
+      SELECT * FROM unnest(${losers}::bigint[], ${kept}::bigint[]) AS p (loser, kept)
     ), member AS MATERIALIZED (
       SELECT v.id, coalesce(p.kept, v.id) AS kept, v.last_message_at, v.last_read_message_id, (
         SELECT min(m.id) FROM chat_messages m
@@ -107,18 +116,18 @@ async function joinConversations(
     FROM total t WHERE v.id = t.kept`.execute(trx)
   await sql`
     WITH pair (id, kept) AS (
-      SELECT * FROM unnest(${from}::bigint[], ${to}::bigint[])
+      SELECT * FROM unnest(${losers}::bigint[], ${kept}::bigint[])
     ), merged AS (
       UPDATE conversations v SET merged_into = p.kept FROM pair p WHERE v.id = p.id OR v.merged_into = p.id
     )
     ${announce('conversation.merged', 'pair')}`.execute(trx)
   await sql`
     WITH locked AS MATERIALIZED (
-      SELECT id, conversation_id FROM chat_messages WHERE conversation_id = ANY (${from}::bigint[])
+      SELECT id, conversation_id FROM chat_messages WHERE conversation_id = ANY (${losers}::bigint[])
       ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE chat_messages m SET conversation_id = p.kept, updated_at = now()
-    FROM locked JOIN unnest(${from}::bigint[], ${to}::bigint[]) AS p (loser, kept)
+    FROM locked JOIN unnest(${losers}::bigint[], ${kept}::bigint[]) AS p (loser, kept)
       ON p.loser = locked.conversation_id
     WHERE m.id = locked.id`.execute(trx)
 }

@@ -1,58 +1,53 @@
-/** What has to be written after a book has been worked on. */
+/** The difference between an identity map and the stored rows: what has to be written. */
 import type { ContactRef } from '../../core/fact.ts'
 import type { TimeSpan } from './contact-cache.ts'
-import { identifiersOf } from './identifiers.ts'
-import {
-  bookKey,
-  type ContactBook,
-  isKnownProfile,
-  type Ownership,
-  type Person,
-  personOf,
-} from './identity-map.ts'
+import { identifierKey, identifiersOf } from './identifiers.ts'
+import { type Assignment, type Contact, hasProfileOf, type IdentityMap, survivorOf } from './identity-map.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 
-/** Times of use are kept to this accuracy, so that not every message rewrites its sender's rows. */
+/** A use is written only when it moves a stored time by more than this, so that not every message rewrites rows. */
 const LAST_USE_ACCURACY_MS = HOUR
 const FIRST_USE_ACCURACY_MS = MINUTE
 
 export type ContactPlan = {
-  newPeople: Person[]
-  newOwnerships: Ownership[]
-  /** Stored contacts that turned out to be another stored one. */
-  merges: { loser: Person; survivor: Person }[]
-  /** Ownerships whose end moved. */
-  retirements: Ownership[]
-  /** Ownerships whose first or last use moved. */
-  uses: Ownership[]
-  /** Stored contacts whose name, username or phone changed. */
-  profiles: Person[]
+  newContacts: Contact[]
+  newAssignments: Assignment[]
+  /** Stored contacts that are merged into another one. */
+  merges: { loser: Contact; survivor: Contact }[]
+  /** Stored assignments with another `retired_at`. */
+  retirements: Assignment[]
+  /** Stored assignments with another first or last use. */
+  uses: Assignment[]
+  /** Stored contacts with another name, username or phone. */
+  profiles: Contact[]
 }
 
-export function planContacts(book: ContactBook): ContactPlan {
-  const ownerships = [...book.ownerships.values()].flat()
-  for (const ownership of ownerships) ownership.person = personOf(ownership.person)
-  const people = book.people.filter((person) => !person.same_as)
+export function planContacts(identities: IdentityMap): ContactPlan {
+  const assignments = [...identities.assignments.values()].flat()
+  for (const assignment of assignments) assignment.contact = survivorOf(assignment.contact)
+  const contacts = identities.contacts.filter((contact) => !contact.merged_into)
   return {
-    newPeople: people.filter(({ id }) => id === undefined),
-    newOwnerships: ownerships.filter(({ stored }) => !stored),
-    merges: book.people.flatMap((person) =>
-      person.same_as && person.id !== undefined ? { loser: person, survivor: personOf(person) } : [],
+    newContacts: contacts.filter(({ id }) => id === undefined),
+    newAssignments: assignments.filter(({ stored }) => !stored),
+    merges: identities.contacts.flatMap((contact) =>
+      contact.merged_into && contact.id !== undefined
+        ? { loser: contact, survivor: survivorOf(contact) }
+        : [],
     ),
-    retirements: ownerships.filter(({ stored, retired_at }) => stored && stored.retired_at !== retired_at),
-    uses: ownerships.filter(hasMovedUse),
-    profiles: people.filter(({ id, news }) => id !== undefined && news.size > 0),
+    retirements: assignments.filter(({ stored, retired_at }) => stored && stored.retired_at !== retired_at),
+    uses: assignments.filter(hasMovedUse),
+    profiles: contacts.filter(({ id, dirtyFields }) => id !== undefined && dirtyFields.size > 0),
   }
 }
 
-/** Does the plan change what a stored identifier stands for? */
-export function isMerging(plan: ContactPlan): boolean {
+/** Whether the plan changes the contact of a stored identifier. Such a plan needs the exclusive merge lock. */
+export function changesIdentities(plan: ContactPlan): boolean {
   return (
     plan.merges.length > 0 ||
     plan.retirements.length > 0 ||
-    plan.newOwnerships.some(({ retired_at }) => retired_at !== Infinity)
+    plan.newAssignments.some(({ retired_at }) => retired_at !== Infinity)
   )
 }
 
@@ -60,7 +55,7 @@ export function isEmpty(plan: ContactPlan): boolean {
   return Object.values(plan).every((part) => part.length === 0)
 }
 
-function hasMovedUse({ stored, first_used_at, last_used_at }: Ownership): boolean {
+function hasMovedUse({ stored, first_used_at, last_used_at }: Assignment): boolean {
   if (!stored) return false
   return (
     last_used_at - stored.last_used_at > LAST_USE_ACCURACY_MS ||
@@ -69,22 +64,26 @@ function hasMovedUse({ stored, first_used_at, last_used_at }: Ownership): boolea
 }
 
 /**
- * When the same ref would change nothing, once the plan has been written; undefined where that depends on more than the
- * time, because the ref says something else than what is stored, or one of its identifiers has stood for somebody else.
+ * The span of time in which the same ref would change nothing, once the plan is written. Undefined when that depends on more
+ * than the time: the ref has another profile than the contact, or one of its identifiers once belonged to another contact.
  */
-export function steadySpan(book: ContactBook, ref: ContactRef, person: Person): TimeSpan | undefined {
-  if (!isKnownProfile(person, ref)) return undefined
+export function cacheValidity(
+  identities: IdentityMap,
+  ref: ContactRef,
+  contact: Contact,
+): TimeSpan | undefined {
+  if (!hasProfileOf(contact, ref)) return undefined
   const span = { from: -Infinity, to: Infinity }
   for (const identifier of identifiersOf(ref)) {
-    const [ownership, ...others] = book.ownerships.get(bookKey(identifier)) ?? []
-    if (ownership === undefined || others.length > 0 || ownership.retired_at !== Infinity) return undefined
-    const { first_used_at, last_used_at } = storedUse(ownership)
+    const [assignment, ...others] = identities.assignments.get(identifierKey(identifier)) ?? []
+    if (assignment === undefined || others.length > 0 || assignment.retired_at !== Infinity) return undefined
+    const { first_used_at, last_used_at } = storedUse(assignment)
     span.from = Math.max(span.from, first_used_at - FIRST_USE_ACCURACY_MS)
     span.to = Math.min(span.to, last_used_at + LAST_USE_ACCURACY_MS)
   }
   return span
 }
 
-function storedUse(ownership: Ownership): Pick<Ownership, 'first_used_at' | 'last_used_at'> {
-  return ownership.stored !== undefined && !hasMovedUse(ownership) ? ownership.stored : ownership
+function storedUse(assignment: Assignment): Pick<Assignment, 'first_used_at' | 'last_used_at'> {
+  return assignment.stored !== undefined && !hasMovedUse(assignment) ? assignment.stored : assignment
 }

@@ -1,33 +1,34 @@
 /**
- * Who a message is from or to.
+ * From the identifiers in a message to a contact id.
  *
  * A person is known by a phone, a business-scoped user id, a parent user id, or several of them, and any of them may be
- * missing in the next message. Whatever stands in one ref is one contact; contacts that a ref brings together are merged.
- * Refs in any order, in any batches, written by any number of processes at once, end in the same contacts.
+ * missing in the next message. All identifiers of one ref belong to one contact; contacts that a ref brings together are
+ * merged. Refs in any order, in any batches, written by any number of processes at once, end in the same contacts.
  */
 import { sql, type Transaction } from 'kysely'
 import type { ContactRef, IdentityChange } from '../../core/fact.ts'
+import { SQLSTATE } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import type { ResolvedContact } from './contact-cache.ts'
 import { identifiersOf } from './identifiers.ts'
 import { recordChange } from './identity-change.ts'
-import { type ContactBook, type Person, personOf, recordRef } from './identity-map.ts'
-import { mergeContacts } from './merge.ts'
-import { holdOffMerges, lockForMerging, startContactGeneration } from './merge-lock.ts'
-import { type ContactPlan, isEmpty, isMerging, planContacts, steadySpan } from './plan.ts'
-import { insertContacts, loadContactBook, updateProfiles, updateRetirements, updateUses } from './rows.ts'
+import { type Contact, type IdentityMap, recordRef, survivorOf } from './identity-map.ts'
+import { writeContactMerges } from './merge.ts'
+import { advanceContactEpoch, lockMergesExclusive, lockMergesShared } from './merge-lock.ts'
+import { type ContactPlan, cacheValidity, changesIdentities, isEmpty, planContacts } from './plan.ts'
+import { insertContacts, loadIdentityMap, updateProfiles, updateRetirements, updateUses } from './rows.ts'
 
 export type SeenContact = { ref: ContactRef; seen_at: Date }
 
-/** Losing a race this often in a row means that many others write the same contacts: then one takes the lock alone. */
+/** After losing so many races in a row for the same identifiers, the transaction takes the merge lock exclusively. */
 const MAX_LOST_RACES = 3
 
 /**
- * The contact id of every ref, in the same order; creates, links and merges. `changes` are applied first.
+ * The contact ids of the refs, in the same order. Creates and merges contacts as needed; `changes` are applied first.
+ * `seen_at` is the provider's time of the message.
  *
- * Call it once in a transaction and before anything else there, with everything the transaction is about: it takes the
- * lock that keeps contacts from being merged until the transaction ends (contact-lock.ts), and two transactions that
- * take such locks in several steps can wait for each other. `seen_at` is the provider's time of the message.
+ * Call it once in a transaction, before anything else, with every ref of the transaction: it takes the merge lock
+ * (merge-lock.ts), and two transactions that take such locks in several steps can wait for each other.
  */
 export async function resolveContacts(
   trx: Transaction<Database>,
@@ -39,53 +40,58 @@ export async function resolveContacts(
 }
 
 /**
- * The same, with what can be remembered of each contact. `isHeld`: the transaction has called `holdOffMerges` and relies on
- * contacts that are not in `refs`, so nothing may be merged.
- * @throws ContactsToMergeError when `isHeld` and there is something to merge: run the transaction again without.
+ * Like `resolveContacts`, with what the contact cache needs to know. `isLockedShared`: the transaction holds the merge lock
+ * shared already, because it relies on contacts that are not among `refs`; so it cannot merge any.
+ * @throws ContactMergeRequiredError when `isLockedShared` and contacts have to be merged.
  */
 export async function resolveSeenContacts(
   trx: Transaction<Database>,
   refs: readonly SeenContact[],
   changes: readonly IdentityChange[] = [],
-  { isHeld = false } = {},
+  { isLockedShared = false } = {},
 ): Promise<ResolvedContact[]> {
   const batch = readBatch(refs, changes)
   if (batch.refs.length === 0 && batch.changes.length === 0) return []
-  const glance = await workOn(trx, batch)
-  if (isEmpty(glance.plan)) {
-    if (!isHeld) await holdOffMerges(trx)
-    return resolved(glance)
+  const unlocked = await computePlan(trx, batch)
+  if (isEmpty(unlocked.plan)) {
+    if (!isLockedShared) await lockMergesShared(trx)
+    return resolvedContacts(unlocked)
   }
-  const besideOthers = isMerging(glance.plan) ? undefined : await raceOthers(trx, batch)
-  if (besideOthers !== undefined) return resolved(besideOthers)
-  if (isHeld) throw new ContactsToMergeError()
-  return resolved(await resolveAlone(trx, batch))
+  const shared = changesIdentities(unlocked.plan) ? undefined : await resolveSharedWithRetries(trx, batch)
+  if (shared !== undefined) return resolvedContacts(shared)
+  if (isLockedShared) throw new ContactMergeRequiredError()
+  return resolvedContacts(await resolveExclusive(trx, batch))
 }
 
-async function raceOthers(trx: Transaction<Database>, batch: Batch): Promise<Worked | undefined> {
+/** Undefined: the batch needs the exclusive merge lock. */
+async function resolveSharedWithRetries(
+  trx: Transaction<Database>,
+  batch: Batch,
+): Promise<ComputedPlan | undefined> {
   for (let lostRaces = 0; lostRaces < MAX_LOST_RACES; lostRaces += 1) {
-    const worked = await resolveBesideOthers(trx, batch)
-    if (worked === 'merging') return undefined
-    if (worked !== 'raced') return worked
+    const computed = await resolveShared(trx, batch)
+    if (computed === 'merging') return undefined
+    if (computed !== 'raced') return computed
   }
   return undefined
 }
 
-async function resolveAlone(trx: Transaction<Database>, batch: Batch): Promise<Worked> {
-  await lockForMerging(trx)
-  const worked = await workOn(trx, batch)
-  if (!(await writePlan(trx, worked.plan)))
+async function resolveExclusive(trx: Transaction<Database>, batch: Batch): Promise<ComputedPlan> {
+  await lockMergesExclusive(trx)
+  const computed = await computePlan(trx, batch)
+  if (!(await writePlan(trx, computed.plan)))
     throw new Error('contacts changed behind the lock for merging: every writer has to take it')
-  return worked
+  return computed
 }
 
-/** A transaction that keeps others from merging has something to merge itself. */
-export class ContactsToMergeError extends Error {
-  override name = 'ContactsToMergeError'
-  /** Treated like a serialization failure: the same transaction runs again. */
-  code = '40001'
+/** A transaction that holds the merge lock shared has contacts to merge. It has to run again without its contact cache. */
+export class ContactMergeRequiredError extends Error {
+  override name = 'ContactMergeRequiredError'
+  /** Callers run a transaction again after this state. */
+  code = SQLSTATE.SERIALIZATION_FAILURE
 }
 
+/** Times in milliseconds since 1970. */
 type Batch = {
   refs: { ref: ContactRef; seenAt: number }[]
   changes: { change: IdentityChange; changedAt: number }[]
@@ -100,79 +106,85 @@ function readBatch(refs: readonly SeenContact[], changes: readonly IdentityChang
   }
 }
 
-/** A time in the future would win against everything that is seen later. */
+/**
+ * Milliseconds since 1970, at most the present time: a time in the future would win against every later sighting. An
+ * invalid date counts as now.
+ */
 export function plausibleTime(time: Date): number {
   const now = Date.now()
   const ms = time.getTime()
   return Number.isNaN(ms) ? now : Math.max(0, Math.min(ms, now))
 }
 
-type Worked = { plan: ContactPlan; contacts: WorkedContact[] }
-type WorkedContact = Omit<ResolvedContact, 'id'> & { person: Person }
+/** `contacts`: of the refs, in the order of the batch. */
+type ComputedPlan = { plan: ContactPlan; contacts: ComputedContact[] }
+type ComputedContact = Omit<ResolvedContact, 'id'> & { contact: Contact }
 
-/** Loads what is stored and works out what the batch makes of it. */
-async function workOn(trx: Transaction<Database>, batch: Batch): Promise<Worked> {
-  const book = await loadContactBook(trx, [
+/** Loads the stored rows of the batch's identifiers, and works out what the batch changes. */
+async function computePlan(trx: Transaction<Database>, batch: Batch): Promise<ComputedPlan> {
+  const identities = await loadIdentityMap(trx, [
     ...batch.refs.flatMap(({ ref }) => identifiersOf(ref)),
     ...batch.changes.flatMap(({ change }) => [...identifiersOf(change.from), ...identifiersOf(change.to)]),
   ])
-  for (const { change, changedAt } of batch.changes) recordChange(book, change, changedAt)
-  const people = recordRefs(book, batch).map(personOf)
-  const plan = planContacts(book)
-  const contacts = people.map((person, index) => {
-    const steady = steadySpan(book, batch.refs[index]?.ref ?? {}, person)
-    return { person, isNews: person.id !== undefined && person.news.size > 0, ...(steady && { steady }) }
+  for (const { change, changedAt } of batch.changes) recordChange(identities, change, changedAt)
+  const recorded = recordRefs(identities, batch).map(survivorOf)
+  const plan = planContacts(identities)
+  const contacts = recorded.map((contact, index) => {
+    const validity = cacheValidity(identities, batch.refs[index]?.ref ?? {}, contact)
+    const hasProfileChange = contact.id !== undefined && contact.dirtyFields.size > 0
+    return { contact, hasProfileChange, ...(validity && { validity }) }
   })
   return { plan, contacts }
 }
 
-function resolved({ contacts }: Worked): ResolvedContact[] {
-  return contacts.map(({ person, ...rest }) => ({ id: idOf(person), ...rest }))
+function resolvedContacts({ contacts }: ComputedPlan): ResolvedContact[] {
+  return contacts.map(({ contact, ...rest }) => ({ id: idOf(contact), ...rest }))
 }
 
-/** In the order of time, so that the latest name is the one that stays; given back in the order of the batch. */
-function recordRefs(book: ContactBook, { refs }: Batch): Person[] {
-  const people: Person[] = []
+/** Records in the order of time, so that the latest name stays; returns in the order of the batch. */
+function recordRefs(identities: IdentityMap, { refs }: Batch): Contact[] {
+  const contacts: Contact[] = []
   const byTime = refs.map((seen, index) => ({ ...seen, index })).sort((a, b) => a.seenAt - b.seenAt)
-  for (const { ref, seenAt, index } of byTime) people[index] = recordRef(book, ref, seenAt)
-  return people
+  for (const { ref, seenAt, index } of byTime) contacts[index] = recordRef(identities, ref, seenAt)
+  return contacts
 }
 
 /**
- * The way of everybody who merges nothing: many do so at the same time. With nothing written and no lock held it gives
- * `raced` when somebody else was faster with an identifier, and `merging` when there turns out to be something to merge.
+ * Writes a batch that merges nothing, under the shared merge lock, so that many transactions do it at the same time. When it
+ * cannot, it has written nothing and holds no lock: `raced` means that another transaction has just stored one of the
+ * identifiers, `merging` that contacts have to be merged.
  */
-async function resolveBesideOthers(
+async function resolveShared(
   trx: Transaction<Database>,
   batch: Batch,
-): Promise<Worked | 'raced' | 'merging'> {
+): Promise<ComputedPlan | 'raced' | 'merging'> {
   await sql`SAVEPOINT resolve_contacts`.execute(trx)
-  await holdOffMerges(trx)
-  const worked = await workOn(trx, batch)
-  const isToMerge = isMerging(worked.plan)
-  const isWritten = !isToMerge && (await writePlan(trx, worked.plan))
+  await lockMergesShared(trx)
+  const computed = await computePlan(trx, batch)
+  const isMerging = changesIdentities(computed.plan)
+  const isWritten = !isMerging && (await writePlan(trx, computed.plan))
   if (!isWritten) await sql`ROLLBACK TO SAVEPOINT resolve_contacts`.execute(trx)
   await sql`RELEASE SAVEPOINT resolve_contacts`.execute(trx)
-  if (isWritten) return worked
-  return isToMerge ? 'merging' : 'raced'
+  if (isWritten) return computed
+  return isMerging ? 'merging' : 'raced'
 }
 
-/** False when somebody else stored one of the identifiers meanwhile: the transaction has to go back then. */
+/** False when another transaction has just stored one of the identifiers: the caller has to roll back then. */
 async function writePlan(trx: Transaction<Database>, plan: ContactPlan): Promise<boolean> {
-  if (isMerging(plan)) await startContactGeneration(trx)
+  if (changesIdentities(plan)) await advanceContactEpoch(trx)
   await updateRetirements(trx, plan.retirements)
-  if (plan.newOwnerships.length > 0) {
+  if (plan.newAssignments.length > 0) {
     const ids = await insertContacts(trx, plan)
     if (!ids) return false
-    for (const [index, person] of plan.newPeople.entries()) person.id = ids[index]
+    for (const [index, contact] of plan.newContacts.entries()) contact.id = ids[index]
   }
-  await mergeContacts(trx, plan.merges)
+  await writeContactMerges(trx, plan.merges)
   await updateProfiles(trx, plan.profiles)
   await updateUses(trx, plan.uses)
   return true
 }
 
-function idOf(person: Person): string {
-  if (person.id === undefined) throw new Error('a contact was not stored')
-  return person.id
+function idOf(contact: Contact): string {
+  if (contact.id === undefined) throw new Error('a contact was not stored')
+  return contact.id
 }

@@ -1,13 +1,12 @@
 /**
- * Reading and writing contacts and their identifiers, in bulk: one statement each, whatever the size of the batch.
+ * Rows of `contacts` and `contact_identifiers`, read and written in bulk: one statement each, whatever the size of the batch.
  *
- * Every statement takes its rows in one order, so that two writers who need the same rows queue up instead of blocking
- * each other.
+ * Every statement locks its rows in one order, so that two writers of the same rows wait in line and cannot deadlock.
  */
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../schema.ts'
-import type { Identifier } from './identifiers.ts'
-import { bookKey, type ContactBook, type Ownership, type Person } from './identity-map.ts'
+import { type Identifier, identifierKey } from './identifiers.ts'
+import type { Assignment, Contact, IdentityMap } from './identity-map.ts'
 import type { ContactPlan } from './plan.ts'
 
 type LoadedRow = Identifier & {
@@ -21,12 +20,14 @@ type LoadedRow = Identifier & {
   updated_at: Date
 }
 
-/** Everything stored about these identifiers. Contacts that were merged appear as what they became. */
-export async function loadContactBook(
+/** The stored assignments of these identifiers, with their contacts. A merged contact is replaced by its survivor. */
+export async function loadIdentityMap(
   trx: Transaction<Database>,
   identifiers: readonly Identifier[],
-): Promise<ContactBook> {
-  const distinct = [...new Map(identifiers.map((identifier) => [bookKey(identifier), identifier])).values()]
+): Promise<IdentityMap> {
+  const distinct = [
+    ...new Map(identifiers.map((identifier) => [identifierKey(identifier), identifier])).values(),
+  ]
   const { rows } = await sql<LoadedRow>`
     SELECT i.kind, i.value, nullif(i.retired_at, 'infinity') AS retired_at, i.first_used_at, i.last_used_at,
       p.id AS contact_id, p.name, p.username, p.phone, p.updated_at
@@ -35,84 +36,87 @@ export async function loadContactBook(
     JOIN contacts c ON c.id = i.contact_id
     JOIN contacts p ON p.id = coalesce(c.merged_into, c.id)
     ORDER BY i.retired_at`.execute(trx)
-  return readContactBook(rows)
+  return buildIdentityMap(rows)
 }
 
-function readContactBook(rows: readonly LoadedRow[]): ContactBook {
-  const people = new Map<string, Person>()
-  const ownerships = new Map<string, Ownership[]>()
+function buildIdentityMap(rows: readonly LoadedRow[]): IdentityMap {
+  const contacts = new Map<string, Contact>()
+  const assignments = new Map<string, Assignment[]>()
   for (const row of rows) {
-    const person = people.get(row.contact_id) ?? readPerson(row)
-    people.set(row.contact_id, person)
+    const contact = contacts.get(row.contact_id) ?? readContact(row)
+    contacts.set(row.contact_id, contact)
     const stored = {
       retired_at: row.retired_at?.getTime() ?? Infinity,
       first_used_at: row.first_used_at.getTime(),
       last_used_at: row.last_used_at.getTime(),
     }
-    const ownership = { kind: row.kind, value: row.value, person, ...stored, stored }
-    ownerships.set(bookKey(row), [...(ownerships.get(bookKey(row)) ?? []), ownership])
+    const assignment = { kind: row.kind, value: row.value, contact, ...stored, stored }
+    assignments.set(identifierKey(row), [...(assignments.get(identifierKey(row)) ?? []), assignment])
   }
-  return { people: [...people.values()], ownerships }
+  return { contacts: [...contacts.values()], assignments }
 }
 
-function readPerson(row: LoadedRow): Person {
+function readContact(row: LoadedRow): Contact {
   return {
     id: row.contact_id,
     name: row.name,
     username: row.username,
     phone: row.phone,
     profile_at: row.updated_at.getTime(),
-    news: new Set(),
+    dirtyFields: new Set(),
   }
 }
 
 /**
- * Writes new contacts and identifiers. Gives the new contacts' ids in the order of `plan.newPeople`, or undefined when
- * somebody else has just stored one of the identifiers: then everything has to be looked up again.
+ * Inserts new contacts and identifiers. Returns the ids of `plan.newContacts`, in their order. Undefined: another transaction
+ * has just stored one of the identifiers, so this one has to roll back and load everything again.
  *
- * The primary key decides the race: the insert waits for the other transaction in flight and then skips the row.
+ * The primary key decides the race: the insert waits for the other transaction, and then skips the row.
  */
 export async function insertContacts(
   trx: Transaction<Database>,
   plan: ContactPlan,
 ): Promise<string[] | undefined> {
-  const people = plan.newPeople.map(({ name, username, phone, profile_at }, ord) => {
+  const contacts = plan.newContacts.map(({ name, username, phone, profile_at }, ord) => {
     return { ord, name, username, phone, profile_at: timestamp(profile_at) }
   })
-  const identifiers = plan.newOwnerships.map((ownership) => ({
-    ...identifierRow(ownership),
-    ord: plan.newPeople.indexOf(ownership.person),
-    contact_id: ownership.person.id,
+  const identifiers = plan.newAssignments.map((assignment) => ({
+    ...identifierRow(assignment),
+    ord: plan.newContacts.indexOf(assignment.contact),
+    contact_id: assignment.contact.id,
   }))
   const { rows } = await sql<{ ids: string[] | null; inserted: number }>`
-    WITH person AS MATERIALIZED (
+    WITH new_contact AS MATERIALIZED (
       SELECT p.*, nextval(pg_get_serial_sequence('contacts', 'id')) AS id
-      FROM json_to_recordset(${JSON.stringify(people)}::json)
+      FROM json_to_recordset(${JSON.stringify(contacts)}::json)
         AS p (ord integer, name text, username text, phone text, profile_at timestamptz)
     ), inserted_contacts AS (
       INSERT INTO contacts (id, name, username, phone, updated_at)
-      SELECT id, name, username, phone, coalesce(profile_at, now()) FROM person
+      SELECT id, name, username, phone, coalesce(profile_at, now()) FROM new_contact
     ), inserted AS (
       INSERT INTO contact_identifiers (kind, value, retired_at, contact_id, first_used_at, last_used_at)
-      SELECT i.kind, i.value, i.retired_at, coalesce(i.contact_id, person.id), i.first_used_at, i.last_used_at
+      SELECT i.kind, i.value, i.retired_at, coalesce(i.contact_id, new_contact.id), i.first_used_at, i.last_used_at
       FROM json_to_recordset(${JSON.stringify(identifiers)}::json)
         AS i (kind text, value text, retired_at timestamptz, contact_id bigint, ord integer,
           first_used_at timestamptz, last_used_at timestamptz)
-      LEFT JOIN person ON person.ord = i.ord
+      LEFT JOIN new_contact ON new_contact.ord = i.ord
       ORDER BY i.kind COLLATE "C", i.value COLLATE "C", i.retired_at
       ON CONFLICT (kind, value, retired_at) DO NOTHING
       RETURNING 1
     )
-    SELECT (SELECT array_agg(id::text ORDER BY ord) FROM person) AS ids,
+    SELECT (SELECT array_agg(id::text ORDER BY ord) FROM new_contact) AS ids,
       (SELECT count(*)::integer FROM inserted) AS inserted`.execute(trx)
   const [row] = rows
   return row?.inserted === identifiers.length ? (row.ids ?? []) : undefined
 }
 
-/** Name, username and phone: the later sighting wins here too, when two writers come together. */
-export async function updateProfiles(trx: Transaction<Database>, people: readonly Person[]): Promise<void> {
-  if (people.length === 0) return
-  const profiles = people.map(newsOf)
+/** Writes dirty fields. Where two writers meet, the later sighting of a field wins. */
+export async function updateProfiles(
+  trx: Transaction<Database>,
+  contacts: readonly Contact[],
+): Promise<void> {
+  if (contacts.length === 0) return
+  const profiles = contacts.map(dirtyProfile)
   await sql`
     WITH seen AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(profiles)}::json)
@@ -131,15 +135,15 @@ export async function updateProfiles(trx: Transaction<Database>, people: readonl
     WHERE c.id = s.id`.execute(trx)
 }
 
-/** Moves first and last use. Rows that another writer is moving at this moment are left to him. */
+/** Writes first and last use. A row that another transaction has locked is skipped: it is writing a use too. */
 export async function updateUses(
   trx: Transaction<Database>,
-  ownerships: readonly Ownership[],
+  assignments: readonly Assignment[],
 ): Promise<void> {
-  if (ownerships.length === 0) return
+  if (assignments.length === 0) return
   await sql`
     WITH used AS MATERIALIZED (
-      SELECT * FROM json_to_recordset(${JSON.stringify(ownerships.map(identifierRow))}::json)
+      SELECT * FROM json_to_recordset(${JSON.stringify(assignments.map(identifierRow))}::json)
         AS u (kind text, value text, retired_at timestamptz, first_used_at timestamptz, last_used_at timestamptz)
     ), locked AS MATERIALIZED (
       SELECT i.kind, i.value, i.retired_at FROM contact_identifiers i JOIN used u USING (kind, value, retired_at)
@@ -152,15 +156,15 @@ export async function updateUses(
     WHERE i.kind = u.kind AND i.value = u.value AND i.retired_at = u.retired_at`.execute(trx)
 }
 
-/** Moves the ends of ownerships. Only behind `lockForMerging`. */
+/** Writes the ends of assignments. Needs the exclusive merge lock. */
 export async function updateRetirements(
   trx: Transaction<Database>,
-  ownerships: readonly Ownership[],
+  assignments: readonly Assignment[],
 ): Promise<void> {
-  if (ownerships.length === 0) return
-  const retirements = ownerships.map((ownership) => ({
-    ...identifierRow(ownership),
-    stored_retired_at: timestamp(ownership.stored?.retired_at ?? Infinity),
+  if (assignments.length === 0) return
+  const retirements = assignments.map((assignment) => ({
+    ...identifierRow(assignment),
+    stored_retired_at: timestamp(assignment.stored?.retired_at ?? Infinity),
   }))
   await sql`
     UPDATE contact_identifiers i SET retired_at = r.retired_at
@@ -169,7 +173,7 @@ export async function updateRetirements(
     WHERE i.kind = r.kind AND i.value = r.value AND i.retired_at = r.stored_retired_at`.execute(trx)
 }
 
-function identifierRow({ kind, value, retired_at, first_used_at, last_used_at }: Ownership) {
+function identifierRow({ kind, value, retired_at, first_used_at, last_used_at }: Assignment) {
   return {
     kind,
     value,
@@ -179,14 +183,14 @@ function identifierRow({ kind, value, retired_at, first_used_at, last_used_at }:
   }
 }
 
-/** What did not change is left to whoever changes it at this moment. */
-function newsOf(person: Person) {
-  const { name, username, phone, news, profile_at } = person
+/** Null for a clean field, so that the statement keeps what another transaction may just have written there. */
+function dirtyProfile(contact: Contact) {
+  const { name, username, phone, dirtyFields, profile_at } = contact
   return {
-    id: person.id,
-    name: news.has('name') ? name : null,
-    username: news.has('username') ? username : null,
-    phone: news.has('phone') ? phone : null,
+    id: contact.id,
+    name: dirtyFields.has('name') ? name : null,
+    username: dirtyFields.has('username') ? username : null,
+    phone: dirtyFields.has('phone') ? phone : null,
     profile_at: timestamp(profile_at),
   }
 }

@@ -8,12 +8,12 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { ChoosesNumber } from '../../core/outbound.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
-import type { KnownContacts } from '../contacts/contact-cache.ts'
-import { keyText } from '../contacts/identifiers.ts'
+import type { ContactCache } from '../contacts/contact-cache.ts'
+import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts, type Counter } from '../counters.ts'
 import type { Database } from '../schema.ts'
 import { identifyByCallback } from './callback-ids.ts'
-import { type FiledMessage, moveToPlaceholders } from './history-placeholders.ts'
+import { moveToPlaceholderConversations, type PlaceholderUpdate } from './history-placeholders.ts'
 import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
 import { placeMessages } from './place-messages.ts'
 import { applyStatuses, writeStatuses } from './statuses.ts'
@@ -33,7 +33,7 @@ export type WriteOptions = {
   /** Whether the outcomes go into the totals; false for events that were counted when they came. */
   isCounted?: boolean
   /** What this process remembers of contacts. */
-  known?: KnownContacts | undefined
+  contactCache?: ContactCache | undefined
   /** Absent: no business number is a service that chooses the number. */
   choosesNumber?: ChoosesNumber | undefined
 }
@@ -52,7 +52,7 @@ export async function writeBatch(
   const written = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
   written.onCommit()
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
-  await moveToPlaceholders(db, written.filed)
+  await moveToPlaceholderConversations(db, written.filed)
   await identifyByCallback(db, facts, options.choosesNumber ?? (() => false))
   await applyStatuses(
     db,
@@ -64,17 +64,17 @@ export async function writeBatch(
 type Written = {
   outcomes: FinalOutcome[]
   /** Messages to which a placeholder of theirs has come late. */
-  filed: FiledMessage[]
+  filed: PlaceholderUpdate[]
   onCommit: () => void
 }
 
 async function writeInTransaction(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
-  { isCounted = true, known }: WriteOptions,
+  { isCounted = true, contactCache }: WriteOptions,
 ): Promise<Written> {
   const outcomes = new Map<StoreItem, FinalOutcome>()
-  const { placed, onCommit } = await placeMessages(trx, items, known)
+  const { placed, onCommit } = await placeMessages(trx, items, contactCache)
   const { parked, filed } = await storeMessages(trx, items.filter(isMessageItem), placed, outcomes)
   await storeStatuses(trx, items.filter(isStatusItem), outcomes)
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
@@ -90,9 +90,9 @@ async function storeMessages(
   items: readonly MessageItem[],
   placed: readonly PlacedMessage[],
   outcomes: Map<StoreItem, FinalOutcome>,
-): Promise<{ parked: Map<MessageItem, EventItem>; filed: FiledMessage[] }> {
+): Promise<{ parked: Map<MessageItem, EventItem>; filed: PlaceholderUpdate[] }> {
   const parked = new Map<MessageItem, EventItem>()
-  const filed: FiledMessage[] = []
+  const filed: PlaceholderUpdate[] = []
   if (items.length === 0) return { parked, filed }
   const results = await writeMessages(trx, placed)
   items.forEach((item, index) => {
@@ -100,7 +100,7 @@ async function storeMessages(
     outcomes.set(item, outcome)
     if (message !== undefined) filed.push(message)
     // Under a key of its own: the same wa_message_id may be parked once for each business number.
-    const job_id = `${item.job_id}.${keyText(item.fact.business_number)}`
+    const job_id = `${item.job_id}.${indexableText(item.fact.business_number)}`
     if (outcome === 'parked') parked.set(item, parkedItem({ ...item, job_id }, reason))
   })
   return { parked, filed }

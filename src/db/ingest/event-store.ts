@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../../core/batcher.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
-import { createKnownContacts, type KnownContacts } from '../contacts/contact-cache.ts'
+import { type ContactCache, createContactCache } from '../contacts/contact-cache.ts'
 import { classifyWriteFailure, sqlStateOf } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { type WriteOptions, writeBatch } from './batch-writer.ts'
@@ -28,7 +28,7 @@ export type EventStore = {
   drain(): Promise<void>
 }
 
-export type EventStoreOptions = Omit<WriteOptions, 'known'> & {
+export type EventStoreOptions = Omit<WriteOptions, 'contactCache'> & {
   db: Kysely<Database>
   /** Called after each write with the number of items and the time it took. */
   onBatch?: (items: number, durationMs: number) => void
@@ -42,10 +42,10 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024
 /** Deadlocks and vanished rows are rare and end by themselves; more tries than this mean something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
 
-type Target = { db: Kysely<Database>; options: WriteOptions; known: KnownContacts }
+type Target = { db: Kysely<Database>; options: WriteOptions; contactCache: ContactCache }
 
 export function createEventStore({ db, onBatch, ...options }: EventStoreOptions): EventStore {
-  const target = { db, options, known: createKnownContacts() }
+  const target = { db, options, contactCache: createContactCache() }
 
   async function run(items: StoreItem[]): Promise<StoreResult[]> {
     const startedAt = performance.now()
@@ -105,15 +105,18 @@ function refusal(cause: unknown): string {
 }
 
 async function writeWithConflictRetries(
-  { db, options, known }: Target,
+  { db, options, contactCache }: Target,
   items: readonly StoreItem[],
 ): Promise<FinalOutcome[]> {
   for (let attempt = 1; ; attempt++) {
-    const isRemembering = !known.isEmpty()
+    const isRemembering = !contactCache.isEmpty()
     try {
-      return await writeBatch(db, items, { ...options, known: attempt === 1 ? known : undefined })
+      return await writeBatch(db, items, {
+        ...options,
+        contactCache: attempt === 1 ? contactCache : undefined,
+      })
     } catch (err) {
-      known.clear()
+      contactCache.clear()
       const failure = classifyWriteFailure(err)
       // What was remembered may have been deleted by hand: that is no fault of the data.
       const isStale = failure === 'data' && isRemembering && attempt === 1

@@ -8,7 +8,7 @@
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
 import { announce } from '../announce.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
 
 /** Columns of a placeholder that are about where it belongs and what became of it. */
@@ -26,17 +26,17 @@ const RECORD = `wa_message_id text, conversation_id bigint, direction text, send
   error text, sent_at timestamptz`
 
 /** What a placeholder tells of a row, which is somewhere else where the two ids differ. */
-export type FiledMessage = PlaceholderRow & { id: string; left_id: string }
+export type PlaceholderUpdate = PlaceholderRow & { id: string; left_id: string }
 
 /**
  * Gives rows that have their content from media of the history the direction, status and time of their placeholders, where
  * they are in the right conversation already. Those that changed by it and those that are somewhere else; none when it is
- * repeated. To be called with the rows locked; once it is committed, `moveToPlaceholders` for what came back.
+ * repeated. To be called with the rows locked; once it is committed, `moveToPlaceholderConversations` for what came back.
  */
-export function fileUnderPlaceholders(
+export function applyPlaceholders(
   trx: Transaction<Database>,
   placeholders: readonly PlaceholderRow[],
-): Promise<FiledMessage[]> {
+): Promise<PlaceholderUpdate[]> {
   return file(trx, placeholders, sql`t.left_id = t.conversation_id`)
 }
 
@@ -45,14 +45,14 @@ export function fileUnderPlaceholders(
  * the next run finds again. In a transaction of its own, because who has written to a conversation and then locks it waits
  * for others who do the same.
  */
-export async function moveToPlaceholders(
+export async function moveToPlaceholderConversations(
   db: Kysely<Database>,
-  filed: readonly FiledMessage[],
+  filed: readonly PlaceholderUpdate[],
 ): Promise<void> {
   const told = filed.filter((message) => message.left_id !== message.conversation_id)
   if (told.length === 0) return
   await db.transaction().execute(async (trx) => {
-    await holdOffMerges(trx)
+    await lockMergesShared(trx)
     const placeholders = await followMerges(trx, told)
     await lockConversations(
       trx,
@@ -69,9 +69,9 @@ async function file<Placeholder extends PlaceholderRow>(
   trx: Transaction<Database>,
   placeholders: readonly Placeholder[],
   where: RawBuilder<unknown>,
-): Promise<(Placeholder & FiledMessage)[]> {
+): Promise<(Placeholder & PlaceholderUpdate)[]> {
   if (placeholders.length === 0) return []
-  const { rows } = await sql<Pick<FiledMessage, 'id' | 'wa_message_id' | 'left_id'>>`
+  const { rows } = await sql<Pick<PlaceholderUpdate, 'id' | 'wa_message_id' | 'left_id'>>`
     WITH compared AS (
       SELECT m.id, m.conversation_id AS left_id, r.*, coalesce((wa_status_rank(r.status), r.status)
         > (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, '')), false) AS is_ahead,
@@ -102,8 +102,8 @@ async function file<Placeholder extends PlaceholderRow>(
 /** Between the two transactions a conversation may have become another one. */
 async function followMerges(
   trx: Transaction<Database>,
-  filed: readonly FiledMessage[],
-): Promise<FiledMessage[]> {
+  filed: readonly PlaceholderUpdate[],
+): Promise<PlaceholderUpdate[]> {
   const ids = filed.flatMap((message) => [message.left_id, message.conversation_id])
   const { rows } = await sql<{ id: string; merged_into: string }>`
     SELECT id, merged_into FROM conversations
@@ -139,7 +139,7 @@ async function lockMessages(
  * one that it left may have none. The conversations have to be locked, by a statement before this one: only then does it
  * see what was written before the lock was had.
  */
-async function moveClocks(trx: Transaction<Database>, moved: readonly FiledMessage[]): Promise<void> {
+async function moveClocks(trx: Transaction<Database>, moved: readonly PlaceholderUpdate[]): Promise<void> {
   const conversationIds = moved.flatMap((message) => [message.left_id, message.conversation_id])
   const messageIds = moved.map((message) => message.id)
   await sql`

@@ -17,7 +17,7 @@ import { queryWithKysely } from '../any-table/query.ts'
 import { findReferences } from '../any-table/references.ts'
 import { TableError } from '../any-table/table-error.ts'
 import { describeTarget } from '../any-table/target.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { sqlStateOf } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
@@ -56,7 +56,7 @@ async function identifyInTransaction(
   trx: Transaction<Database>,
   identification: Identification,
 ): Promise<IdentifyOutcome> {
-  await holdOffMerges(trx)
+  await lockMergesShared(trx)
   const { own, other } = await lockBoth(trx, identification)
   if (own === undefined) return 'gone'
   if (own.wa_message_id !== null && own.wa_message_id !== identification.wa_message_id) return 'other'

@@ -9,9 +9,9 @@ import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
 import { announce } from '../announce.ts'
-import { keyText } from '../contacts/identifiers.ts'
+import { indexableText } from '../contacts/identifiers.ts'
 import type { Database } from '../schema.ts'
-import { type FiledMessage, fileUnderPlaceholders } from './history-placeholders.ts'
+import { applyPlaceholders, type PlaceholderUpdate } from './history-placeholders.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { MessageItem } from './store-item.ts'
@@ -20,7 +20,7 @@ import type { MessageItem } from './store-item.ts'
 export type PlacedMessage = { item: MessageItem; conversation_id: string; sender_contact_id: string | null }
 
 /** `filed`: where the message is, and where it belongs. */
-export type MessageOutcome = { outcome: FinalOutcome; reason?: string; filed?: FiledMessage }
+export type MessageOutcome = { outcome: FinalOutcome; reason?: string; filed?: PlaceholderUpdate }
 
 type MessageRow = ReturnType<typeof messageRow>
 type ExistingRow = { wa_message_id: string; detail: number; provider: string; business_number: string }
@@ -80,7 +80,7 @@ async function takeFromPlaceholders(
     ({ item }, index) => item.fact.is_placeholder && outcomes[index]?.outcome === 'duplicate',
   )
   const rows = new Map(late.map((message) => [message.item.fact.wa_message_id, messageRow(message)]))
-  const filed = await fileUnderPlaceholders(trx, [...rows.values()])
+  const filed = await applyPlaceholders(trx, [...rows.values()])
   const changed = new Map(filed.map((message) => [message.wa_message_id, message]))
   return placed.map(({ item: { fact } }, index) => {
     const outcome = outcomes[index] ?? { outcome: 'duplicate' }
@@ -158,7 +158,7 @@ async function compare(
     // '': rows taken over from another system, which did not know our number.
     const isSameNumber =
       there.provider === row.provider &&
-      (there.business_number === '' || there.business_number === keyText(fact?.business_number ?? ''))
+      (there.business_number === '' || there.business_number === indexableText(fact?.business_number ?? ''))
     if (!isSameNumber) outcomes.set(row.wa_message_id, { outcome: 'parked', reason: OTHER_NUMBER })
     else if (there.detail >= row.detail) outcomes.set(row.wa_message_id, { outcome: 'duplicate' })
     else {

@@ -1,8 +1,8 @@
-/** Where the messages of a batch belong: their contacts and conversations, remembered or looked up. */
+/** The conversation and the sender of every message of a batch, from the contact cache or from the database. */
 import type { Transaction } from 'kysely'
-import type { ConversationName, KnownContacts, Resolution } from '../contacts/contact-cache.ts'
-import { resolveConversations } from '../contacts/conversations.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import type { CacheEntries, ContactCache } from '../contacts/contact-cache.ts'
+import { type ConversationKey, resolveConversations } from '../contacts/conversations.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { plausibleTime, resolveSeenContacts, type SeenContact } from '../contacts/resolve-contacts.ts'
 import type { Database } from '../schema.ts'
 import type { PlacedMessage } from './messages.ts'
@@ -11,63 +11,68 @@ import { isMessageItem, type StoreItem } from './store-item.ts'
 export type Placement = {
   /** One for each message among the items, in their order. */
   placed: PlacedMessage[]
-  /** Remembers what was looked up; to be called once it is committed. */
+  /** Stores in the cache what was looked up. Call it after the commit. */
   onCommit: () => void
 }
 
-/** One resolution for every contact that the batch speaks of, so that its locks are taken in one order. */
+/**
+ * Resolves all contacts of the batch in one call, so that their locks are taken in one order. Creates contacts and
+ * conversations as needed.
+ */
 export async function placeMessages(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
-  known: KnownContacts | undefined,
+  contactCache: ContactCache | undefined,
 ): Promise<Placement> {
   const refs = items.flatMap(contactRefs)
   const changes = items.flatMap(identityChanges)
   if (refs.length === 0 && changes.length === 0) return { placed: [], onCommit: () => {} }
-  // Who changes what contacts are has to look at all of them.
-  const memory = changes.length === 0 ? known : undefined
-  const generation = memory === undefined ? '' : await holdOffMerges(trx)
-  memory?.enter(generation)
+  // An identity change can merge contacts, so every contact of such a batch has to be resolved in the database.
+  const cache = changes.length === 0 ? contactCache : undefined
+  const epoch = cache === undefined ? '' : await lockMergesShared(trx)
+  cache?.enter(epoch)
 
-  const remembered = refs.map(({ ref, seen_at }) => memory?.contact(ref, plausibleTime(seen_at)))
-  const unknown = refs.filter((_, index) => remembered[index] === undefined)
-  const looked = await resolveSeenContacts(trx, unknown, changes, { isHeld: memory !== undefined })
+  const cached = refs.map(({ ref, seen_at }) => cache?.findContact(ref, plausibleTime(seen_at)))
+  const missing = refs.filter((_, index) => cached[index] === undefined)
+  const resolved = await resolveSeenContacts(trx, missing, changes, { isLockedShared: cache !== undefined })
   const contactIds = new Map<object, string | undefined>([
-    ...refs.map(({ ref }, index) => [ref, remembered[index]] as const),
-    ...unknown.map(({ ref }, index) => [ref, looked[index]?.id] as const),
+    ...refs.map(({ ref }, index) => [ref, cached[index]] as const),
+    ...missing.map(({ ref }, index) => [ref, resolved[index]?.id] as const),
   ])
 
-  const keys = items.filter(isMessageItem).map(({ fact }) => ({
+  const messages = items.filter(isMessageItem)
+  const keys = messages.map(({ fact }) => ({
     provider: fact.provider,
     business_number: fact.business_number,
     contact_id: contactIds.get(fact.contact) ?? '',
   }))
-  const { ids, found } = await placeConversations(trx, keys, memory)
-  const contacts = unknown.flatMap(({ ref }, index) => {
-    const resolved = looked[index]
-    return resolved === undefined ? [] : { ref, resolved }
+  const { ids, entries } = await placeConversations(trx, keys, cache)
+  const contacts = missing.flatMap(({ ref }, index) => {
+    const contact = resolved[index]
+    return contact === undefined ? [] : { ref, resolved: contact }
   })
   return {
-    placed: items.filter(isMessageItem).map((item, index) => ({
+    placed: messages.map((item, index) => ({
       item,
       conversation_id: ids[index] ?? '',
       sender_contact_id: (item.fact.sender && contactIds.get(item.fact.sender)) ?? null,
     })),
-    onCommit: () => memory?.remember(generation, { contacts, conversations: found }),
+    onCommit: () => cache?.store(epoch, { contacts, conversations: entries }),
   }
 }
 
+/** `ids` in the order of the keys; `entries`: those that were not in the cache. */
 async function placeConversations(
   trx: Transaction<Database>,
-  keys: readonly ConversationName[],
-  memory: KnownContacts | undefined,
-): Promise<{ ids: string[]; found: Resolution['conversations'] }> {
-  const remembered = keys.map((key) => memory?.conversation(key))
-  const unknown = keys.filter((_, index) => remembered[index] === undefined)
-  const looked = await resolveConversations(trx, unknown)
-  const found = unknown.map((key, index) => ({ key, id: looked[index] ?? '' }))
-  const rest = looked.values()
-  return { ids: remembered.map((id) => id ?? rest.next().value ?? ''), found }
+  keys: readonly ConversationKey[],
+  cache: ContactCache | undefined,
+): Promise<{ ids: string[]; entries: CacheEntries['conversations'] }> {
+  const cached = keys.map((key) => cache?.findConversation(key))
+  const missing = keys.filter((_, index) => cached[index] === undefined)
+  const resolved = await resolveConversations(trx, missing)
+  const entries = missing.map((key, index) => ({ key, id: resolved[index] ?? '' }))
+  const rest = resolved.values()
+  return { ids: cached.map((id) => id ?? rest.next().value ?? ''), entries }
 }
 
 function contactRefs({ fact, event }: StoreItem): SeenContact[] {
@@ -77,11 +82,11 @@ function contactRefs({ fact, event }: StoreItem): SeenContact[] {
     const sender = fact.sender === undefined ? [] : [{ ref: fact.sender, seen_at }]
     return [{ ref: fact.contact, seen_at }, ...sender]
   }
-  // A status creates no contact, but where it ties a phone number to a user id, that keeps a conversation from forking.
+  // A status creates no contact, unless it names a phone and a user id: knowing both keeps a conversation from forking.
   if (fact.kind === 'status') {
     const { recipient } = fact
-    const isTie = recipient?.phone !== undefined && recipient.user_id !== undefined
-    return isTie ? [{ ref: recipient, seen_at: fact.occurred_at ?? received }] : []
+    const namesBoth = recipient?.phone !== undefined && recipient.user_id !== undefined
+    return namesBoth ? [{ ref: recipient, seen_at: fact.occurred_at ?? received }] : []
   }
   return fact.kind === 'other' ? fact.contacts.map((ref) => ({ ref, seen_at: received })) : []
 }

@@ -9,7 +9,7 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { OutboundMessage, SendError } from '../../core/outbound.ts'
 import { announce } from '../announce.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { checkBreaker, startTrial } from './circuit-breaker.ts'
@@ -51,7 +51,7 @@ async function claimInTransaction(
   messageId: string,
   copies: CopyOptions,
 ): Promise<ClaimOutcome> {
-  await holdOffMerges(trx)
+  await lockMergesShared(trx)
   const conversation = await lockConversation(trx, messageId)
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
   if (conversation === undefined || head === undefined) return { kind: 'idle' }

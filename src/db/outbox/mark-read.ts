@@ -2,7 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import { announce } from '../announce.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
 import { requestReadReceipt } from './read-receipts.ts'
 
@@ -28,7 +28,7 @@ export async function markAsRead(
   { conversationId, messageId, receiptProviders }: MarkAsReadOptions,
 ): Promise<ReadOutcome> {
   return db.transaction().execute(async (trx) => {
-    await holdOffMerges(trx)
+    await lockMergesShared(trx)
     const id = await lockConversation(trx, conversationId)
     if (id === undefined) return { kind: 'conversation_not_found' }
     const last = await findLast(trx, id, messageId)

@@ -7,7 +7,7 @@ import type { ContactRef } from '../../core/fact.ts'
 import type { OutboundRequest, Recipient } from '../../core/outbound.ts'
 import { phoneDigits } from '../../core/phone.ts'
 import { resolveConversations } from '../contacts/conversations.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { resolveContacts } from '../contacts/resolve-contacts.ts'
 import type { Database } from '../schema.ts'
 
@@ -84,7 +84,7 @@ async function findConversation(
 ): Promise<Conversation | Refusal> {
   const { conversation_id, provider, to } = request
   if (conversation_id === undefined) return findByRecipient(trx, to ?? {}, provider, defaultNumbers)
-  await holdOffMerges(trx)
+  await lockMergesShared(trx)
   const conversation = await findById(trx, conversation_id)
   if (conversation === undefined) return 'conversation_not_found'
   if (provider !== undefined && conversation.provider !== provider) return 'provider_mismatch'

@@ -8,7 +8,7 @@
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
-import { keyText } from '../contacts/identifiers.ts'
+import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts } from '../counters.ts'
 import type { EventStore } from '../ingest/event-store.ts'
 import { textColumn } from '../ingest/payload-columns.ts'
@@ -162,7 +162,7 @@ async function isStored(
       ? await sql`
           SELECT FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
           WHERE m.wa_message_id = ${fact.wa_message_id} AND m.wa_message_id <> ''
-            AND c.provider = ${fact.provider} AND c.business_number = ${keyText(fact.business_number)}`.execute(
+            AND c.provider = ${fact.provider} AND c.business_number = ${indexableText(fact.business_number)}`.execute(
           db,
         )
       : await sql`

@@ -9,7 +9,7 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { EVENT_VERSION, type InboundJob, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import type { Fact } from '../../core/fact.ts'
 import { announce } from '../announce.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from '../ingest/message-columns.ts'
 import { jsonbColumn } from '../ingest/payload-columns.ts'
 import { isMessageItem } from '../ingest/store-item.ts'
@@ -143,7 +143,7 @@ async function updateMessages(db: Kysely<Database>, ids: readonly string[], pars
   if (ids.length === 0) return 0
   return retryConflicts(() =>
     db.transaction().execute(async (trx) => {
-      await holdOffMerges(trx)
+      await lockMergesShared(trx)
       const locked = await sql<MessageRow>`
         ${selectMessages(sql`id = ANY(${ids}::bigint[])`)} ORDER BY id FOR NO KEY UPDATE`.execute(trx)
       return writeColumns(

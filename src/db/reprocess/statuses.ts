@@ -6,7 +6,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { EVENT_VERSION, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import { announce } from '../announce.ts'
-import { holdOffMerges } from '../contacts/merge-lock.ts'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { jsonbColumn, textColumn } from '../ingest/payload-columns.ts'
 import { applyStatuses } from '../ingest/statuses.ts'
 import { isStatusItem } from '../ingest/store-item.ts'
@@ -129,7 +129,7 @@ async function updateStatuses(db: Kysely<Database>, derived: readonly DerivedRow
   if (derived.length === 0) return
   await retryConflicts(() =>
     db.transaction().execute(async (trx) => {
-      await holdOffMerges(trx)
+      await lockMergesShared(trx)
       await sql`
         WITH updated AS (
           UPDATE message_statuses s SET occurred_at = r.occurred_at, errors = r.errors::jsonb,

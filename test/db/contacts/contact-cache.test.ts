@@ -1,7 +1,7 @@
 /** What a writer remembers of contacts never outlives what is true of them. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ContactRef, MessageFact } from '../../../src/core/fact.ts'
-import { createKnownContacts } from '../../../src/db/contacts/contact-cache.ts'
+import { createContactCache } from '../../../src/db/contacts/contact-cache.ts'
 import { createEventStore, type EventStore } from '../../../src/db/ingest/event-store.ts'
 import { messageItem, RECEIVED_AT } from '../../support/facts.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
@@ -119,7 +119,7 @@ describe('two writers', () => {
     expect(await names()).toEqual(['Ada'])
   })
 
-  test('the last use of an identifier is noted to the hour', async () => {
+  test('the last use of an identifier is stored to the hour', async () => {
     for (const minute of [0, 30, 59, 118, 119, 240]) await write(ours, { phone: PHONE }, { minute })
 
     const { rows } = await database.pool.query('SELECT last_used_at FROM contact_identifiers')
@@ -127,19 +127,19 @@ describe('two writers', () => {
   })
 })
 
-describe('what is remembered', () => {
+describe('an entry', () => {
   let time = 0
-  const known = (...contacts: { ref: ContactRef; id: string; isNews?: boolean }[]) => {
-    const memory = createKnownContacts(() => time)
-    memory.enter('1')
-    memory.remember('1', {
-      contacts: contacts.map(({ ref, id, isNews = false }) => ({
+  const cacheOf = (...contacts: { ref: ContactRef; id: string; hasProfileChange?: boolean }[]) => {
+    const cache = createContactCache(() => time)
+    cache.enter('1')
+    cache.store('1', {
+      contacts: contacts.map(({ ref, id, hasProfileChange = false }) => ({
         ref,
-        resolved: { id, steady: SPAN, isNews },
+        resolved: { id, validity: SPAN, hasProfileChange },
       })),
       conversations: [{ key: CONVERSATION, id: '7' }],
     })
-    return memory
+    return cache
   }
   const CONVERSATION = { provider: 'meta', business_number: '1', contact_id: '5' }
   const ADA = { phone: PHONE, name: 'Ada' }
@@ -148,74 +148,77 @@ describe('what is remembered', () => {
     time = 0
   })
 
-  test('holds for the same ref within its span of time', () => {
-    const memory = known({ ref: ADA, id: '5' })
+  test('is found for the same ref within its validity', () => {
+    const cache = cacheOf({ ref: ADA, id: '5' })
 
-    expect([999, 1_000, 2_000, 2_001].map((seenAt) => memory.contact({ ...ADA }, seenAt))).toEqual([
+    expect([999, 1_000, 2_000, 2_001].map((seenAt) => cache.findContact({ ...ADA }, seenAt))).toEqual([
       undefined,
       '5',
       '5',
       undefined,
     ])
-    expect(memory.contact({ phone: PHONE, name: 'Bea' }, 1_500)).toBeUndefined()
-    expect(memory.conversation({ ...CONVERSATION })).toBe('7')
-    expect(memory.conversation({ ...CONVERSATION, business_number: '2' })).toBeUndefined()
+    expect(cache.findContact({ phone: PHONE, name: 'Bea' }, 1_500)).toBeUndefined()
+    expect(cache.findConversation({ ...CONVERSATION })).toBe('7')
+    expect(cache.findConversation({ ...CONVERSATION, business_number: '2' })).toBeUndefined()
   })
 
-  test('is forgotten with the generation', () => {
-    const memory = known({ ref: ADA, id: '5' })
+  test('is dropped when the epoch advances', () => {
+    const cache = cacheOf({ ref: ADA, id: '5' })
 
-    memory.enter('1')
-    expect(memory.contact(ADA, 1_500)).toBe('5')
-    memory.enter('2')
+    cache.enter('1')
+    expect(cache.findContact(ADA, 1_500)).toBe('5')
+    cache.enter('2')
 
-    expect(memory.contact(ADA, 1_500)).toBeUndefined()
-    expect(memory.isEmpty()).toBe(true)
+    expect(cache.findContact(ADA, 1_500)).toBeUndefined()
+    expect(cache.isEmpty()).toBe(true)
   })
 
-  test('is not taken in when it was read in a generation that is over', () => {
-    const memory = createKnownContacts()
-    memory.enter('2')
+  test('is not stored when it was read in an earlier epoch', () => {
+    const cache = createContactCache()
+    cache.enter('2')
 
-    memory.remember('1', {
-      contacts: [{ ref: ADA, resolved: { id: '5', steady: SPAN, isNews: false } }],
+    cache.store('1', {
+      contacts: [{ ref: ADA, resolved: { id: '5', validity: SPAN, hasProfileChange: false } }],
       conversations: [],
     })
 
-    expect(memory.contact(ADA, 1_500)).toBeUndefined()
+    expect(cache.findContact(ADA, 1_500)).toBeUndefined()
   })
 
-  test('is forgotten after a minute', () => {
-    const memory = known({ ref: ADA, id: '5' })
+  test('expires after a minute', () => {
+    const cache = cacheOf({ ref: ADA, id: '5' })
 
     time = 60_000
-    expect(memory.contact(ADA, 1_500)).toBe('5')
+    expect(cache.findContact(ADA, 1_500)).toBe('5')
     time = 60_001
 
-    expect(memory.contact(ADA, 1_500)).toBeUndefined()
-    expect(memory.conversation(CONVERSATION)).toBeUndefined()
+    expect(cache.findContact(ADA, 1_500)).toBeUndefined()
+    expect(cache.findConversation(CONVERSATION)).toBeUndefined()
   })
 
-  test('goes for a contact of whom there is news', () => {
-    const memory = known({ ref: ADA, id: '5' }, { ref: { phone: '15550005678' }, id: '6' })
+  test('is evicted when the profile of its contact changes', () => {
+    const cache = cacheOf({ ref: ADA, id: '5' }, { ref: { phone: '15550005678' }, id: '6' })
 
-    const bea = { ref: { phone: PHONE, name: 'Bea' }, resolved: { id: '5', steady: SPAN, isNews: true } }
-    memory.remember('1', { contacts: [bea], conversations: [] })
+    const bea = {
+      ref: { phone: PHONE, name: 'Bea' },
+      resolved: { id: '5', validity: SPAN, hasProfileChange: true },
+    }
+    cache.store('1', { contacts: [bea], conversations: [] })
 
-    expect(memory.contact(ADA, 1_500)).toBeUndefined()
-    expect(memory.contact(bea.ref, 1_500)).toBe('5')
-    expect(memory.contact({ phone: '15550005678' }, 1_500)).toBe('6')
+    expect(cache.findContact(ADA, 1_500)).toBeUndefined()
+    expect(cache.findContact(bea.ref, 1_500)).toBe('5')
+    expect(cache.findContact({ phone: '15550005678' }, 1_500)).toBe('6')
   })
 
-  test('is bounded, the oldest goes first, and texts without end are not taken in', () => {
+  test('is evicted when 10,000 newer ones are stored, and is not stored for a ref of great length', () => {
     const refs = Array.from({ length: 10_001 }, (_, i) => ({ ref: { phone: String(i) }, id: String(i) }))
     const endless = { name: 'x'.repeat(1_000_000) }
 
-    const memory = known(...refs, { ref: endless, id: '5' })
+    const cache = cacheOf(...refs, { ref: endless, id: '5' })
 
-    expect(memory.contact({ phone: '0' }, 1_500)).toBeUndefined()
-    expect(memory.contact({ phone: '1' }, 1_500)).toBe('1')
-    expect(memory.contact({ phone: '10000' }, 1_500)).toBe('10000')
-    expect(memory.contact(endless, 1_500)).toBeUndefined()
+    expect(cache.findContact({ phone: '0' }, 1_500)).toBeUndefined()
+    expect(cache.findContact({ phone: '1' }, 1_500)).toBe('1')
+    expect(cache.findContact({ phone: '10000' }, 1_500)).toBe('10000')
+    expect(cache.findContact(endless, 1_500)).toBeUndefined()
   })
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { holdOffMerges } from '../../../src/db/contacts/merge-lock.ts'
+import { lockMergesShared } from '../../../src/db/contacts/merge-lock.ts'
 import { resolveContacts } from '../../../src/db/contacts/resolve-contacts.ts'
 import { at, resolve } from '../../support/contact-batches.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -11,7 +11,7 @@ test('nobody is merged while a transaction holds merges off', async () => {
   const { promise: isHeld, resolve: hold } = Promise.withResolvers<void>()
   const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>()
   const holding = database.db.transaction().execute(async (trx) => {
-    await holdOffMerges(trx)
+    await lockMergesShared(trx)
     hold()
     await mayEnd
   })

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { MessageFact } from '../../../src/core/fact.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
-import { moveToPlaceholders } from '../../../src/db/ingest/history-placeholders.ts'
+import { moveToPlaceholderConversations } from '../../../src/db/ingest/history-placeholders.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { listConversations } from '../../../src/db/views/conversation-list.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
@@ -143,7 +143,7 @@ describe('media of the history and their placeholder', () => {
       sent_at: null,
     }
 
-    await moveToPlaceholders(database.db, [{ ...filed, ...told }])
+    await moveToPlaceholderConversations(database.db, [{ ...filed, ...told }])
 
     const conversations = await database.db
       .selectFrom('chat_messages')
