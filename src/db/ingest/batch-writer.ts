@@ -1,9 +1,8 @@
 /**
- * The batch writer: everything that becomes a row of a message, a status or a webhook event goes through here, from the
- * worker and from the receiver's direct path alike.
+ * The batch writer: the worker, the receiver's direct path, back-fills and reprocessing store every event through it.
  *
- * One batch is one transaction. Locks are taken in the same order by every writer (contacts, conversations, messages by
- * wa_message_id, statuses, webhook events by key), so writers wait for each other but never in a circle.
+ * One batch is one transaction. Every writer takes its locks in the same order (contacts, conversations, messages by
+ * wa_message_id, statuses, webhook events by key), so writers wait for each other but never deadlock.
  */
 import type { Kysely, Transaction } from 'kysely'
 import type { ChoosesNumber } from '../../core/outbound.ts'
@@ -30,19 +29,18 @@ import {
 import { writeWebhookEvents } from './webhook-events.ts'
 
 export type WriteOptions = {
-  /** Whether the outcomes go into the totals; false for events that were counted when they came. */
+  /** Whether the outcomes are added to the totals. False for events that were counted when they arrived. */
   isCounted?: boolean
-  /** What this process remembers of contacts. */
+  /** Contacts that this process resolved lately. */
   contactCache?: ContactCache | undefined
-  /** Absent: no business number is a service that chooses the number. */
+  /** Absent: no business number stands for a service that chooses the sending number. */
   choosesNumber?: ChoosesNumber | undefined
 }
 
 /**
- * Stores a batch and returns each item's outcome, in order. All or nothing: when it throws, nothing of the batch is
- * stored, unless only a step after the commit failed: those find what they have to do in the database again, so they are
- * safe to repeat, with the whole batch or with parts of it.
- * @throws the driver's error; `classifyWriteFailure` says what it means.
+ * Stores a batch and returns the outcome of each item, in order. The batch is stored whole or not at all. Three steps follow
+ * the commit; when one of them throws, the batch is stored, and repeating it (or parts of it) also repeats these steps.
+ * @throws the driver's error; see `classifyWriteFailure`
  */
 export async function writeBatch(
   db: Kysely<Database>,
@@ -52,7 +50,7 @@ export async function writeBatch(
   const written = await db.transaction().execute((trx) => writeInTransaction(trx, items, options))
   written.onCommit()
   const facts = items.filter((item) => isMessageItem(item) || isStatusItem(item)).map((item) => item.fact)
-  await moveToPlaceholderConversations(db, written.filed)
+  await moveToPlaceholderConversations(db, written.placeholderUpdates)
   await identifyByCallback(db, facts, options.choosesNumber ?? (() => false))
   await applyStatuses(
     db,
@@ -63,8 +61,8 @@ export async function writeBatch(
 
 type Written = {
   outcomes: FinalOutcome[]
-  /** Messages to which a placeholder of theirs has come late. */
-  filed: PlaceholderUpdate[]
+  /** Messages whose placeholder came after them. */
+  placeholderUpdates: PlaceholderUpdate[]
   onCommit: () => void
 }
 
@@ -75,35 +73,40 @@ async function writeInTransaction(
 ): Promise<Written> {
   const outcomes = new Map<StoreItem, FinalOutcome>()
   const { placed, onCommit } = await placeMessages(trx, items, contactCache)
-  const { parked, filed } = await storeMessages(trx, items.filter(isMessageItem), placed, outcomes)
+  const { parked, placeholderUpdates } = await storeMessages(
+    trx,
+    items.filter(isMessageItem),
+    placed,
+    outcomes,
+  )
   await storeStatuses(trx, items.filter(isStatusItem), outcomes)
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
   if (isCounted) await addCounts(trx, countOutcomes(inOrder))
-  return { outcomes: inOrder, filed, onCommit }
+  return { outcomes: inOrder, placeholderUpdates, onCommit }
 }
 
-/** Returns, for each message that turned out not to be storable as what it claims to be, what is parked instead. */
+/** `parked`: for each message that cannot be stored as a message, the item to park instead. */
 async function storeMessages(
   trx: Transaction<Database>,
   items: readonly MessageItem[],
   placed: readonly PlacedMessage[],
   outcomes: Map<StoreItem, FinalOutcome>,
-): Promise<{ parked: Map<MessageItem, EventItem>; filed: PlaceholderUpdate[] }> {
+): Promise<{ parked: Map<MessageItem, EventItem>; placeholderUpdates: PlaceholderUpdate[] }> {
   const parked = new Map<MessageItem, EventItem>()
-  const filed: PlaceholderUpdate[] = []
-  if (items.length === 0) return { parked, filed }
+  const placeholderUpdates: PlaceholderUpdate[] = []
+  if (items.length === 0) return { parked, placeholderUpdates }
   const results = await writeMessages(trx, placed)
   items.forEach((item, index) => {
-    const { outcome, reason = '', filed: message } = results[index] as MessageOutcome
+    const { outcome, reason = '', placeholderUpdate } = results[index] as MessageOutcome
     outcomes.set(item, outcome)
-    if (message !== undefined) filed.push(message)
-    // Under a key of its own: the same wa_message_id may be parked once for each business number.
+    if (placeholderUpdate !== undefined) placeholderUpdates.push(placeholderUpdate)
+    // The business number is part of the key: the same wa_message_id can be parked once for each.
     const job_id = `${item.job_id}.${indexableText(item.fact.business_number)}`
     if (outcome === 'parked') parked.set(item, parkedItem({ ...item, job_id }, reason))
   })
-  return { parked, filed }
+  return { parked, placeholderUpdates }
 }
 
 async function storeStatuses(

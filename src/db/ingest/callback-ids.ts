@@ -1,6 +1,6 @@
 /**
- * Statuses and echoes that carry a callback_id of ours: they tell which message an id of the provider belongs to, also
- * where the response to the send was lost or has not arrived yet.
+ * Finds the provider's id of an outbound message by its callback_id, which statuses and echoes carry: also when the response
+ * to the send was lost, or has not arrived yet.
  */
 import { type Kysely, sql } from 'kysely'
 import type { MessageFact, StatusFact } from '../../core/fact.ts'
@@ -9,21 +9,22 @@ import type { Database } from '../schema.ts'
 import { identifyMessage } from './merge-messages.ts'
 
 /**
- * Gives their id to messages of ours that have none yet. A callback_id counts only together with our number: every app on
- * a business account sees what another one has put there. Safe to repeat; to be run before `applyStatuses`.
+ * Sets the wa_message_id of outbound messages that have none yet. A callback_id counts only together with the business
+ * number: every app of a business account sees the callback ids of the others. Safe to repeat; call it before
+ * `applyStatuses`.
  */
 export async function identifyByCallback(
   db: Kysely<Database>,
   facts: readonly (MessageFact | StatusFact)[],
   choosesNumber: ChoosesNumber,
 ): Promise<void> {
-  const told = facts.filter((fact) => fact.callback_id !== undefined && !isInbound(fact))
-  if (told.length === 0) return
+  const withCallback = facts.filter((fact) => fact.callback_id !== undefined && !isInbound(fact))
+  if (withCallback.length === 0) return
   const waiting = await findWithoutId(
     db,
-    told.map((fact) => fact.callback_id ?? ''),
+    withCallback.map((fact) => fact.callback_id ?? ''),
   )
-  for (const fact of told) {
+  for (const fact of withCallback) {
     const message = waiting.get(fact.callback_id ?? '')
     if (message?.provider !== fact.provider) continue
     const { id: message_id, provider, business_number } = message

@@ -1,10 +1,9 @@
 /**
- * The event store: from an item to its outcome, whatever happens in between.
+ * The event store: gives every item an outcome, whatever fails.
  *
- * Items that arrive while a batch is being written form the next batch. One bad item never fails its batch: when
- * PostgreSQL refuses the data of a batch, the batch is halved until the item stands alone; alone it is stored without
- * jsonb if that is what was refused, else parked with the reason. Every failure that is not the data's fault leaves all
- * of the batch to be retried.
+ * Items that arrive while a batch is being written form the next batch. One bad item does not fail its batch: when
+ * PostgreSQL refuses the data, the batch is halved until the bad item is alone. Then it is stored without jsonb; when
+ * that is refused too, it is parked with the reason. After any other failure the whole batch has the outcome `retry`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
@@ -19,27 +18,28 @@ import { parkedItem, type StoreItem } from './store-item.ts'
 export type StoreResult = { outcome: FinalOutcome } | { outcome: 'retry'; cause: unknown }
 
 export type EventStore = {
-  /** Stores an item with the others of the moment. Never rejects. */
+  /** Stores an item in the next batch. Never rejects. */
   store(item: StoreItem): Promise<StoreResult>
   /** Stores an item in a batch of its own. Never rejects. */
   storeAlone(item: StoreItem): Promise<StoreResult>
   /** Items that wait or are being written. */
   pending(): number
+  /** Resolves when no item waits or is being written. */
   drain(): Promise<void>
 }
 
 export type EventStoreOptions = Omit<WriteOptions, 'contactCache'> & {
   db: Kysely<Database>
-  /** Called after each write with the number of items and the time it took. */
+  /** Called after each batch with the number of its items and the time that it took. */
   onBatch?: (items: number, durationMs: number) => void
 }
 
-/** More rows in one statement gain little (measured: 100 rows 23 k/s, 500 rows 30 k/s) and hold locks for longer. */
+/** Larger batches gain little (measured: 100 rows 23 k/s, 500 rows 30 k/s) and hold locks for longer. */
 const MAX_BATCH_ITEMS = 256
 /** Two, so that one batch is prepared while PostgreSQL works on the other. */
 const MAX_BATCHES_IN_FLIGHT = 2
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
-/** Deadlocks and vanished rows are rare and end by themselves; more tries than this mean something else is wrong. */
+/** Deadlocks and vanished rows are rare and pass by themselves; after more tries than this something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
 
 type Target = { db: Kysely<Database>; options: WriteOptions; contactCache: ContactCache }
@@ -86,7 +86,7 @@ async function storeItems(target: Target, items: readonly StoreItem[]): Promise<
   }
 }
 
-/** An item whose data PostgreSQL refused: first without jsonb, then as a parked event, which has bytes only. */
+/** Stores an item whose data PostgreSQL refused: first without jsonb, then as a parked event, which has bytes only. */
 async function storeRefused(target: Target, item: StoreItem, cause: unknown): Promise<StoreResult> {
   if (item.withoutJsonb === true && item.fact.kind === 'parked') return { outcome: 'retry', cause }
   const bytesOnly = { ...item, withoutJsonb: true }
@@ -94,7 +94,7 @@ async function storeRefused(target: Target, item: StoreItem, cause: unknown): Pr
   return (await storeItems(target, [next]))[0] as StoreResult
 }
 
-/** The message of a data error can quote the data, so only the SQLSTATE and the constraint are kept. */
+/** The reason for parking. The message of a data error can quote the data, so only SQLSTATE and constraint are kept. */
 function refusal(cause: unknown): string {
   if (cause instanceof RangeError) return `cannot be written: ${cause.name}`
   const constraint =
@@ -109,7 +109,7 @@ async function writeWithConflictRetries(
   items: readonly StoreItem[],
 ): Promise<FinalOutcome[]> {
   for (let attempt = 1; ; attempt++) {
-    const isRemembering = !contactCache.isEmpty()
+    const usesCache = !contactCache.isEmpty()
     try {
       return await writeBatch(db, items, {
         ...options,
@@ -118,8 +118,8 @@ async function writeWithConflictRetries(
     } catch (err) {
       contactCache.clear()
       const failure = classifyWriteFailure(err)
-      // What was remembered may have been deleted by hand: that is no fault of the data.
-      const isStale = failure === 'data' && isRemembering && attempt === 1
+      // A cached row may have been deleted by hand; that violates a constraint, but is not the fault of the data.
+      const isStale = failure === 'data' && usesCache && attempt === 1
       if (!isStale && (failure !== 'conflict' || attempt > MAX_CONFLICT_RETRIES)) throw err
       await delay(Math.random() * 20 * attempt)
     }

@@ -1,13 +1,13 @@
 /**
- * The moment at which a message of ours and the provider's id come together, for all who may bring them together: the
- * response to the send, a status or an echo with our callback_id, a look-up.
+ * Gives an outbound message the provider's id. The response to the send, a status or an echo with our callback_id, and
+ * reconciliation all do it here; the first one sets the id.
  *
- * Whoever is first gives the row its id. If meanwhile somebody has stored a row of that id (an echo, a back-fill, another
- * process), the two are one message: the row that was born here keeps its id, because people hold on to it, and takes what
- * it lacks; the other one goes whole to quarantine. `changes` announces both.
+ * When another row with that id is stored already (an echo, a back-fill), the two rows are one message and are merged: the row
+ * that the API created stays, because applications hold its id, and takes what it lacks from the other one, which goes whole
+ * to quarantine. Both are announced in `changes`.
  *
- * Safe to repeat and to race: rows are locked in the order of their ids, and an insert of the same wa_message_id that is
- * in flight decides on the unique index, after which this runs again and finds the row.
+ * Safe to repeat and to run at the same time in several processes: rows are locked in the order of their ids, and when an
+ * insert of the same wa_message_id is in flight, the unique index makes this transaction wait and run again.
  */
 import { randomUUID } from 'node:crypto'
 import { type Kysely, sql, type Transaction } from 'kysely'
@@ -23,28 +23,28 @@ import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 
 export type Identification = {
-  /** Ours: a message sent through the API. */
+  /** Our id of a message that was sent through the API. */
   message_id: string
   wa_message_id: string
-  /** What its having an id says at least. */
+  /** The least status that the id proves; 'accepted' when absent. */
   status?: 'accepted' | 'sent'
-  /** The provider's time, where it is known. */
+  /** The provider's time. */
   sent_at?: Date
-  /** The provider chooses the number by itself: the row that has the id may be of another number of ours. */
+  /** The provider chose the sending number, so the stored row may be of another business number. */
   isNumberChosen?: boolean | undefined
 }
 
 /**
- * - `identified`: the message has its id, since just now
- * - `known`: it had it already
- * - `merged`: it has its id, and the row that had it is in quarantine
- * - `taken`: the id is another message's, which cannot be this one; nothing is changed
- * - `other`: it has another id already; nothing is changed
- * - `gone`: there is no such message of ours
+ * - `identified`: the id has been set
+ * - `known`: the message had this id already
+ * - `merged`: the id has been set, and the row that had it is in quarantine
+ * - `taken`: nothing changed; the id belongs to a message that cannot be the same
+ * - `other`: nothing changed; the message has another id
+ * - `gone`: there is no such message from the API
  */
 export type IdentifyOutcome = 'identified' | 'known' | 'merged' | 'taken' | 'other' | 'gone'
 
-/** Gives a message of ours the provider's id, and merges it with the row that has it. Then run `applyStatuses` for the id. */
+/** Sets the provider's id of a message, and merges the row that has it already. Call `applyStatuses` for the id afterwards. */
 export async function identifyMessage(
   db: Kysely<Database>,
   identification: Identification,
@@ -93,7 +93,7 @@ async function lockBoth(
   return { own, other: rows.find((row) => row.id !== message_id) }
 }
 
-/** Two messages that were both sent from here are two, whatever the provider calls them. */
+/** Two messages that were both sent through the API are never the same one. */
 function isSameMessage(own: LockedRow, other: LockedRow, { isNumberChosen }: Identification): boolean {
   return (
     other.source !== 'api' &&
@@ -103,7 +103,7 @@ function isSameMessage(own: LockedRow, other: LockedRow, { isNumberChosen }: Ide
   )
 }
 
-/** False, and nothing changed, where the table does not let the row go. */
+/** False, with nothing changed, when the other row cannot be moved: a user's constraint or trigger forbids it. */
 async function mergeUnlessRefused(
   trx: Transaction<Database>,
   identification: Identification,
@@ -121,7 +121,7 @@ async function mergeUnlessRefused(
   }
 }
 
-/** The id is taken off the row that goes before it is given to the one that stays: one row at a time may have it. */
+/** Takes the id from the other row before it is set on ours: the unique index allows it in one row at a time. */
 async function merge(
   trx: Transaction<Database>,
   identification: Identification,
@@ -156,7 +156,7 @@ async function merge(
 
 const REASON = 'the same message as one that was sent from here'
 
-/** Notes the change only where there is one, so that repeating it is quiet. */
+/** Announces nothing when the row has the id and the status already. */
 async function setId(
   trx: Transaction<Database>,
   { message_id, wa_message_id, status = 'accepted', sent_at }: Identification,
@@ -176,7 +176,7 @@ async function setId(
     ${announce('message.status', 'identified')}`.execute(trx)
 }
 
-/** SQL: whether the status of one row is ahead of the other's, by the ranks of src/core/status.ts. */
+/** SQL: whether the status of row `one` outranks that of row `other`, by the ranks of src/core/status.ts. */
 function isAhead(one: string, other: string) {
   const rank = (alias: string) =>
     `(coalesce(wa_status_rank(${alias}.status), -1), coalesce(${alias}.status, ''))`

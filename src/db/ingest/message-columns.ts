@@ -1,11 +1,8 @@
-/**
- * Columns of `chat_messages` that say what a message says. They are derived from its payload, so `reprocess` can derive
- * them again.
- */
+/** The content columns of `chat_messages`. They are derived from the payload, so `reprocess` can derive them again. */
 import { jsonbColumn, textColumn } from './payload-columns.ts'
 import type { MessageItem } from './store-item.ts'
 
-/** Names and types. */
+/** Names and SQL types. */
 export const CONTENT_COLUMNS = {
   message_type: 'text',
   content: 'text',
@@ -23,6 +20,7 @@ export const CONTENT_COLUMNS = {
   media: 'jsonb',
 } as const
 
+/** Values of the content columns; jsonb as text. */
 export function contentColumns(item: MessageItem) {
   const { fact } = item
   const [media] = fact.media
@@ -44,14 +42,14 @@ export function contentColumns(item: MessageItem) {
   }
 }
 
-/** The column definitions of a `json_to_recordset`; jsonb and bytea travel as text inside the record. */
+/** SQL: the column definitions of a `json_to_recordset`. jsonb and bytea are text in the record. */
 export function recordDefinition(columns: Readonly<Record<string, string>>): string {
   return Object.entries(columns)
     .map(([name, type]) => `${name} ${type === 'jsonb' || type === 'bytea' ? 'text' : type}`)
     .join(', ')
 }
 
-/** The value of such a column in the record `r`. */
+/** SQL: the value of such a column of the record `r`. */
 export function fromRecord(name: string, type: string): string {
   if (type === 'jsonb') return `r.${name}::jsonb`
   if (type === 'bytea') return `decode(r.${name}, 'base64')`

@@ -1,31 +1,36 @@
 /**
- * Writing messages: the second net.
+ * Writes messages, each once: the second net against duplicates, after the queue's.
  *
- * The unique index on wa_message_id decides, never a look before the write: whatever the index refuses is compared
- * with the row that was there first. Rows go in ordered by wa_message_id, so that two writers with the same messages
- * wait for each other in the same order and cannot deadlock.
+ * The unique index on wa_message_id decides, never a SELECT before the INSERT. A message that the index refuses is compared
+ * with the stored row. Rows are inserted in the order of wa_message_id, so that two writers of the same messages cannot
+ * deadlock.
  */
 import { sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
 import { announce } from '../announce.ts'
 import { indexableText } from '../contacts/identifiers.ts'
+import { SQLSTATE } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { applyPlaceholders, type PlaceholderUpdate } from './history-placeholders.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { MessageItem } from './store-item.ts'
 
-/** Where a message belongs, resolved before it is written. */
+/** A message with the conversation and the sender that it belongs to. */
 export type PlacedMessage = { item: MessageItem; conversation_id: string; sender_contact_id: string | null }
 
-/** `filed`: where the message is, and where it belongs. */
-export type MessageOutcome = { outcome: FinalOutcome; reason?: string; filed?: PlaceholderUpdate }
+/** `reason`: of a parked message. `placeholderUpdate`: for `moveToPlaceholderConversations`. */
+export type MessageOutcome = {
+  outcome: FinalOutcome
+  reason?: string
+  placeholderUpdate?: PlaceholderUpdate
+}
 
 type MessageRow = ReturnType<typeof messageRow>
 type ExistingRow = { wa_message_id: string; detail: number; provider: string; business_number: string }
 
-/** What a copy that knows more replaces. */
+/** Columns that a copy with a higher `detail` replaces. */
 const REPLACED_COLUMNS = {
   source: 'text',
   detail: 'smallint',
@@ -48,10 +53,10 @@ const IDENTITY_COLUMNS = {
 
 const COLUMNS = { ...IDENTITY_COLUMNS, ...REPLACED_COLUMNS }
 
-/** `json_to_recordset` takes every row in one parameter, so the statement's text never changes. */
+/** `json_to_recordset` takes all rows in one parameter, so the text of the statement is always the same. */
 const RECORD = recordDefinition(COLUMNS)
 
-/** Stores each message once. Outcomes come in the order of `placed`. */
+/** Stores each message once. Outcomes are in the order of `placed`. */
 export async function writeMessages(
   trx: Transaction<Database>,
   placed: readonly PlacedMessage[],
@@ -61,17 +66,17 @@ export async function writeMessages(
   const inserted = await insertMessages(trx, rows)
   const refused = rows.filter((row) => !inserted.has(row.wa_message_id))
   const compared =
-    refused.length === 0 ? new Map<string, MessageOutcome>() : await compare(trx, refused, best)
+    refused.length === 0 ? new Map<string, MessageOutcome>() : await compareWithStored(trx, refused, best)
   const outcomes = placed.map((message): MessageOutcome => {
     const id = message.item.fact.wa_message_id
     if (best.get(id) !== message) return duplicateOf(message, best.get(id))
     return compared.get(id) ?? { outcome: 'stored' }
   })
-  return takeFromPlaceholders(trx, placed, outcomes)
+  return applyLatePlaceholders(trx, placed, outcomes)
 }
 
-/** A placeholder that knows less than what is there still knows where that belongs. */
-async function takeFromPlaceholders(
+/** A placeholder that came after its media is a duplicate, but knows the conversation and the status of the message. */
+async function applyLatePlaceholders(
   trx: Transaction<Database>,
   placed: readonly PlacedMessage[],
   outcomes: readonly MessageOutcome[],
@@ -80,19 +85,19 @@ async function takeFromPlaceholders(
     ({ item }, index) => item.fact.is_placeholder && outcomes[index]?.outcome === 'duplicate',
   )
   const rows = new Map(late.map((message) => [message.item.fact.wa_message_id, messageRow(message)]))
-  const filed = await applyPlaceholders(trx, [...rows.values()])
-  const changed = new Map(filed.map((message) => [message.wa_message_id, message]))
+  const updates = await applyPlaceholders(trx, [...rows.values()])
+  const updateOf = new Map(updates.map((update) => [update.wa_message_id, update]))
   return placed.map(({ item: { fact } }, index) => {
     const outcome = outcomes[index] ?? { outcome: 'duplicate' }
-    const message = changed.get(fact.wa_message_id)
-    if (!fact.is_placeholder || outcome.outcome !== 'duplicate' || message === undefined) return outcome
-    // Of a placeholder that came twice in the batch only the first has added anything.
-    changed.delete(fact.wa_message_id)
-    return { outcome: 'merged', filed: message }
+    const update = updateOf.get(fact.wa_message_id)
+    if (!fact.is_placeholder || outcome.outcome !== 'duplicate' || update === undefined) return outcome
+    // When a placeholder is in the batch twice, the second one is a duplicate.
+    updateOf.delete(fact.wa_message_id)
+    return { outcome: 'merged', placeholderUpdate: update }
   })
 }
 
-/** Of several copies in one batch, the first of those that know most. */
+/** For each wa_message_id the copy with the highest `detail`; of equal ones the first. */
 function bestCopies(placed: readonly PlacedMessage[]): Map<string, PlacedMessage> {
   const best = new Map<string, PlacedMessage>()
   for (const message of placed) {
@@ -111,7 +116,10 @@ function duplicateOf(message: PlacedMessage, kept: PlacedMessage | undefined): M
 
 const OTHER_NUMBER = 'wa_message_id is already stored for another business number'
 
-/** Inserts, notes the change and moves the conversation's clock in one statement; conversations are locked in id order. */
+/**
+ * Inserts messages and sets `last_message_at` of their conversations, which are locked in the order of their ids. Returns the
+ * wa_message_ids that were inserted.
+ */
 async function insertMessages(trx: Transaction<Database>, rows: readonly MessageRow[]): Promise<Set<string>> {
   const result = await sql<{ wa_message_id: string }>`
     WITH inserted AS (
@@ -130,7 +138,7 @@ async function insertMessages(trx: Transaction<Database>, rows: readonly Message
       SELECT c.id, l.happened_at FROM conversations c JOIN latest l ON l.conversation_id = c.id
       WHERE c.last_message_at IS NULL OR c.last_message_at < l.happened_at
       ORDER BY c.id FOR NO KEY UPDATE OF c
-    ), touched AS (
+    ), updated_conversations AS (
       UPDATE conversations c SET last_message_at = greatest(c.last_message_at, locked.happened_at)
       FROM locked WHERE c.id = locked.id
     ), announced AS (${announce('message.created', 'inserted')})
@@ -138,8 +146,11 @@ async function insertMessages(trx: Transaction<Database>, rows: readonly Message
   return new Set(result.rows.map((row) => row.wa_message_id))
 }
 
-/** Decides for every message that the index refused: duplicate, merged into what is there, or another number's. */
-async function compare(
+/**
+ * The outcome of every message that the index refused: `duplicate`, `merged` when it replaces content of the stored row, or
+ * `parked` when the stored row is of another business number.
+ */
+async function compareWithStored(
   trx: Transaction<Database>,
   refused: readonly MessageRow[],
   best: ReadonlyMap<string, PlacedMessage>,
@@ -151,16 +162,15 @@ async function compare(
   const outcomes = new Map<string, MessageOutcome>()
   const better: MessageRow[] = []
   for (const row of refused) {
-    const there = existing.get(row.wa_message_id)
-    // The row that refused ours is gone again: whoever removed it is at work, so the batch runs once more.
-    if (there === undefined) throw new RowVanishedError()
+    const stored = existing.get(row.wa_message_id)
+    if (stored === undefined) throw new RowVanishedError()
     const fact = best.get(row.wa_message_id)?.item.fact
-    // '': rows taken over from another system, which did not know our number.
+    // '': a row adopted from an older application, which did not know the business number.
     const isSameNumber =
-      there.provider === row.provider &&
-      (there.business_number === '' || there.business_number === indexableText(fact?.business_number ?? ''))
+      stored.provider === row.provider &&
+      (stored.business_number === '' || stored.business_number === indexableText(fact?.business_number ?? ''))
     if (!isSameNumber) outcomes.set(row.wa_message_id, { outcome: 'parked', reason: OTHER_NUMBER })
-    else if (there.detail >= row.detail) outcomes.set(row.wa_message_id, { outcome: 'duplicate' })
+    else if (stored.detail >= row.detail) outcomes.set(row.wa_message_id, { outcome: 'duplicate' })
     else {
       better.push(row)
       outcomes.set(row.wa_message_id, { outcome: 'merged' })
@@ -170,11 +180,11 @@ async function compare(
   return outcomes
 }
 
-/** The writer met a row that another session was just removing. */
+/** The stored row that refused a message was removed before it could be read. */
 export class RowVanishedError extends Error {
   override name = 'RowVanishedError'
-  /** Treated like a serialization failure: the same batch runs again. */
-  code = '40001'
+  /** Callers run the batch again after this state. */
+  code = SQLSTATE.SERIALIZATION_FAILURE
 }
 
 async function lockExisting(

@@ -1,9 +1,9 @@
 /**
- * Statuses: append-only rows, and the status of a message derived from them.
+ * Status rows, which are only ever added, and the status of a message, which is derived from them.
  *
- * The derived status depends only on the set of rows, never on their order of arrival. A status and its message may be
- * written by two workers at once, neither seeing the other; so after a batch has committed, `applyStatuses` runs for
- * every wa_message_id in it. Whichever of the two comes second sees both.
+ * The derived status depends on the set of rows alone, not on the order in which they arrive. Two workers may write a status
+ * and its message at the same time, neither seeing the other. So `applyStatuses` runs for every wa_message_id of a batch
+ * after its commit: the worker that commits second sees both.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { FinalOutcome } from '../../core/outcome.ts'
@@ -12,7 +12,7 @@ import type { Database } from '../schema.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
 import type { StatusItem } from './store-item.ts'
 
-/** Records each (wa_message_id, status, participant) once. Outcomes come in the order of `items`. */
+/** Stores each (wa_message_id, status, participant) once. Outcomes are in the order of `items`. */
 export async function writeStatuses(
   trx: Transaction<Database>,
   items: readonly StatusItem[],
@@ -40,8 +40,8 @@ export async function writeStatuses(
 }
 
 /**
- * Moves the messages with these ids to the status that their recorded statuses add up to. Safe to repeat, and to run
- * at the same time in several processes.
+ * Sets the status of these messages to the one that their status rows amount to. Safe to repeat, and to run in several
+ * processes at once.
  */
 export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly string[]): Promise<void> {
   const ids = [...new Set(waMessageIds)]
@@ -74,9 +74,9 @@ export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly
 }
 
 /**
- * A group message has the lowest rank among its participants, which can also go down when a participant is heard of for
- * the first time. So the rows are locked first, and the status is read by a second statement, which sees everything
- * that was committed before the lock was had: the last one to write has seen all.
+ * A group message has the lowest rank of its participants, and the first status of another participant can lower it. So the
+ * messages are locked by one statement and the statuses read by the next, which sees everything that was committed before
+ * the lock was granted: the last writer has seen all statuses.
  */
 async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]): Promise<void> {
   await db.transaction().execute(async (trx) => {
@@ -106,13 +106,13 @@ async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]):
   })
 }
 
-/** CTEs that set status and error of the rows in `source (id, status, errors)` and note the change. */
+/** SQL: CTEs that set and announce status and error of the messages in `source (id, status, errors)`. */
 function setStatus(source: 'ahead' | 'changed') {
-  return sql`moved AS (
+  return sql`updated AS (
       UPDATE chat_messages m SET status = s.status, error = s.errors, updated_at = now()
       FROM ${sql.raw(source)} s WHERE m.id = s.id
       RETURNING m.id, m.conversation_id
-    ), announced AS (${announce('message.status', 'moved')})`
+    ), announced AS (${announce('message.status', 'updated')})`
 }
 
 function statusRow(item: StatusItem) {
@@ -137,7 +137,7 @@ function statusKey({ fact }: StatusItem): string {
   return keyOf(fact.wa_message_id, textColumn(fact.status) ?? '', textColumn(fact.participant) ?? '')
 }
 
-/** JSON, because any separator could be part of a part. */
+/** As JSON: any separator could also occur in a part. */
 function keyOf(...parts: string[]): string {
   return JSON.stringify(parts)
 }

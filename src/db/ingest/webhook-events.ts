@@ -1,4 +1,4 @@
-/** `webhook_events`: everything that is no message and no status, and whatever was parked. */
+/** Rows of `webhook_events`: events that are neither a message nor a status, and parked events. */
 import { sql, type Transaction } from 'kysely'
 import type { WebhookEvent } from '../../core/event.ts'
 import type { FinalOutcome } from '../../core/outcome.ts'
@@ -6,7 +6,7 @@ import type { Database } from '../schema.ts'
 import { base64, jsonbColumn, textColumn } from './payload-columns.ts'
 import type { EventItem } from './store-item.ts'
 
-/** Keeps each event once, by its job id. Outcomes come in the order of `items`. */
+/** Stores each event once, by its job id. Outcomes are in the order of `items`. */
 export async function writeWebhookEvents(
   trx: Transaction<Database>,
   items: readonly EventItem[],
@@ -48,7 +48,7 @@ function eventRow(item: EventItem) {
   }
 }
 
-/** `raw` is always there: the bytes of the body where nothing could be read, else the text of the provider's object. */
+/** `raw` (base64) is always set: the body of an unreadable webhook, else the text of the provider's object. */
 function bodyColumns(item: EventItem, event: WebhookEvent): { payload: string | null; raw: string } {
   if (event.kind === 'unreadable') return { payload: null, raw: event.payload }
   return { payload: jsonbColumn(item, event.payload), raw: base64(event.payload) }
