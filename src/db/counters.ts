@@ -1,13 +1,14 @@
-/** Totals since the database was made, exact because they are counted in the transaction that does what they count. */
+/** Totals since the database was created. They are exact, because each is counted in the transaction of the event itself. */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from './schema.ts'
 
 const COUNTERS = ['stored', 'duplicates_database', 'duplicates_queue', 'merged', 'parked'] as const
 export type Counter = (typeof COUNTERS)[number]
 
-/** Two batches at once rarely meet in one of so many shards, so they rarely wait for each other's commit. */
+/** Rows per counter. With this many, two concurrent batches rarely update the same row and wait for each other. */
 const SHARDS = 32
 
+/** Adds to the totals; a negative number takes back. */
 export async function addCounts(
   trx: Transaction<Database> | Kysely<Database>,
   counts: Partial<Record<Counter, number>>,

@@ -1,10 +1,10 @@
-/** Leases: which process does what only one should do at a time. The database's clock decides. */
+/** Leases: a task that one process at a time should do. They end by the clock of the database. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './schema.ts'
 
 /**
- * Takes or renews a lease; false while another process holds it. A holder that does not renew in time loses it, so what is
- * done under a lease must do no harm when two do it for a moment.
+ * Takes or renews a lease; false while another process holds it. A holder that does not renew in time loses it, so the task
+ * must do no harm when two processes do it for a moment.
  */
 export async function holdLease(
   db: Kysely<Database>,
@@ -19,7 +19,7 @@ export async function holdLease(
   return rows.length > 0
 }
 
-/** Gives a lease back before its time, so that another process need not wait for its end. */
+/** Ends a lease early, so that another process need not wait for it. */
 export async function releaseLease(
   db: Kysely<Database>,
   { name, holder }: { name: string; holder: string },

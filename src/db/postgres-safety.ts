@@ -1,13 +1,13 @@
 /**
- * Does a committed row survive a crash, and is a message unique? Both rest on settings that an owner of the database can
- * change at any time.
+ * Checks that a committed row survives a crash and that a message is stored once: both depend on settings that the owner of
+ * the database can change at any time.
  */
 import type { Pool } from 'pg'
 import { checkClock } from '../core/clock-skew.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
 import { sqlStateOf } from './errors.ts'
 
-/** Below it BullMQ's PostgreSQL backend does not work, nor does what the writer uses. */
+/** Oldest version with which the batch writer and BullMQ's PostgreSQL backend work. */
 const MIN_VERSION = 13
 
 const SETTING_ADVICE = {
@@ -19,15 +19,15 @@ const SETTING_ADVICE = {
 } as const
 
 export type PostgresSafetyOptions = {
-  /** Through a pooler, which takes no time-outs from us: they have to be set there. */
+  /** Connected through a pooler. It accepts no time-outs from clients, so they have to be set in the pooler. */
   isPooled?: boolean
   /** The clock of this machine, in milliseconds since 1970. */
   now?: () => number
 }
 
 /**
- * What is unsafe about this database for the role that the pool connects as. Empty: nothing.
- * @throws when the server cannot be reached.
+ * The unsafe settings of this database, for the role that the pool connects as. Empty: all are safe.
+ * @throws when the server cannot be reached
  */
 export async function checkPostgresSafety(
   pool: Pick<Pool, 'query'>,
@@ -97,8 +97,8 @@ async function checkUnloggedTables(pool: Pick<Pool, 'query'>): Promise<SettingFi
 }
 
 /**
- * Asks the planner for the very conflict target that the writer names: it takes a unique index only if it is valid and
- * covers the predicate, which looking at names would not tell.
+ * Has PostgreSQL plan an INSERT with the conflict target of the batch writer. The planner accepts a unique index only when it
+ * is valid and covers the predicate; its name alone would not tell.
  */
 async function checkUniqueIndex(pool: Pick<Pool, 'query'>): Promise<SettingFinding[]> {
   try {

@@ -1,13 +1,13 @@
-/** Removes what of the feed of changes nobody is expected to ask for any more. */
+/** Prunes the feed of changes. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './schema.ts'
 
-/** In one transaction, which holds up the feed while it runs. */
+/** Rows per transaction. While it runs, the feed does not advance. */
 const BATCH = 5_000
 
 /**
- * Removes changes older than `keepMs`, oldest first, and remembers up to where: a cursor from before that is refused
- * instead of reading over the gap. Returns how many; to be called until it returns 0.
+ * Deletes changes older than `keepMs`, oldest first, and stores the last one in `changes_horizon`: the feed refuses a cursor
+ * before it, which would skip the deleted changes. Returns the number of deleted rows; call it until it returns 0.
  */
 export async function pruneChanges(db: Kysely<Database>, keepMs: number): Promise<number> {
   const { rows } = await sql<{ count: string }>`

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { classifyWriteFailure, SQLSTATE, sqlStateOf } from './errors.ts'
 
-/** Deadlocks and lost races end by themselves; more tries than this mean something else is wrong. */
+/** Deadlocks and lost races pass by themselves; after more tries than this something else is wrong. */
 const MAX_TRIES = 8
 
 /**
- * Runs a transaction again that met another one (40001, 40P01), or that lost the race for a unique key (23505): the next
- * run finds the row of the winner.
- * @throws what the last try threw.
+ * Runs a transaction, and runs it again after a conflict with another one (SQLSTATE 40001, 40P01) or after losing the race
+ * for a unique key (23505): the next run finds the winner's row.
+ * @throws the error of the last try
  */
 export async function retryConflicts<T>(run: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {

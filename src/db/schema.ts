@@ -1,4 +1,4 @@
-/** The tables as Kysely sees them. The migrations are what the database has; test/db/schema.test.ts compares the two. */
+/** Types of the tables, for Kysely. The migrations create the tables; test/db/schema.test.ts compares the two. */
 import type { ColumnType, Generated, JSONColumnType } from 'kysely'
 
 /** bigint columns come back as strings: ids beyond 2^53 stay exact. */
@@ -21,7 +21,7 @@ export type ContactsTable = {
 export type ContactIdentifiersTable = {
   kind: 'phone' | 'user_id' | 'parent_user_id' | 'group' | 'none'
   value: string
-  /** `infinity` for the present owner, which the driver reads as the number Infinity. */
+  /** `infinity` while the contact has the identifier; the driver reads it as the number Infinity. */
   retired_at: ColumnType<Date | number, Date | string | undefined, Date | string>
   contact_id: string
   first_used_at: Timestamp
@@ -139,7 +139,7 @@ export type ChangesTable = {
   conversation_id: string | null
   message_id: string | null
   created_at: GeneratedTimestamp
-  /** On 'message.merged': the id of the message that `message_id` turned out to be. */
+  /** On 'message.merged': the id of the message that stays. */
   merged_into: string | null
 }
 

@@ -1,15 +1,15 @@
 /**
- * Giving up a server that says nothing any more.
+ * Closes connections to a server that sends nothing any more.
  *
- * A connection whose other side is gone without a word (a machine without power, a firewall that forgot it) looks like one
- * whose query takes long. The driver's `query_timeout` rejects the query and keeps the connection: the ROLLBACK behind it
- * waits as long again, and after that the pool hands the same connection to the next query (measured with pg 8.23). So
- * the socket itself is closed; and since connections die together, the idle ones of the pool go with it.
+ * A connection whose server vanished without closing it (a machine without power, a firewall that forgot it) looks like one
+ * with a slow query. The driver's `query_timeout` rejects the query but keeps the connection: the ROLLBACK after it waits as
+ * long again, and then the pool gives the same connection to the next query (measured with pg 8.23). So the socket itself
+ * is closed, and the idle connections of the pool with it, because connections to one server break together.
  */
 import { Socket } from 'node:net'
 import { Client, type Pool, type PoolClient } from 'pg'
 
-/** For as long as somebody uses a connection, it may be silent for `silenceMs` at a time. */
+/** Closes a connection in use when the server has sent nothing for `silenceMs`. The query fails with code ETIMEDOUT. */
 export function giveUpSilentServer(pool: Pool, silenceMs: number): void {
   pool.on('connect', (client) => {
     const socket = socketOf(client)
@@ -23,7 +23,7 @@ export function giveUpSilentServer(pool: Pool, silenceMs: number): void {
   pool.on('release', (_err, client) => socketOf(client)?.setTimeout(0))
 }
 
-/** Asked for all at once: whoever asks next would otherwise get one of them in between. */
+/** Takes all idle connections at once, so that no query gets one of them in between. */
 export async function closeIdleConnections(pool: Pool): Promise<void> {
   const idle = Array.from({ length: pool.idleCount }, () => pool.connect())
   await Promise.all(idle.map(async (client) => (await client).release(true)))

@@ -1,40 +1,39 @@
 /**
- * The feed of changes, for readers that keep a cursor.
+ * The feed of changes: each change once, in an order that never changes, for readers that keep a cursor.
  *
- * Ids of an identity column do not become visible in their order: a transaction that took a lower one may commit later, and
- * a reader that is already beyond it would never see its row. So the feed is ordered by the writing transaction and ends
- * below the oldest one that still runs (`pg_snapshot_xmin`): every transaction below that has ended, every later one is
- * above it, and so is whatever becomes visible later. A reader with a cursor misses nothing and sees nothing twice.
+ * Identity ids do not become visible in order: a transaction with a lower id may commit later, and a reader beyond that id
+ * would never see its row. So the feed is ordered by the id of the writing transaction, and ends below the oldest
+ * transaction that still runs (`pg_snapshot_xmin`). Every transaction below that has ended, and every change that becomes
+ * visible later is above it. A reader with a cursor misses nothing and sees nothing twice.
  *
- * The price: a transaction that stays open holds up the feed (of the whole server: it counts for every database), and
- * nothing is lost by it. Transaction ids begin anew in a restored database; a cursor from before is refused then, as
- * far as that can be told.
+ * The price: an open transaction, in any database of the server, delays the feed until it ends. In a database that was
+ * restored from a backup transaction ids start again; a cursor that is ahead of them is refused.
  */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../schema.ts'
 import { type MessageView, readMessageViews } from './message.ts'
 
 export type ChangeView = {
-  /** What to ask on from, once this change is dealt with. */
+  /** Where to continue after this change. */
   cursor: string
-  /** `message.created`, `message.updated`, `message.status`, `message.merged`, `conversation.merged`, `conversation.read` … */
+  /** A ChangeKind (announce.ts), or a word of a later release. */
   kind: string
   conversation_id: string | null
   message_id: string | null
-  /** On `message.merged`: what the message turned out to be. */
+  /** On `message.merged`: the id of the message that stays. */
   merged_into: string | null
   created_at: string
-  /** As it is when it is read, which may be later than the change; null where there is none, or no longer. */
+  /** The message as it is now, which may be later than the change. Null for a change of a conversation, and for a merged message. */
   message: MessageView | null
 }
 
 export type ChangePage = {
   items: ChangeView[]
-  /** Behind the last item; where there is none, where the reader already was. */
+  /** The cursor to continue from: after the last item, or the reader's own when there is no item. */
   next: string
 }
 
-/** The cursor cannot be read on from; the message is for whoever sent it. */
+/** The feed cannot be read from this cursor. The message is for the API client. */
 export class ChangeCursorError extends Error {
   override name = 'ChangeCursorError'
   readonly reason: 'invalid' | 'expired' | 'foreign'
@@ -60,7 +59,7 @@ const MAX_XID = 2n ** 64n - 1n
 const MAX_ID = 2n ** 63n - 1n
 
 /**
- * The changes behind a cursor, oldest first; without a cursor from the oldest that is kept.
+ * The changes after a cursor, oldest first, at most `limit`. Without a cursor, from the oldest change that is kept.
  * @throws ChangeCursorError
  */
 export async function readChanges(
@@ -76,13 +75,13 @@ export async function readChanges(
   return { items, next: items.at(-1)?.cursor ?? after ?? present }
 }
 
-/** Behind which there is nothing to read yet: every later change comes after it. */
+/** The cursor at the end of the feed: every later change comes after it. */
 export async function readPresentCursor(db: Kysely<Database>): Promise<string> {
   const { rows } = await sql<{ present: string }>`SELECT ${PRESENT} AS present`.execute(db)
   return rows[0]?.present ?? ''
 }
 
-/** The cursor of the newest change that can be read: another one than before means that there is something new. */
+/** The cursor of the newest change that can be read; undefined when there is none. It differs as soon as there is a new one. */
 export async function readNewestCursor(db: Kysely<Database>): Promise<string | undefined> {
   const { rows } = await sql<{ cursor: string }>`
     SELECT xid::text || '.' || id AS cursor FROM changes
@@ -106,8 +105,8 @@ type Row = {
 type Checked = { present: string; is_expired: boolean; is_foreign: boolean }
 
 /**
- * In one statement with the checks, so that nothing can be removed in between. The primary key's index gives the rows in
- * order, so only the page itself is read.
+ * Checks the cursor and reads the page in one statement, so that no change can be pruned in between. The index of the primary
+ * key gives the rows in order, so only the page is read.
  */
 async function readRows(
   db: Kysely<Database>,
@@ -132,7 +131,7 @@ async function readRows(
   return { rows: rows.flatMap((row) => (row.xid === null ? [] : row)), present: first.present }
 }
 
-/** @throws ChangeCursorError for text that no change can have. */
+/** @throws ChangeCursorError for text that is no cursor */
 function parseCursor(cursor: string): { xid: string; id: string } {
   const [, xid = '', id = ''] = CURSOR.exec(cursor) ?? []
   if (xid === '' || BigInt(xid) > MAX_XID || BigInt(id) > MAX_ID) throw new ChangeCursorError('invalid')

@@ -1,8 +1,8 @@
-/** Contacts as the outside sees them. */
+/** Contacts as the API and the dashboard show them. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../schema.ts'
 
-/** A person or a group; what is not known is null. At least one of phone, user_id and group_id, as a rule. */
+/** A person or a group. Unknown fields are null; usually at least one of phone, user_id and group_id is known. */
 export type ContactView = {
   id: string
   name: string | null
@@ -13,7 +13,7 @@ export type ContactView = {
   group_id: string | null
 }
 
-/** By id. A contact that was merged is not found under its old id: ask for what it became. */
+/** Contacts by id. Expects ids of contacts that were not merged: a merged one is returned as it was stored last. */
 export async function readContactViews(
   db: Kysely<Database>,
   ids: readonly string[],
@@ -28,14 +28,14 @@ export async function readContactViews(
   return new Map(rows.map((row) => [row.id, row]))
 }
 
-/** @throws Error for a contact that was not read; contacts are never deleted. */
+/** @throws Error for a contact that is not in the map; contacts are never deleted */
 export function getContact(contacts: ReadonlyMap<string, ContactView>, id: string): ContactView {
   const contact = contacts.get(id)
   if (contact === undefined) throw new Error(`contact ${id} does not exist`)
   return contact
 }
 
-/** The one used last, of those that the contact still has. */
+/** SQL: the identifier of this kind that the contact used last, among those that it still has. */
 function presentIdentifier(kind: 'user_id' | 'group') {
   return sql`
     SELECT i.value FROM contact_identifiers i

@@ -1,4 +1,4 @@
-/** Conversations as the outside sees them, the one with the newest message first. */
+/** Conversations as the API and the dashboard show them, the one with the newest message first. */
 import { type Kysely, sql } from 'kysely'
 import { phoneDigits } from '../../core/phone.ts'
 import type { Database } from '../schema.ts'
@@ -12,7 +12,7 @@ export type ConversationView = {
   provider: string
   business_number: string
   contact: ContactView
-  /** Messages of the other side that nobody has read, of the newest UNREAD_WINDOW messages. */
+  /** Unread messages of the contact, counted among the newest UNREAD_WINDOW messages. */
   unread_count: number
   last_read_message_id: string | null
   last_message: MessageView | null
@@ -23,11 +23,11 @@ export type ConversationView = {
 export type ConversationQuery = {
   limit: number
   after?: Position | undefined
-  /** Part of a name or username, or of a phone number in any notation. */
+  /** Part of a name, a username or a phone number (in any notation). */
   search?: string | undefined
 }
 
-/** Bounds the work for a conversation that nobody ever marks as read. */
+/** Bounds the work for a conversation that is never marked as read. */
 export const UNREAD_WINDOW = 1_000
 
 type Row = {
@@ -43,7 +43,7 @@ type Row = {
   created_at: Date
 }
 
-/** Without those that were merged into another one, and those that have no message. */
+/** Conversations that have a message, without merged ones. */
 export async function listConversations(
   db: Kysely<Database>,
   { limit, after, search }: ConversationQuery,
@@ -62,7 +62,7 @@ export async function listConversations(
   return { items: await viewsOf(db, items), next }
 }
 
-/** The conversation with this id, or what it was merged into. */
+/** The conversation with this id, or the one that it was merged into. */
 export async function findConversation(
   db: Kysely<Database>,
   id: string,
@@ -74,7 +74,7 @@ export async function findConversation(
   return (await viewsOf(db, rows))[0]
 }
 
-/** The last message and the unread ones, each found through an index. */
+/** SQL: adds the last message and the number of unread ones, each found through an index. */
 function withDetails(conversations: ReturnType<typeof sql>) {
   return sql`
     SELECT v.id, v.provider, v.business_number, v.contact_id, v.last_read_message_id, v.last_message_at,
@@ -92,7 +92,7 @@ function withDetails(conversations: ReturnType<typeof sql>) {
     ) u`
 }
 
-/** What the phone app had before is old news; and nobody has to read that somebody reacted. */
+/** SQL: messages from the history of the phone app, reactions, edits and revokes are never unread. */
 function countsAsUnread(alias: string) {
   return sql`${sql.ref(`${alias}.direction`)} = 'inbound' AND ${sql.ref(`${alias}.source`)} <> 'history'
     AND NOT ${hasEffectType(alias)}`

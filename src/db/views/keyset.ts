@@ -1,8 +1,8 @@
 /**
- * Paging by position: a page begins behind the last item of the one before, wherever that is by then.
+ * Paging by position: a page begins after the last item of the page before, also when items were added meanwhile.
  *
- * A position is a time and an id. The time is text with microseconds, because a Date would round it, and a rounded time
- * skips or repeats what stands beside it.
+ * A position is a time and an id. The time is text with microseconds: a Date rounds to milliseconds, and a rounded time would
+ * skip or repeat items.
  */
 import { sql } from 'kysely'
 
@@ -14,16 +14,16 @@ export type Position = {
 
 export type Page<Item> = {
   items: Item[]
-  /** Where the next page begins; undefined on the last one. */
+  /** The position after which the next page begins; undefined on the last page. */
   next: Position | undefined
 }
 
-/** SQL for the `time` of a position. */
+/** SQL: the `time` of a position. */
 export function positionTime(time: ReturnType<typeof sql>) {
   return sql<string>`to_char(${time} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 }
 
-/** Of `limit + 1` rows, asked for to see whether there are more, the page and where the next one begins. */
+/** Cuts up to `limit + 1` rows to a page. The extra row only tells that there is a next page. */
 export function cutPage<Row extends Position>(rows: readonly Row[], limit: number): Page<Row> {
   const items = rows.slice(0, limit)
   const last = items.at(-1)

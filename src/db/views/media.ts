@@ -3,7 +3,7 @@
 export type MediaView = {
   /** The provider's id of the file. */
   id: string | null
-  /** The provider's address of it, which asks for the provider's credentials. */
+  /** The provider's URL of the file; reading it needs the provider's credentials. */
   url: string | null
   mime_type: string | null
   sha256: string | null
@@ -12,7 +12,7 @@ export type MediaView = {
   voice: boolean | null
 }
 
-/** One file is in columns of its own; several are in `media`, the first one in both. */
+/** The first file is in columns of its own. When there are several, all of them are in `media`. */
 export type MediaColumns = {
   media_id: string | null
   media_url: string | null

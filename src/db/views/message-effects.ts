@@ -1,8 +1,8 @@
 /**
- * Reactions, edits and revokes: rows of their own that act on another message.
+ * Reactions, edits and revokes: messages that change how another message, their target, is shown.
  *
- * What they do to it is worked out when it is read, from all of them in the order of the provider's time, so the order in
- * which they arrived does not matter, and one that came before its target counts as soon as the target is there.
+ * The effects are derived when the target is read, from all of them in the order of the provider's time. So the order in which
+ * they arrive does not matter, and one that arrives before its target takes effect as soon as the target is stored.
  */
 import { type Kysely, sql } from 'kysely'
 import { EFFECT_TYPES, type EffectType } from '../../core/fact.ts'
@@ -14,7 +14,7 @@ export type ReactionView = {
   message_id: string
   emoji: string
   direction: 'inbound' | 'outbound'
-  /** In a group: who reacted. Null in a conversation with one person, and for our own. */
+  /** In a group: the contact who reacted. Null in a conversation with one person, and for our own reactions. */
   sender_id: string | null
   status: string | null
   reacted_at: string
@@ -22,11 +22,11 @@ export type ReactionView = {
 
 export type MessageEffects = {
   reactions: ReactionView[]
-  /** What the latest edit says. */
+  /** Content of the latest edit that has one. */
   edit?: { content: string | null; media: MediaView[] }
-  /** Of the latest edit, also where the provider does not tell what it says. */
+  /** Time of the latest edit, also of one whose content the provider does not send. */
   edited_at?: string
-  /** Set once the message was taken back for everybody, which nothing undoes. */
+  /** Set when the message was revoked for everybody; that cannot be undone. */
   revoked_at?: string
 }
 
@@ -41,7 +41,7 @@ type EffectRow = MediaColumns & {
   happened_at: Date
 }
 
-/** Whether row `alias` changes how its target is shown. One that was not sent changes nothing. */
+/** SQL: whether row `alias` changes how its target is shown. One whose sending failed does not. */
 export function isEffect(alias: string) {
   return sql`(${hasEffectType(alias)}
     AND ${sql.ref(`${alias}.target_wa_message_id`)} IS NOT NULL
@@ -53,18 +53,18 @@ export function hasEffectType(alias: string) {
   return sql`${sql.ref(`${alias}.message_type`)} IN (${sql.join(EFFECT_TYPES.map((type) => sql.lit(type)))})`
 }
 
-/** Meta tells of some edits only that there was one. Such a message stays in the list: it says why nothing is to be read. */
+/** SQL: an edit whose content Meta does not send. It stays an item of the list, which shows that there was an edit. */
 function isUnreadableEdit(alias: string) {
   return sql`(${sql.ref(`${alias}.message_type`)} = 'unsupported'
     AND ${sql.ref(`${alias}.payload`)} #>> '{unsupported,type}' = 'edit')`
 }
 
-/** The time by which messages are put in order: the provider's where it is known. The index has the same expression. */
+/** SQL: the time by which messages are sorted, the provider's when it is known. The index has the same expression. */
 export function timeOf(alias: string) {
   return sql`coalesce(${sql.ref(`${alias}.sent_at`)}, ${sql.ref(`${alias}.received_at`)}, ${sql.ref(`${alias}.created_at`)})`
 }
 
-/** What was done to the messages with these ids of the provider; nothing for most of them. */
+/** Effects by wa_message_id of the target. Most messages have none, and no entry. */
 export async function readEffects(
   db: Kysely<Database>,
   waMessageIds: readonly string[],
@@ -95,12 +95,12 @@ function effectsOf(inOrder: readonly EffectRow[]): MessageEffects {
   }
 }
 
-/** One that could not be read says nothing of what the message became. */
+/** False for an edit whose content the provider did not send. */
 function hasContent(row: EffectRow): boolean {
   return row.content !== null || mediaOf(row).length > 0
 }
 
-/** The last word of everybody who reacted; without an emoji it takes the reaction back. */
+/** The latest reaction of each person. One without an emoji removes the reaction. */
 function reactionsOf(inOrder: readonly EffectRow[]): ReactionView[] {
   const latest = new Map<string, EffectRow>()
   for (const row of inOrder) {

@@ -8,9 +8,9 @@ import { isEffect, timeOf } from './message-effects.ts'
 
 export type StatusView = {
   status: string
-  /** In a group: whose. Else empty. */
+  /** The participant of a group that the status is of; else ''. */
   participant: string
-  /** The provider's time, where it tells. */
+  /** The provider's time, if known. */
   occurred_at: string | null
   received_at: string
   errors: unknown
@@ -19,9 +19,9 @@ export type StatusView = {
 export type MessageQuery = { conversationId: string; limit: number; after?: Position | undefined }
 
 /**
- * In the order of the provider's time. Reactions, edits and revokes are shown on the message that they are about and are
- * no items themselves, unless that message is not known here. Undefined when there is no such conversation; one that was
- * merged stands for what it became.
+ * A page of messages, newest first by the provider's time. Reactions, edits and revokes are shown on their target and are no
+ * items, unless the target is not stored. A merged conversation stands for its survivor. Undefined: there is no such
+ * conversation.
  */
 export async function listMessages(
   db: Kysely<Database>,
@@ -54,7 +54,7 @@ async function findPresentId(db: Kysely<Database>, id: string): Promise<string |
   return rows[0]?.id
 }
 
-/** The message with this id, or the one that it turned out to be. */
+/** The message with this id, or the one that it was merged into. */
 export async function findMessage(db: Kysely<Database>, id: string): Promise<MessageView | undefined> {
   const view = (await readMessageViews(db, [id])).get(id)
   if (view !== undefined) return view
@@ -68,7 +68,7 @@ export async function findMessage(db: Kysely<Database>, id: string): Promise<Mes
 
 export type MessageWithHistory = MessageView & { statuses: StatusView[]; payload: unknown }
 
-/** With everything that was heard of it, and the provider's own object. */
+/** The message with its status history and the provider's own object. */
 export async function findMessageWithHistory(
   db: Kysely<Database>,
   id: string,
@@ -82,7 +82,7 @@ export async function findMessageWithHistory(
   return { ...view, statuses, payload }
 }
 
-/** In the order in which it happened. */
+/** In the order in which the statuses occurred. */
 async function readStatusHistory(db: Kysely<Database>, waMessageId: string | null): Promise<StatusView[]> {
   if (waMessageId === null) return []
   const { rows } = await sql<StatusRow>`
@@ -103,7 +103,7 @@ type StatusRow = Pick<StatusView, 'status' | 'participant' | 'errors'> & {
   received_at: Date
 }
 
-/** Read as text: the driver would round large numbers. `raw` is the exact text, where jsonb could not hold it. */
+/** Read as text, because the driver would round large numbers. `raw` is the exact text when jsonb could not hold it. */
 async function readPayload(db: Kysely<Database>, id: string): Promise<unknown> {
   const { rows } = await sql<{ payload: string | null; raw: Buffer | null }>`
     SELECT payload::text AS payload, raw FROM chat_messages WHERE id = ${id}::bigint`.execute(db)

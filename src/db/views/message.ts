@@ -1,6 +1,4 @@
-/**
- * Messages as the outside sees them: the row, who it is from, what it answers, and what was done to it since.
- */
+/** Messages as the API and the dashboard show them: the row with its contacts, links to other messages, and effects. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../schema.ts'
 import { type ContactView, getContact, readContactViews } from './contact.ts'
@@ -18,13 +16,13 @@ export type MessageView = {
   wa_message_id: string | null
   client_message_id: string | null
   message_type: string
-  /** What a person reads: of the latest edit where there is one, null once the message was revoked. */
+  /** The text as it is shown: that of the latest edit if there is one; null after a revoke. */
   content: string | null
   /** Null for inbound messages. */
   status: string | null
-  /** The provider's words on what went wrong. */
+  /** The provider's errors. */
   error: unknown[] | null
-  /** Our ids; null where there is none, or where that message is not known here. */
+  /** Our ids of other messages; null when there is none, or when it is not stored. */
   reply_to: string | null
   target: string | null
   resend_of: string | null
@@ -34,9 +32,9 @@ export type MessageView = {
   created_at: string
   updated_at: string
   source: string
-  /** The other side of the conversation: a person or a group. */
+  /** The person or group of the conversation. */
   contact: ContactView
-  /** In a group: who wrote it. */
+  /** In a group: the contact who wrote it. */
   sender: ContactView | null
   media: MediaView[]
   reactions: ReactionView[]
@@ -44,7 +42,7 @@ export type MessageView = {
   revoked_at: string | null
   forwarded: boolean
   frequently_forwarded: boolean
-  /** The advertisement or post that the person came from. */
+  /** The advertisement or post that led the person to this conversation, as the provider sends it. */
   referral: unknown
 }
 
@@ -76,7 +74,7 @@ type Row = MediaColumns & {
   referral: unknown
 }
 
-/** By id; an id that is not there is left out. */
+/** Messages by id; unknown ids are left out. */
 export async function readMessageViews(
   db: Kysely<Database>,
   ids: readonly string[],
@@ -97,8 +95,8 @@ export async function readMessageViews(
 }
 
 /**
- * The joins on wa_message_id name the predicate of its unique index, or it would not be used. What a message of ours
- * answers may have no wa_message_id yet: then the request knows it.
+ * The joins on wa_message_id repeat the predicate of its unique index; without it PostgreSQL would not use the index. The
+ * message that an outbound one answers may have no wa_message_id yet: then its id is in the request.
  */
 async function readRows(db: Kysely<Database>, ids: readonly string[]): Promise<Row[]> {
   const { rows } = await sql<Row>`

@@ -2,7 +2,7 @@ import { type Kysely, sql } from 'kysely'
 import { readCounts } from '../counters.ts'
 import type { Database } from '../schema.ts'
 
-/** Totals since the database was made; `duplicates.queue` approximate, `unknown_sends` as of now. */
+/** Totals since the database was created; `duplicates.queue` is approximate, `unknown_sends` is the present number. */
 export type Stats = {
   /** Events that reached the queue or the database, redeliveries included. */
   received: number
@@ -10,7 +10,7 @@ export type Stats = {
   duplicates: { queue: number; database: number }
   merged: number
   parked: number
-  /** Sends that may or may not have reached the provider, and wait for a status or a person. */
+  /** In-doubt sends: they may or may not have reached the provider. */
   unknown_sends: number
 }
 
