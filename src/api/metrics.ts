@@ -4,8 +4,7 @@
  */
 import type { Request, RequestHandler, Response } from 'express'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { EventKind, ProviderName } from '../core/event.ts'
-import type { Outcome } from '../core/outcome.ts'
+import type { EventKind, Outcome, ProviderName } from '../core/event.ts'
 import { createSingleFlight } from './single-flight.ts'
 
 const QUEUE_COUNTS_TIMEOUT_MS = 1_000

@@ -1,18 +1,17 @@
 /**
- * Batching without a clock: items that arrive while a batch is under way form the next one.
+ * Batching without a timer: items that arrive while a batch is running form the next one.
  *
- * An idle batcher sends an item at the end of the current turn of the event loop, so a lone item waits for nothing;
- * under load batches grow by themselves. Order of arrival is kept. An item never waits for more than the batches
- * before it, because a batch is bounded in items and in size.
+ * An idle batcher runs an item at the end of the current turn of the event loop, so a single item does not wait. Under load
+ * the batches grow, up to a number of items and a size. Items stay in the order in which they were added.
  */
 export type Batcher<Item, Result> = {
-  /** Resolves with the item's own result; rejects with what `run` rejected the whole batch with. */
+  /** Resolves with the result of the item; rejects when `run` rejects its batch. */
   add(item: Item): Promise<Result>
-  /** Items waiting or under way. */
+  /** Number of items that wait or are running. */
   pending(): number
-  /** Rejects the items that wait. What is under way goes on. */
+  /** Rejects the items that wait. Running batches go on. */
   rejectWaiting(reason: unknown): void
-  /** Resolves when everything added so far has settled. */
+  /** Resolves when no item waits or is running. */
   drain(): Promise<void>
 }
 
@@ -20,9 +19,9 @@ export type BatcherOptions<Item, Result> = {
   /** Returns one result for each item, in the same order. */
   run: (items: Item[]) => Promise<Result[]>
   maxItems: number
-  /** Batches under way at the same time. */
+  /** Maximum number of batches that run at the same time. */
   maxInFlight: number
-  /** Most bytes in one batch, as `sizeOf` counts them; a single larger item forms a batch of its own. */
+  /** Maximum size of a batch in bytes, by `sizeOf`; a larger item is a batch of its own. */
   maxBytes?: number
   sizeOf?: (item: Item) => number
 }
@@ -38,7 +37,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   const { run, maxItems, maxInFlight, maxBytes = Number.POSITIVE_INFINITY, sizeOf = () => 0 } = options
   let waiting: Waiting<Item, Result>[] = []
   let inFlight = 0
-  let underWay = 0
+  let running = 0
   let isScheduled = false
   let idle: (() => void)[] = []
 
@@ -56,7 +55,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     const batch = takeBatch()
     if (batch.length === 0) return
     inFlight++
-    underWay += batch.length
+    running += batch.length
     try {
       const results = await run(batch.map((entry) => entry.item))
       batch.forEach((entry, index) => {
@@ -66,13 +65,13 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       for (const entry of batch) entry.reject(err)
     } finally {
       inFlight--
-      underWay -= batch.length
+      running -= batch.length
       schedule()
-      tellIfIdle()
+      notifyIfIdle()
     }
   }
 
-  function tellIfIdle(): void {
+  function notifyIfIdle(): void {
     if (waiting.length > 0 || inFlight > 0) return
     for (const resolve of idle) resolve()
     idle = []
@@ -97,10 +96,10 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
         waiting.push({ item, bytes: sizeOf(item), resolve, reject })
         schedule()
       }),
-    pending: () => waiting.length + underWay,
+    pending: () => waiting.length + running,
     rejectWaiting: (reason) => {
       for (const entry of waiting.splice(0)) entry.reject(reason)
-      tellIfIdle()
+      notifyIfIdle()
     },
     drain: () =>
       waiting.length === 0 && inFlight === 0

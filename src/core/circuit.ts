@@ -1,9 +1,10 @@
 /**
- * A circuit breaker: after a failure nobody tries again for `coolDownMs`; then one does, and the others follow only if it
- * succeeds. Without it every request would wait for its own time-out while a store is away, and requests would pile up.
+ * A circuit breaker: after a failure it is open, and calls are refused for `coolDownMs`. Then one call is let through as a
+ * trial (half-open); when it succeeds, the circuit closes. Without it every request would wait for its own time-out while a
+ * store is away, and requests would pile up.
  */
 export type Circuit = {
-  /** Whether to try now. True makes the caller the one that tries: report `succeed` or `fail`. */
+  /** Whether the caller may make the call. If true, it reports `succeed` or `fail` afterwards. */
   tryEnter(): boolean
   succeed(): void
   fail(): void
@@ -19,7 +20,7 @@ export function createCircuit({ coolDownMs, now = () => performance.now() }: Cir
     tryEnter: () => {
       if (!isOpen) return true
       if (now() < openUntil) return false
-      // The next probe is due when this one has had its chance, also if it never reports.
+      // The next trial is allowed after another `coolDownMs`, also when this one never reports.
       openUntil = now() + coolDownMs
       return true
     },

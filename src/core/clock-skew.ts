@@ -1,15 +1,15 @@
 /**
- * Does a store's clock tell the time of this machine?
+ * Compares the clock of a store with the clock of this machine.
  *
- * Times of messages come from here, leases and the order of changes from PostgreSQL, locks and delays of jobs from both
- * sides of the queue. What the question itself took is not counted as a difference.
+ * Times of messages come from this machine, leases from PostgreSQL, locks and delays of jobs from both sides of the queue.
+ * The time that the query itself took does not count as a difference.
  */
 import type { SettingFinding } from './setting-finding.ts'
 
-/** More than any machine with a time service is off; less than the locks that are counted on two clocks. */
+/** More than the error of any machine with a time service; less than the duration of locks that two clocks measure. */
 const MAX_SKEW_MS = 2_000
 
-/** Asks the store for its time, in milliseconds since 1970. `now` is the clock of this machine. */
+/** A finding when the clocks differ too much, else none. Both clocks are in milliseconds since 1970. */
 export async function checkClock(
   server: string,
   readTime: () => Promise<number>,

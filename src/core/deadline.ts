@@ -1,9 +1,9 @@
-/** A promise that took longer than it may. What it stands for may still happen later. */
+/** A promise did not settle in time. Its work goes on and may still succeed. */
 export class DeadlineError extends Error {
   override name = 'DeadlineError'
 }
 
-/** Rejects with a DeadlineError after `timeoutMs`; the promise itself goes on, and its late rejection is swallowed. */
+/** Rejects with a DeadlineError after `timeoutMs`. The promise goes on; if it rejects later, that is ignored. */
 export function withDeadline<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(

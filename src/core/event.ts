@@ -6,16 +6,16 @@
  * JSON string they are plain escapes. The receiver parses a body once; only the worker looks inside an item again.
  */
 
-/** Version of the job format. A worker that meets another version leaves the job for one that knows it. */
+/** Version of the job format. A worker leaves jobs of another version to a worker that knows it. */
 export const EVENT_VERSION = 1
 
-/** Longest `wa_message_id` taken as an id, in bytes. The longest that Meta's format can make is about 250. */
+/** Longest accepted `wa_message_id` in bytes. The longest that Meta's format allows is about 250. */
 export const MAX_WA_MESSAGE_ID_BYTES = 512
 
-/** Longest status word that is one; the longest known has 19 letters. */
+/** Longest accepted status word in bytes; the longest known one has 19 letters. */
 export const MAX_STATUS_BYTES = 128
 
-/** Longest participant of a group taken as one: a phone number or a user id, 135 characters at most. */
+/** Longest accepted participant of a group in bytes: a phone number or a user id, documented up to 135 characters. */
 export const MAX_PARTICIPANT_BYTES = 512
 
 /** One of the names in src/providers/index.ts; rows of the database may have the name of a provider that is gone. */
@@ -34,7 +34,7 @@ export type WebhookEvent = {
   provider: ProviderName
   /** When the webhook arrived, in milliseconds since 1970. */
   received_at: number
-  /** Present on message, status, echo and history unless `park` says why not. */
+  /** Present on message, status, echo and history, unless the item is parked for want of it. */
   wa_message_id?: string
   /** Meta: WhatsApp business account (WABA) id. Twilio: AccountSid. */
   account?: string
@@ -42,13 +42,19 @@ export type WebhookEvent = {
   business_number?: string
   /** Meta: the `field` of the change. Twilio: `inbound` or `status`. */
   field?: string
-  /** JSON text of what stands around the item and is needed to understand it: contact, thread, entry time … */
+  /** JSON text of data around the item that belongs to it: contact, thread, entry time … */
   context?: string
   /** JSON text of the provider's own object; base64 of the body for `unreadable`. */
   payload: string
-  /** Set by the receiver: this item cannot be stored as what it claims to be, for this reason. */
+  /** Set by the receiver: why this item cannot be stored as a message or a status. */
   park?: string
 }
 
-/** An event with the id under which the queue and `webhook_events.event_key` know it. */
+/** An event with its id on the queue, which is also `webhook_events.event_key`. */
 export type InboundJob = { job_id: string; event: WebhookEvent }
+
+/** How a job ends. After `retry` the event is still on the queue. */
+export type Outcome = 'stored' | 'duplicate' | 'merged' | 'parked' | 'retry'
+
+/** An outcome after which the job is done. */
+export type FinalOutcome = Exclude<Outcome, 'retry'>

@@ -1,12 +1,12 @@
 /**
- * Facts: what a worker stores of an event, in the project's own words. A provider's `normalize` makes them, the batch
- * writer writes them; neither knows the other.
+ * Facts: the content of an event in the project's own form. A provider's `normalize` makes a fact from an event, the batch
+ * writer stores it; neither knows the other.
  */
 import type { ProviderName } from './event.ts'
 
 /**
- * Whoever a message is from or to, by everything that identifies them; at least one identifier is set, unless the
- * provider sent none at all. A group is a contact too, identified by `group_id` alone.
+ * The sender or recipient of a message with all identifiers that the provider sent; it may have sent none. A group is a
+ * contact too, identified by `group_id` alone.
  */
 export type ContactRef = {
   /** Digits with country code, as the provider wrote them. */
@@ -18,14 +18,14 @@ export type ContactRef = {
   username?: string
 }
 
-/** Where a row comes from. A webhook knows more than a back-fill: see `detailOf`. */
+/** How a message came here. A webhook has more data than a back-fill: see `detailOf`. */
 export type MessageSource = 'webhook' | 'echo' | 'history' | 'backfill' | 'api'
 
 const SOURCE_RANKS = { backfill: 1, history: 2, echo: 3, webhook: 4, api: 5 } as const
 
 /**
- * How much a copy of a message knows. A copy with a higher number replaces the content of one with a lower number
- * (outcome `merged`), never the other way: content over placeholder first, then webhook over back-fill.
+ * Rank of a copy of a message by the data that it has. A copy with a higher rank replaces the content of a stored one
+ * (outcome `merged`): content before placeholder, then webhook before back-fill.
  */
 export function detailOf(source: MessageSource, isPlaceholder: boolean): number {
   return (isPlaceholder ? 0 : 10) + SOURCE_RANKS[source]
@@ -54,32 +54,32 @@ export type MessageFact = {
   business_number: string
   direction: 'inbound' | 'outbound'
   source: MessageSource
-  /** A stand-in whose content comes later under the same id (`media_placeholder` of the history). */
+  /** The content comes later, in a message with the same id (`media_placeholder` of the history). */
   is_placeholder: boolean
   wa_message_id: string
-  /** What we gave the provider at sending, where it came back. */
+  /** The callback_id of the send, if the provider returned it. */
   callback_id?: string
-  /** The other side of the conversation: a person, or the group. */
+  /** The person or group of the conversation. */
   contact: ContactRef
-  /** Inside a group: the participant that wrote it. */
+  /** In a group: the participant who wrote the message. */
   sender?: ContactRef
   message_type: string
   content?: string
   reply_to_wa_message_id?: string
-  /** What a reaction, edit or revoke points at. */
+  /** Of EFFECT_TYPES: the message that it acts on. */
   target_wa_message_id?: string
   forwarded: boolean
   frequently_forwarded: boolean
   /** JSON text. */
   referral?: string
   media: MediaFact[]
-  /** Outbound only: the status that the event itself states (an echo is `sent`). */
+  /** Outbound only: the status that the event implies (an echo is `sent`). */
   status?: string
   /** JSON text of the provider's errors. */
   error?: string
   /** The provider's time. */
   sent_at?: Date
-  /** What the message says of identities (`system` messages). */
+  /** The identity change that a `system` message reports. */
   identity?: IdentityChange
 }
 
@@ -101,13 +101,13 @@ export type StatusFact = {
   conversation?: string
 }
 
-/** One person, two identifiers: the contact known as `from` is from now on known as `to`. */
+/** From `changed_at` on, the contact known as `from` is known as `to`. */
 export type IdentityChange = { from: ContactRef; to: ContactRef; changed_at: Date }
 
-/** Kept whole in `webhook_events`; may still say something of identities or names. */
+/** Stored whole in `webhook_events`; identity changes and names of contacts in it are applied too. */
 export type OtherFact = { kind: 'other'; identities: IdentityChange[]; contacts: ContactRef[] }
 
-/** Cannot be understood, or cannot be stored as what it claims to be. */
+/** Cannot be understood, or cannot be stored as the message or status that it claims to be. */
 export type ParkedFact = { kind: 'parked'; reason: string }
 
 export type Fact = MessageFact | StatusFact | OtherFact | ParkedFact

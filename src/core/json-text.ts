@@ -1,23 +1,23 @@
 /**
- * JSON that survives the trip into PostgreSQL.
+ * JSON without loss from the provider to PostgreSQL.
  *
- * Two things stand between a provider's bytes and a jsonb column. JSON.parse rounds numbers beyond 2^53: those are kept
- * as their source text. And jsonb refuses U+0000 (22P05), lone surrogates (22P02) and numbers out of range (22003): a
- * payload with one of them is stored scrubbed, with the exact text beside it in a bytea column.
+ * JSON.parse rounds numbers beyond 2^53: those are kept as their source text. And jsonb refuses U+0000 (22P05), lone
+ * surrogates (22P02) and numbers out of range (22003): a payload with one of them is stored scrubbed, and its exact text
+ * in a bytea column.
  */
 
-/** A number with 16 digits or more, or an exponent, outside of quick certainty; a hit inside a string costs only time. */
+/** A number that may be inexact: 16 digits or more, or an exponent. A match inside a string only costs time. */
 const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
-/** In valid JSON, escapes and quotes stand in and around strings only, so that the rest are numbers. */
+/** Tokens that tell numbers from text: in valid JSON, escapes and quotes belong to strings. */
 const ESCAPE_QUOTE_OR_NUMBER = /\\.|"|-?\d[\d.eE+-]*/g
-/** Escapes of U+0000 and of surrogates; a pair of them is no harm, and costs only time. */
+/** Escapes of U+0000 and of surrogates. A valid pair of surrogates matches too, which only costs time. */
 const REFUSED_BY_JSONB = /\\u(?:0000|d[89a-f][0-9a-f]{2})/i
 /**
- * Numbers of a thousand places and more. PostgreSQL takes up to 131,072, but writes all of them out: `1e99999`, seven
- * bytes of a webhook, would be 100 kB whenever somebody reads the row.
+ * Numbers of a thousand digits and more. PostgreSQL accepts up to 131,072 digits, but writes all of them out: `1e99999`,
+ * seven bytes of a webhook, would be 100 kB each time the row is read.
  */
 const OVERLONG_NUMBER = /[eE][+-]?0*[1-9]\d{3}|\d{1000}/
-/** A hit inside a string costs only time; the look behind keeps that linear. */
+/** A match inside a string only costs time; the lookbehind keeps that linear. */
 const MAYBE_OVERLONG_NUMBER = /\d[eE][+-]?\d{4}|(?<!\d)\d{1000}/
 
 /** ECMAScript's JSON source text access (Node 22 and later); TypeScript's library does not describe it. */
@@ -27,22 +27,22 @@ const rawJson = (JSON as unknown as { rawJSON(text: string): RawJson }).rawJSON
 export const isRawJson = (JSON as unknown as { isRawJSON(value: unknown): value is RawJson }).isRawJSON
 
 /**
- * Parses JSON text and keeps every number exact: one that a double cannot hold becomes what `JSON.rawJSON` gives, which
- * `JSON.stringify` writes back as it was. Code that reads such a value sees an object, not a number.
- * @throws SyntaxError when the text is not JSON.
+ * Parses JSON text and keeps every number exact. A number that a double cannot hold becomes an object of `JSON.rawJSON`,
+ * which `JSON.stringify` writes back unchanged.
+ * @throws SyntaxError when the text is not JSON
  */
 export function parseExact(text: string): unknown {
   if (!MAYBE_INEXACT_NUMBER.test(text)) return JSON.parse(text)
   try {
     return JSON.parse(text, keepInexactNumber)
   } catch (err) {
-    // A reviver recurses, so nesting that plain JSON.parse survives ends it.
+    // With a reviver JSON.parse recurses, so deep nesting overflows the stack, which it does not without one.
     if (err instanceof RangeError) return parseExactWithoutRecursion(text)
     throw err
   }
 }
 
-/** Such numbers are marked in the text, as strings that occur nowhere else, and found again afterwards. */
+/** Turns inexact numbers into strings with a random mark before parsing, and into raw numbers after it. */
 function parseExactWithoutRecursion(text: string): unknown {
   const mark = crypto.randomUUID()
   let isInString = false
@@ -72,7 +72,7 @@ function keepInexactNumber(_key: string, value: unknown, context?: { source?: st
   return typeof value !== 'number' || source === undefined || isExact(value, source) ? value : rawJson(source)
 }
 
-/** A double holds every decimal of 15 significant digits; beyond that the text has to come out as it went in. */
+/** A double holds every decimal of 15 significant digits; a longer one is exact only if it prints as it was written. */
 function isExact(value: number, source: string): boolean {
   if (String(value) === source) return true
   const significantDigits = source
@@ -82,7 +82,7 @@ function isExact(value: number, source: string): boolean {
   return Number.isFinite(value) && significantDigits.length <= 15 && (value !== 0 || significantDigits === '')
 }
 
-/** JSON text for a jsonb column, and whether it lost something on the way. */
+/** JSON text that jsonb accepts. `isExact`: false when something had to be replaced. */
 export function toJsonbText(jsonText: string): { text: string; isExact: boolean } {
   const isSuspect = REFUSED_BY_JSONB.test(jsonText) || MAYBE_OVERLONG_NUMBER.test(jsonText)
   if (!isSuspect) return { text: jsonText, isExact: true }
@@ -90,16 +90,16 @@ export function toJsonbText(jsonText: string): { text: string; isExact: boolean 
   return { text: scrubbed, isExact: scrubbed === jsonText }
 }
 
-/** Nearly every text that goes through here has nothing to replace, and this sees it faster. */
+/** A fast test that nearly every text passes: it has nothing to replace. */
 const PLAIN_TEXT = /^[ -~]*$/
 
-/** Text for a text column: U+0000 and lone surrogates become U+FFFD. */
+/** Text that PostgreSQL can store: U+0000 and lone surrogates become U+FFFD. */
 export function scrubText(text: string): string {
   if (PLAIN_TEXT.test(text)) return text
   return text.toWellFormed().replaceAll('\u0000', '\uFFFD')
 }
 
-/** An overlong number becomes a string. */
+/** Scrubs every string, and turns an overlong number into a string. */
 function scrub(value: unknown): unknown {
   if (typeof value === 'string') return scrubText(value)
   if (Array.isArray(value)) return value.map(scrub)

@@ -1,18 +1,18 @@
 /**
- * Keys that an object has twice.
+ * Finds keys that an object has twice.
  *
- * JSON allows them, JSON.parse keeps the last value and says nothing of the others, so whatever stood in those would be
- * lost without a trace. In valid JSON every colon outside of strings follows a key: more colons in the text than keys in
- * what was read from it means that a key was repeated.
+ * JSON allows them, but JSON.parse keeps only the last value, so the others would be lost without a trace. In valid JSON
+ * every colon outside of strings follows a key: when the text has more colons than the parsed value has keys, a key was
+ * repeated.
  */
 import { isRawJson } from './json-text.ts'
 
 const [COLON, QUOTE, BACKSLASH] = Buffer.from(':"\\')
 
-/** Whether an object anywhere in the text has a key twice. `value`: what `parseExact` gave for the text. */
+/** Whether an object anywhere in the text has a key twice. `value`: the result of `parseExact` for the text. */
 export function hasRepeatedKey(text: string, value: unknown): boolean {
   const keys = countKeys(value)
-  // Nearly always there is no colon in a string, and that is seen faster.
+  // The faster count first: it is right unless a string has a colon.
   return countOf(text, ':') > keys && countColons(text) > keys
 }
 

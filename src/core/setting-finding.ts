@@ -4,7 +4,7 @@ export type SettingFinding = {
   setting: string
   actual: string
   expected: string
-  /** `unchecked`: the server does not tell. */
+  /** `unchecked`: the server does not show the setting. */
   severity: 'unsafe' | 'unchecked'
   /** What can go wrong, and the next step. */
   advice: string

@@ -17,7 +17,7 @@ export const STATUS_RANKS = {
 
 export type KnownStatus = keyof typeof STATUS_RANKS
 
-/** The rank of a status, or undefined for a word that is recorded and changes nothing. */
+/** The rank of a status word. Undefined: the word is stored, but does not change the message. */
 export function statusRank(status: string): number | undefined {
   return Object.hasOwn(STATUS_RANKS, status) ? STATUS_RANKS[status as KnownStatus] : undefined
 }

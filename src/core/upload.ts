@@ -1,7 +1,7 @@
 /**
- * Files that were uploaded here to be sent: what may be uploaded, and how large.
+ * Types and sizes of files that may be uploaded to send them.
  *
- * The types and sizes are Meta's for what may be sent at all; a provider may take less.
+ * They are Meta's limits for messages; a provider may accept less.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
  */
 import type { OutboundMediaType } from './outbound.ts'
@@ -15,7 +15,7 @@ const KB = 1024
 const MB = 1024 * KB
 
 const image: UploadRule = { type: 'image', maxBytes: 5 * MB }
-/** An animated one; a still one may have 100 KB. */
+/** Limit of an animated sticker; that of a still one is 100 KB. */
 const sticker: UploadRule = { type: 'sticker', maxBytes: 500 * KB }
 const audio: UploadRule = { type: 'audio', maxBytes: 16 * MB }
 const video: UploadRule = { type: 'video', maxBytes: 16 * MB }
@@ -44,12 +44,12 @@ const RULES: ReadonlyMap<string, UploadRule> = new Map([
 
 export const UPLOAD_MIME_TYPES: readonly string[] = [...RULES.keys()]
 
-/** Undefined: no provider takes files of this type. */
+/** Undefined: files of this type cannot be sent. */
 export function maxUploadBytes(mimeType: string): number | undefined {
   return RULES.get(mimeType)?.maxBytes
 }
 
-/** Whether a file of this type can be sent as this. Anything can be sent as a document. */
+/** Whether a file of this MIME type can be sent as a message of this type. Any file can be sent as a document. */
 export function canBeSentAs(mimeType: string, type: OutboundMediaType): boolean {
   return type === 'document' || RULES.get(mimeType)?.type === type
 }

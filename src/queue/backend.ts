@@ -3,8 +3,7 @@
  * test/contract/queue.contract.ts.
  */
 import type { Job, Queue, Worker } from 'bullmq'
-import type { InboundJob } from '../core/event.ts'
-import type { FinalOutcome } from '../core/outcome.ts'
+import type { FinalOutcome, InboundJob } from '../core/event.ts'
 import type { SettingFinding } from '../core/setting-finding.ts'
 import type { QueueName } from './names.ts'
 

@@ -7,8 +7,7 @@
  * are under way. Safe to repeat, and to run twice at the same time.
  */
 import type { Kysely } from 'kysely'
-import type { ProviderName } from '../core/event.ts'
-import type { FinalOutcome } from '../core/outcome.ts'
+import type { FinalOutcome, ProviderName } from '../core/event.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
 import {

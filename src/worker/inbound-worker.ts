@@ -4,9 +4,10 @@
  * The event store writes the jobs that run at the same time as one batch. While the database is away they are requeued,
  * which uses up no attempt, and the consumer pauses.
  */
+
+import type { Outcome } from '../core/event.ts'
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
-import type { Outcome } from '../core/outcome.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { FindMessageId } from '../providers/index.ts'

@@ -85,7 +85,7 @@ async function resolveExclusive(trx: Transaction<Database>, batch: Batch): Promi
 }
 
 /** A transaction that holds the merge lock shared has contacts to merge. It has to run again without its contact cache. */
-export class ContactMergeRequiredError extends Error {
+class ContactMergeRequiredError extends Error {
   override name = 'ContactMergeRequiredError'
   /** Callers run a transaction again after this state. */
   code = SQLSTATE.SERIALIZATION_FAILURE

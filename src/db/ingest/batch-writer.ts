@@ -5,8 +5,8 @@
  * wa_message_id, statuses, webhook events by key), so writers wait for each other but never deadlock.
  */
 import type { Kysely, Transaction } from 'kysely'
+import type { FinalOutcome } from '../../core/event.ts'
 import type { ChoosesNumber } from '../../core/outbound.ts'
-import type { FinalOutcome } from '../../core/outcome.ts'
 import type { ContactCache } from '../contacts/contact-cache.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts, type Counter } from '../counters.ts'

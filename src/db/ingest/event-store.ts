@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../../core/batcher.ts'
-import type { FinalOutcome } from '../../core/outcome.ts'
+import type { FinalOutcome } from '../../core/event.ts'
 import { type ContactCache, createContactCache } from '../contacts/contact-cache.ts'
 import { classifyWriteFailure, sqlStateOf } from '../errors.ts'
 import type { Database } from '../schema.ts'

@@ -6,8 +6,8 @@
  * deadlock.
  */
 import { sql, type Transaction } from 'kysely'
+import type { FinalOutcome } from '../../core/event.ts'
 import { detailOf } from '../../core/fact.ts'
-import type { FinalOutcome } from '../../core/outcome.ts'
 import { announce } from '../announce.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { SQLSTATE } from '../errors.ts'
@@ -181,7 +181,7 @@ async function compareWithStored(
 }
 
 /** The stored row that refused a message was removed before it could be read. */
-export class RowVanishedError extends Error {
+class RowVanishedError extends Error {
   override name = 'RowVanishedError'
   /** Callers run the batch again after this state. */
   code = SQLSTATE.SERIALIZATION_FAILURE

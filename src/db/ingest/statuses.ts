@@ -6,7 +6,7 @@
  * after its commit: the worker that commits second sees both.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
-import type { FinalOutcome } from '../../core/outcome.ts'
+import type { FinalOutcome } from '../../core/event.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'

@@ -1,7 +1,6 @@
 /** Rows of `webhook_events`: events that are neither a message nor a status, and parked events. */
 import { sql, type Transaction } from 'kysely'
-import type { WebhookEvent } from '../../core/event.ts'
-import type { FinalOutcome } from '../../core/outcome.ts'
+import type { FinalOutcome, WebhookEvent } from '../../core/event.ts'
 import type { Database } from '../schema.ts'
 import { base64, jsonbColumn, textColumn } from './payload-columns.ts'
 import type { EventItem } from './store-item.ts'

@@ -6,8 +6,8 @@
  * Safe to repeat: an event that was stored and not yet marked is a duplicate the next time.
  */
 import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
+import type { FinalOutcome } from '../../core/event.ts'
 import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
-import type { FinalOutcome } from '../../core/outcome.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts } from '../counters.ts'
 import type { EventStore } from '../ingest/event-store.ts'
