@@ -17,7 +17,7 @@ function heldBatches() {
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('createBatcher', () => {
-  test('puts what arrives in one turn of the event loop into one batch, in order', async () => {
+  test('puts the items of one turn of the event loop into one batch, in order', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 10, maxInFlight: 1 })
 
@@ -29,7 +29,7 @@ describe('createBatcher', () => {
     expect(batches.map((batch) => batch.items)).toEqual([[1, 2, 3]])
   })
 
-  test('gathers what arrives while a batch is under way', async () => {
+  test('gathers the items that arrive while a batch is running', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 10, maxInFlight: 1 })
 
@@ -46,7 +46,7 @@ describe('createBatcher', () => {
     expect(batches.map((batch) => batch.items)).toEqual([[1], [2, 3]])
   })
 
-  test('rejects what waits when told to, and goes on with what is under way', async () => {
+  test('rejects the waiting items on request, and finishes the running batches', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 1 })
 
@@ -63,7 +63,7 @@ describe('createBatcher', () => {
     expect(batches).toHaveLength(1)
   })
 
-  test('does not let an item wait for a batch that it is not in, while another may be under way', async () => {
+  test('does not let an item wait for another batch while a second one may run', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 2 })
 
@@ -101,7 +101,7 @@ describe('createBatcher', () => {
     expect(await second).toBe('done 2')
   })
 
-  test('drains when nothing waits or is under way', async () => {
+  test('drains when no item waits or is running', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 1 })
 

@@ -7,7 +7,7 @@ function circuitAt() {
 }
 
 describe('createCircuit', () => {
-  test('lets everybody through until a failure, then nobody', () => {
+  test('lets every call through until a failure, then none', () => {
     const { circuit } = circuitAt()
 
     expect([circuit.tryEnter(), circuit.tryEnter()]).toEqual([true, true])
@@ -15,7 +15,7 @@ describe('createCircuit', () => {
     expect([circuit.tryEnter(), circuit.isOpen()]).toEqual([false, true])
   })
 
-  test('lets one try after the cool-down, and the others when it succeeded', () => {
+  test('lets one trial through after the cool-down, and every call once it succeeded', () => {
     const { circuit, clock } = circuitAt()
     circuit.fail()
     clock.now = 1000
@@ -25,7 +25,7 @@ describe('createCircuit', () => {
     expect([circuit.tryEnter(), circuit.tryEnter()]).toEqual([true, true])
   })
 
-  test('stays open for another cool-down when the try failed', () => {
+  test('stays open for another cool-down when the trial failed', () => {
     const { circuit, clock } = circuitAt()
     circuit.fail()
     clock.now = 1000

@@ -19,7 +19,7 @@ test.each([
   expect(findings.map((finding) => finding.actual)).toEqual(actual)
 })
 
-test('how long the answer took is not counted', async () => {
+test('the time that the query took is not counted as a difference', async () => {
   const times = [HERE, HERE + 60_000]
 
   const findings = await checkClock(
@@ -31,6 +31,6 @@ test('how long the answer took is not counted', async () => {
   expect(findings).toEqual([])
 })
 
-test('a store that does not tell its time is not reported', async () => {
+test('a store that does not return its time is not reported', async () => {
   expect(await checkClock('redis', async () => Number.NaN)).toEqual([])
 })

@@ -31,7 +31,7 @@ describe('parseExact', () => {
     )
   })
 
-  test('keeps every number beside nesting that a reviver does not survive', () => {
+  test('keeps every number exact in JSON that is nested too deep for a reviver', () => {
     const beside = String.raw`{"id":12345678901234567890,"a\"1e400":[1e400,1.5,"1e400\\",{"__proto__":0.1234567890123456789}]}`
     const text = `[${beside},${'['.repeat(100_000)}${']'.repeat(100_000)}]`
 

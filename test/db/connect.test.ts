@@ -11,7 +11,7 @@ const openPool = (url: string, options: { queryTimeoutMs?: number } = {}) => {
   return pool
 }
 
-test('a session ended between two statements of a transaction fails the next one, and not the process', async () => {
+test('a session that ends between two statements of a transaction fails the next statement, not the process', async () => {
   const database = await createTestDatabase()
   const pool = openPool(database.url)
   const client = await pool.connect()
@@ -28,7 +28,7 @@ test('a session ended between two statements of a transaction fails the next one
   expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
 })
 
-test('connections that died without a word are all given up at the first one that is silent', async () => {
+test('when one connection is silent for too long, all idle ones are closed too', async () => {
   const database = await createTestDatabase()
   const proxy = await startTcpProxy(database.url)
   const pool = openPool(proxy.url, { queryTimeoutMs: 500 })
@@ -42,7 +42,7 @@ test('connections that died without a word are all given up at the first one tha
   expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
 })
 
-test('a server that answers in time is never given up, however long a connection is used or idle', async () => {
+test('a connection to a server that answers in time is never closed, however long it is used or idle', async () => {
   const database = await createTestDatabase()
   const pool = openPool(database.url, { queryTimeoutMs: 400 })
   const client = await pool.connect()

@@ -61,7 +61,7 @@ describe('an error of PostgreSQL', () => {
     },
   )
 
-  test('does not stand for an event that our own code cannot read: that is a matter of its data', () => {
+  test('is not the cause of a RangeError: the data of the event is', () => {
     expect(classifyWriteFailure(new RangeError('Maximum call stack size exceeded'))).toBe('data')
   })
 })

@@ -12,7 +12,7 @@ beforeEach(async () => {
 const take = (holder: string, durationMs = 60_000) =>
   holdLease(database.db, { name: 'sweep', holder, durationMs })
 
-test('one of 20 that ask at the same time gets the lease, and can renew it', async () => {
+test('one of 20 concurrent callers gets the lease, and can renew it', async () => {
   const holders = Array.from({ length: 20 }, () => randomUUID())
 
   const answers = await Promise.all(holders.map((holder) => take(holder)))
@@ -21,7 +21,7 @@ test('one of 20 that ask at the same time gets the lease, and can renew it', asy
   expect(await take(holders[answers.indexOf(true)] as string)).toBe(true)
 })
 
-test('a lease that was not renewed in time goes to whoever asks next', async () => {
+test('a lease that was not renewed in time goes to the next caller', async () => {
   const [first, second] = [randomUUID(), randomUUID()]
   await take(first, -1)
 
@@ -29,7 +29,7 @@ test('a lease that was not renewed in time goes to whoever asks next', async () 
   expect(await take(first)).toBe(false)
 })
 
-test('a lease that was given back is free at once, and nobody gives back that of another', async () => {
+test('a released lease is free at once, and only its holder can release it', async () => {
   const [first, second] = [randomUUID(), randomUUID()]
   await take(first)
 

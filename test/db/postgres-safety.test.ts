@@ -8,13 +8,13 @@ const INDEX = 'idx_chat_messages_wa_message_id_unique'
 const INDEX_FINDING = 'postgresql unique index on chat_messages (wa_message_id)'
 
 describe('the settings of PostgreSQL', () => {
-  test('of a migrated database are safe, but for what the server of the tests gave up for speed', async () => {
+  test('of a migrated database are safe, except those that the test server gives up for speed', async () => {
     const database = await createTestDatabase()
 
     expect(await findingsBesideServer(database)).toEqual([])
   })
 
-  test('say what the server gave up for speed', async () => {
+  test('include those that the test server gives up for speed', async () => {
     const database = await createTestDatabase()
     const { rows } = await database.pool.query(
       `SELECT 'postgresql ' || name AS setting, setting AS actual FROM pg_settings
@@ -56,7 +56,7 @@ describe('the settings of PostgreSQL', () => {
     expect(clock.map(({ actual }) => actual.replace(/^[\d.]+ s /, ''))).toEqual(expected)
   })
 
-  test('time-outs that a pooler has to set are missed behind one, and only there', async () => {
+  test('time-outs that a pooler has to set are reported behind a pooler only', async () => {
     const database = await createTestDatabase()
     const withTimeouts = openPool(
       `${database.url}?options=${encodeURIComponent('-c statement_timeout=6s -c idle_in_transaction_session_timeout=5s')}`,
@@ -102,7 +102,7 @@ describe('the unique index', () => {
     ])
   })
 
-  test('under another name, or without a predicate, is as good', async () => {
+  test('may have another name, or no predicate', async () => {
     const database = await createTestDatabase()
     await database.pool.query(
       `DROP INDEX ${INDEX}; CREATE UNIQUE INDEX mine ON chat_messages (wa_message_id)`,
@@ -111,7 +111,7 @@ describe('the unique index', () => {
     expect(await findingsBesideServer(database)).toEqual([])
   })
 
-  test('of a database that was not migrated yet says so', async () => {
+  test('of a database that was not migrated is reported as missing its table', async () => {
     const database = await createEmptyDatabase()
 
     expect(await findingsBesideServer(database)).toMatchObject([
@@ -119,7 +119,7 @@ describe('the unique index', () => {
     ])
   })
 
-  test('is looked at without storing anything', async () => {
+  test('is checked without storing anything', async () => {
     const database = await createTestDatabase()
 
     await checkPostgresSafety(database.pool)

@@ -46,7 +46,7 @@ describe('two writers', () => {
   const names = async () =>
     (await database.db.selectFrom('contacts').select('name').orderBy('id').execute()).map(({ name }) => name)
 
-  test('a contact that somebody else has merged is written to as what it became', async () => {
+  test('a contact that another writer merged is replaced by its survivor', async () => {
     const kept = await write(ours, { user_id: USER_ID })
     const lost = await write(ours, { phone: PHONE })
     await write(theirs, { phone: PHONE, user_id: USER_ID })
@@ -56,7 +56,7 @@ describe('two writers', () => {
     expect(lost).not.toBe(kept)
   })
 
-  test('a batch that merges a contact that is remembered ends in one conversation', async () => {
+  test('a batch that merges a cached contact ends in one conversation', async () => {
     await write(ours, { user_id: USER_ID })
     await write(ours, { phone: PHONE })
 
@@ -73,7 +73,7 @@ describe('two writers', () => {
     expect(rows).toEqual([{ conversations: '1', messages: '5' }])
   })
 
-  test('a number that has changed hands is written to as its new owner', async () => {
+  test('a message from a number that went to another person goes to the new owner', async () => {
     const before = await write(ours, { phone: PHONE })
     const changed_at = new Date(RECEIVED_AT + MINUTE)
     const to = { phone: '15550009999' }
@@ -83,7 +83,7 @@ describe('two writers', () => {
     expect(await write(ours, { phone: PHONE }, { minute: 3 })).not.toBe(before)
   })
 
-  test('a conversation that was deleted by hand is made anew, and its message is not parked', async () => {
+  test('a cached conversation that was deleted by hand is created again, and its message is not parked', async () => {
     const deleted = await write(ours, { phone: PHONE })
     await database.pool.query(
       'DELETE FROM chat_messages; DELETE FROM conversations; DELETE FROM contact_identifiers; DELETE FROM contacts',

@@ -13,7 +13,7 @@ beforeAll(async () => {
   database = await createTestDatabase()
 })
 
-test('refs in any order and batches end in the contacts that their shared identifiers make', async () => {
+test('refs in any order and any batches end in the same contacts: one for each group of linked identifiers', async () => {
   const identifier = fc.option(fc.nat({ max: 4 }), { nil: undefined, freq: 2 })
   const numbers = fc.record({ phone: identifier, user: identifier, parent: identifier })
   await fc.assert(
@@ -37,7 +37,7 @@ test('refs in any order and batches end in the contacts that their shared identi
   )
 })
 
-test('people who change numbers and user ids are not forked by any order of arrival', async () => {
+test('a person who changes numbers and user ids is one contact, whatever the order of arrival', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(createStory(), { minLength: 1, maxLength: 3 }),
@@ -63,7 +63,7 @@ test('people who change numbers and user ids are not forked by any order of arri
   )
 })
 
-test('owners of one number after each other stay apart, however late their messages come', async () => {
+test('successive owners of one number stay separate contacts, however late their messages arrive', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 2, max: 4 }), fc.infiniteStream(fc.nat()), async (owners, chance) => {
       const run = nextRun()

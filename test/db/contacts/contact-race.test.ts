@@ -15,7 +15,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts
 const WRITERS = 8
 const PEOPLE = 12
 
-test('writers with the same new people end in one contact and one conversation each', async () => {
+test('concurrent writers create each new contact and its conversation once', async () => {
   const database = await createTestDatabase()
   const writers = openWriters(database)
   const random = createRandom(1)
@@ -36,7 +36,7 @@ test('writers with the same new people end in one contact and one conversation e
   await expectSoundRows(database)
 })
 
-test('writers that link and merge the same people neither fork them nor wait in a circle', async () => {
+test('concurrent writers that link and merge the same contacts neither fork them nor deadlock', async () => {
   const database = await createTestDatabase()
   const writers = openWriters(database)
   const random = createRandom(2)
@@ -59,7 +59,7 @@ test('writers that link and merge the same people neither fork them nor wait in 
   await expectSoundRows(database)
 })
 
-test('a number changes hands while everybody writes for it', async () => {
+test('a number goes to another contact while many writers write for it', async () => {
   const database = await createTestDatabase()
   const writers = openWriters(database)
   const random = createRandom(3)
@@ -84,7 +84,7 @@ test('a number changes hands while everybody writes for it', async () => {
   await expectSoundRows(database)
 })
 
-test('messages written while their conversations are merged are all in the one that stays', async () => {
+test('messages written while their conversations are merged all end in the surviving one', async () => {
   const database = await createTestDatabase()
   const writers = openWriters(database)
   const random = createRandom(4)

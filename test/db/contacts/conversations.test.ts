@@ -27,7 +27,7 @@ test('there is one conversation for each provider, business number and contact',
   expect(await resolveKeys(keys.toReversed())).toEqual(ids.slice(0, 4).toReversed())
 })
 
-test('a contact that was merged meanwhile means what it became', async () => {
+test('a contact that was merged meanwhile stands for its survivor', async () => {
   const [survivor = '', loser = ''] = await resolve(database, [{ phone: '15550102001' }, { user_id: 'US.2' }])
   await resolve(database, [{ phone: '15550102001', user_id: 'US.2' }])
 
@@ -45,7 +45,7 @@ test('a contact that does not exist is an error that says so', async () => {
   await expect(resolveKeys(keys)).rejects.toThrow(/contact 987654321 does not exist/)
 })
 
-test('a business number that no index holds is stored all the same', async () => {
+test('a business number that is too long for an index is stored', async () => {
   const ref = { user_id: 'US.3' }
   const business_number = `\u0000${'9'.repeat(100_000)}`
 
@@ -68,7 +68,7 @@ describe('when two contacts turn out to be one', () => {
     ).toEqual([first])
   })
 
-  test('the later sighting names it, and nothing known is lost', async () => {
+  test('the later profile wins, and no known field is lost', async () => {
     await resolve(database, [{ phone: '15550111001', name: 'Older name' }], at(1))
     await resolve(database, [{ user_id: 'US.11', name: 'Newer name', username: 'newer' }], at(2))
 
@@ -78,7 +78,7 @@ describe('when two contacts turn out to be one', () => {
     expect(rows).toEqual([{ name: 'Newer name', username: 'newer', phone: '15550111001' }])
   })
 
-  test('their messages are in the conversation of the one that stays, and a change says so', async () => {
+  test('their messages move to the surviving conversation, and the merge is announced', async () => {
     const [kept = '', lost = ''] = await converse(database, [{ phone: '15550112001' }, { user_id: 'US.12' }])
     const inKept = await addMessage(kept)
     const inLost = await addMessage(lost)
@@ -97,7 +97,7 @@ describe('when two contacts turn out to be one', () => {
     ).toEqual([lost])
   })
 
-  test('a conversation that only the other one has changes hands', async () => {
+  test('a conversation that only the merged contact has goes to the survivor', async () => {
     await resolve(database, [{ phone: '15550113001' }])
     const [id = ''] = await converse(database, [{ user_id: 'US.13' }])
 
@@ -116,7 +116,7 @@ describe('when two contacts turn out to be one', () => {
     expect(await converse(database, [both], { business_number: '200' })).toEqual([two])
   })
 
-  test('three at once and one after the other end in one, each pointing at it directly', async () => {
+  test('several merges in a row end in one contact, and every merged row points at it directly', async () => {
     const refs = [{ phone: '15550115001' }, { user_id: 'US.15' }, { parent_user_id: 'US.ENT.15' }]
     const [first = '', second = '', third = ''] = await converse(database, refs)
     await addMessage(third)
@@ -141,7 +141,7 @@ describe('when two contacts turn out to be one', () => {
     ).toEqual([1])
   })
 
-  test('the conversation of the one that stays stays, also when it is the younger one', async () => {
+  test("the survivor's conversation is kept, also when it is the younger one", async () => {
     await resolve(database, [{ phone: '15550119001' }])
     const [lost = ''] = await converse(database, [{ user_id: 'US.19' }])
     const [kept = ''] = await converse(database, [{ phone: '15550119001' }])
@@ -150,7 +150,7 @@ describe('when two contacts turn out to be one', () => {
     expect(await column(`SELECT merged_into FROM conversations WHERE id = ${lost}`)).toEqual([kept])
   })
 
-  test('several of the other one and none of its own leave the oldest', async () => {
+  test('the oldest conversation of the merged contact is kept when the survivor has none', async () => {
     await resolve(database, [{ phone: '15550116001' }])
     const [older = ''] = await converse(database, [{ user_id: 'US.16' }])
     const [newer = ''] = await converse(database, [{ parent_user_id: 'US.ENT.16' }])
@@ -163,7 +163,7 @@ describe('when two contacts turn out to be one', () => {
     expect(await column(`SELECT merged_into FROM conversations WHERE id = ${newer}`)).toEqual([older])
   })
 
-  test('a message that nobody has read stays unread', async () => {
+  test('an unread message stays unread', async () => {
     const [kept = '', lost = ''] = await converse(database, [{ phone: '15550117001' }, { user_id: 'US.17' }])
     const unread = await addMessage(lost)
     const read = await addMessage(kept)
@@ -177,7 +177,7 @@ describe('when two contacts turn out to be one', () => {
     ).toContain(unread)
   })
 
-  test('what was read in both stays read, and the latest message counts', async () => {
+  test('messages read in both conversations stay read, and the time of the latest message counts', async () => {
     const [kept = '', lost = ''] = await converse(database, [{ phone: '15550118001' }, { user_id: 'US.18' }])
     const last = [await addMessage(kept), await addMessage(lost)]
     for (const [index, id] of [kept, lost].entries())

@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 
 describe('a person who changes the number', () => {
-  test('is the same contact before and after, in whatever order and batches it arrives', async () => {
+  test('is the same contact before and after, in any order and any batches', async () => {
     for (const [index, order] of permutations([0, 1, 2, 3]).entries()) {
       const [before, after] = [`1555110${index + 1000}`, `1555120${index + 1000}`]
       const change = { from: { phone: before }, to: { phone: after }, changed_at: at(10) }
@@ -35,7 +35,7 @@ describe('a person who changes the number', () => {
     }
   })
 
-  test('leaves the old number to whoever uses it afterwards', async () => {
+  test('leaves the old number to its next owner', async () => {
     const [person] = await resolve(database, [{ phone: '15551300001' }], at(0))
     await arrive([{ from: { phone: '15551300001' }, to: { phone: '15551300002' }, changed_at: at(10) }])
 
@@ -85,14 +85,14 @@ describe('a person who changes the number', () => {
     expect(rows).toEqual([{ phone: '15551330002' }])
   })
 
-  test('changes nothing when the two spellings are one number', async () => {
+  test('changes nothing when both are spellings of one number', async () => {
     const [person] = await resolve(database, [{ phone: '5511961230001' }], at(0))
     await arrive([{ from: { phone: '5511961230001' }, to: { phone: '551161230001' }, changed_at: at(10) }])
 
     expect(await find({ phone: '551161230001' }, 20)).toBe(person)
   })
 
-  test('takes over a number that somebody else had before, and not the person', async () => {
+  test('gets a number from its former owner without being merged with them', async () => {
     const [former] = await resolve(database, [{ phone: '15551340002', user_id: 'US.former' }], at(0))
     const [person] = await resolve(database, [{ phone: '15551340001' }], at(0))
     await arrive([
@@ -104,7 +104,7 @@ describe('a person who changes the number', () => {
     expect(await find({ user_id: 'US.former' }, 101 * DAY)).toBe(former)
   })
 
-  test('is created where nothing was known of the old number', async () => {
+  test('is created when the old number was unknown', async () => {
     await arrive([{ from: { phone: '15551350001' }, to: { phone: '15551350002' }, changed_at: at(10) }])
 
     expect(await find({ phone: '15551350001' }, 5)).toBe(await find({ phone: '15551350002' }, 15))
@@ -112,7 +112,7 @@ describe('a person who changes the number', () => {
 })
 
 describe('a change that comes late', () => {
-  test('is ignored when somebody else used the number before and after it', async () => {
+  test('is ignored when another contact used the number before and after it', async () => {
     const [other] = await resolve(database, [{ phone: '15551400002' }], at(0))
     await resolve(database, [{ phone: '15551400002' }], at(10 * DAY))
     const [person] = await resolve(database, [{ phone: '15551400001' }], at(0))
@@ -123,7 +123,7 @@ describe('a change that comes late', () => {
     expect(await find({ phone: '15551400001' }, 11 * DAY)).toBe(person)
   })
 
-  test('is ignored when the number was first used so long after it that it may be somebody else', async () => {
+  test('is ignored when the number was first used so much later that it may have another owner', async () => {
     const [other] = await resolve(database, [{ phone: '15551410002' }], at(200 * DAY))
     const [person] = await resolve(database, [{ phone: '15551410001' }], at(0))
 
@@ -145,7 +145,7 @@ describe('a change that comes late', () => {
 })
 
 describe('a person who gets another user id', () => {
-  test('is the same contact by both, also when a message with the new one came first', async () => {
+  test('is the same contact by both ids, also when a message with the new one came first', async () => {
     const [old] = await resolve(database, [{ user_id: 'US.500', phone: '15551500001' }], at(0))
     const [fresh] = await resolve(database, [{ user_id: 'US.501' }], at(1000 * DAY))
 
@@ -166,7 +166,7 @@ describe('a person who gets another user id', () => {
     expect(rows).toEqual([{ value: 'US.511' }])
   })
 
-  test('is told twice with the new number and the new user id, in either order', async () => {
+  test('is one contact when a change of the number and one of the user id report the same event, in either order', async () => {
     for (const [index, swapped] of [false, true].entries()) {
       const id = 15551520000 + index * 10
       const [old, now] = [`${id}`, `${id + 1}`]
@@ -190,7 +190,7 @@ describe('a person who gets another user id', () => {
     }
   })
 
-  test('becomes one with whoever is known by the new one', async () => {
+  test('is merged with the contact that is known by the new id', async () => {
     const [person] = await resolve(database, [{ phone: '15551530001', user_id: 'US.530' }], at(0))
     await resolve(database, [{ phone: '15551530002', user_id: 'US.531' }], at(1))
 
@@ -211,7 +211,7 @@ test('a change that was applied is not written again', async () => {
   expect(await everything()).toEqual(before)
 })
 
-test('a change from nobody, to nobody, or of a group does nothing', async () => {
+test('a change without a from, without a to, or of a group does nothing', async () => {
   const before = await everything()
 
   await arrive([

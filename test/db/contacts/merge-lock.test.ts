@@ -5,7 +5,7 @@ import { at, resolve } from '../../support/contact-batches.ts'
 import { eventually } from '../../support/eventually.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
-test('nobody is merged while a transaction holds merges off', async () => {
+test('no contact is merged while a transaction holds the shared merge lock', async () => {
   const database = await createTestDatabase()
   await resolve(database, [{ phone: '15550100001' }, { user_id: 'US.1' }])
   const { promise: isHeld, resolve: hold } = Promise.withResolvers<void>()
@@ -26,7 +26,7 @@ test('nobody is merged while a transaction holds merges off', async () => {
   expect(await countMerged(database)).toBe(1)
 })
 
-test('two transactions that look contacts up and merge later are told so instead of waiting in a circle', async () => {
+test('two transactions that resolve contacts first and merge later get an error instead of a deadlock', async () => {
   const database = await createTestDatabase()
   await resolve(database, [{ phone: '15550100001' }, { user_id: 'US.1' }])
   const merge = [{ ref: { phone: '15550100001', user_id: 'US.1' }, seen_at: at(0) }]

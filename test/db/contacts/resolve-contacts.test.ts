@@ -27,7 +27,7 @@ describe('one contact', () => {
     expect(new Set(found)).toEqual(new Set([everything]))
   })
 
-  test('is what refs of one batch become that share an identifier, whoever links them', async () => {
+  test('is the result of refs in one batch that share an identifier, whichever ref links them', async () => {
     const ids = await resolve(database, [
       { phone: '15550101001' },
       { user_id: 'US.101' },
@@ -66,7 +66,7 @@ describe('one contact', () => {
     expect(await resolve(database, [{ phone: short }])).toEqual([one])
   })
 
-  test('is a group by its id alone, whoever else stands in the ref', async () => {
+  test('is a group by its id alone, whatever else is in the ref', async () => {
     const [person] = await resolve(database, [{ phone: '15550104001' }])
     const [group] = await resolve(database, [{ group_id: 'group-104' }])
 
@@ -74,7 +74,7 @@ describe('one contact', () => {
     expect(await resolve(database, [{ group_id: 'group-104', phone: '15550104001' }])).toEqual([group])
   })
 
-  test('is everybody who comes without any identifier', async () => {
+  test('stands for all refs without any identifier', async () => {
     const ids = await resolve(database, [{}, { name: 'Ana Example' }, { phone: '', user_id: '' }])
 
     expect(new Set(ids).size).toBe(1)
@@ -83,7 +83,7 @@ describe('one contact', () => {
   })
 })
 
-test('gives ids in the order of the refs, also with repetitions', async () => {
+test('returns ids in the order of the refs, also with repetitions', async () => {
   const a = { phone: '15550200001' }
   const b = { user_id: 'US.200' }
 
@@ -96,7 +96,7 @@ test('gives ids in the order of the refs, also with repetitions', async () => {
   expect(second).toEqual([idB, idA, idB])
 })
 
-test('gives nothing for nothing', async () => {
+test('returns no ids for no refs', async () => {
   expect(await resolve(database, [])).toEqual([])
 })
 
@@ -123,7 +123,7 @@ describe('hostile identifiers', () => {
     expect(await resolve(database, refs)).toEqual(ids)
   })
 
-  test('come with names that are as hostile', async () => {
+  test('can come with hostile names', async () => {
     const [id] = await resolve(database, [
       { user_id: 'US.210', name: `A\u0000\ud800${'x'.repeat(1_000_000)}`, username: '\u0000' },
     ])
@@ -133,7 +133,7 @@ describe('hostile identifiers', () => {
     expect(stored.name?.length).toBeLessThan(1000)
   })
 
-  test('come with times that no column holds', async () => {
+  test('can come with times that no column holds', async () => {
     const times = [new Date(Number.NaN), new Date(8.64e15), new Date(-8.64e15)]
     const refsAtTimes = times.map((seen_at) => ({ ref: { user_id: 'US.211' }, seen_at }))
 

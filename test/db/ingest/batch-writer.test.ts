@@ -104,7 +104,7 @@ describe('a message', () => {
     expect(row?.raw?.toString()).toBe(payload)
   })
 
-  test('is merged when a later copy knows more, never when it knows less', async () => {
+  test('is merged when a later copy has more data, never when it has less', async () => {
     const placeholder = messageItem('wamid.A', {
       source: 'history',
       is_placeholder: true,
@@ -144,7 +144,7 @@ describe('a message', () => {
     ])
   })
 
-  test('moves the clock of its conversation forward only', async () => {
+  test('moves last_message_at of its conversation forward only', async () => {
     const at = (iso: string) => ({ sent_at: new Date(iso) })
     await write(
       messageItem('wamid.A', at('2026-05-02T00:00:00Z')),
@@ -184,7 +184,7 @@ describe('a status', () => {
     expect(await statusOf('wamid.A')).toBe('delivered')
   })
 
-  test('is recorded and changes nothing when its word is not known', async () => {
+  test('with an unknown word is stored and does not change its message', async () => {
     await write(outbound('wamid.A'), statusItem('wamid.A', 'sent'))
     await write(statusItem('wamid.A', 'warning'))
 
@@ -236,7 +236,7 @@ describe('a status', () => {
     }
   })
 
-  test('and its message written at the same instant by two writers meet, in every one of 100 races', async () => {
+  test('is applied when two writers store it and its message at the same instant, in every one of 100 races', async () => {
     const ids = Array.from({ length: 100 }, (_, i) => `wamid.race${i}`)
 
     await Promise.all(ids.flatMap((id) => [write(outbound(id)), write(statusItem(id, 'delivered'))]))
@@ -268,7 +268,7 @@ describe('every other event', () => {
   })
 })
 
-test('counts what it did in the same transaction', async () => {
+test('adds its outcomes to the totals in the same transaction', async () => {
   await write(
     messageItem('wamid.A'),
     messageItem('wamid.A'),
@@ -285,7 +285,7 @@ test('counts what it did in the same transaction', async () => {
   })
 })
 
-test('notes every new message and every moved status as a change', async () => {
+test('announces every new message and every changed status', async () => {
   await write(outbound('wamid.A'), statusItem('wamid.A', 'sent'))
 
   const changes = await database.db.selectFrom('changes').select('kind').orderBy('id').execute()

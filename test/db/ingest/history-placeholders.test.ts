@@ -89,7 +89,7 @@ describe('media of the history and their placeholder', () => {
     expect(await stored()).toEqual(ids.map(() => FILED))
   })
 
-  test('are told apart in the outcomes: the first is stored, what adds to it merged, the rest duplicates', async () => {
+  test('have outcomes of their own: the first is stored, one that adds data is merged, the rest are duplicates', async () => {
     expect(await write(media())).toEqual(['stored'])
     expect(await write(placeholder(), placeholder())).toEqual(['merged', 'duplicate'])
     expect(await write(placeholder(), media())).toEqual(['duplicate', 'duplicate'])
@@ -126,7 +126,7 @@ describe('media of the history and their placeholder', () => {
     },
   )
 
-  test('find what the conversation of theirs has become before they are moved', async () => {
+  test('are moved to the surviving conversation when theirs was merged meanwhile', async () => {
     await write(mediaOfNobody())
     await write(messageItem('wamid.by-phone', { contact: PERSON }))
     await write(messageItem('wamid.by-user', { contact: { user_id: 'US.1' } }))
@@ -161,7 +161,7 @@ describe('media of the history and their placeholder', () => {
     expect(await stored()).toEqual([{ ...FILED, status: 'played' }])
   })
 
-  test('are told in the changes, once', async () => {
+  test('are announced once', async () => {
     await write(media())
     await write(placeholder())
     await write(placeholder())
@@ -170,7 +170,7 @@ describe('media of the history and their placeholder', () => {
   })
 })
 
-test('a message that came as it was sent is not moved by a placeholder of the history', async () => {
+test('a message that came in a webhook is not moved by a placeholder of the history', async () => {
   const live = messageItem('wamid.M', { contact: PERSON, sent_at: new Date('2026-04-30T10:00:00Z') })
   await write(live)
 

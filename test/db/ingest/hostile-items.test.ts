@@ -53,15 +53,15 @@ describe('people', () => {
   })
 })
 
-describe('what cannot be written', () => {
-  test('because the index has no room for it is parked, once', async () => {
+describe('an event that cannot be written', () => {
+  test('is parked once when a value is too long for an index', async () => {
     const item = statusItem('wamid.A', 'sent', { participant: randomText(9_000) })
 
     expect([await outcomeOf(item), await outcomeOf(item)]).toEqual(['parked', 'duplicate'])
     expect(await events()).toMatchObject([{ reason: expect.stringContaining('SQLSTATE 54000') }])
   })
 
-  test('because it is nested too deep for our own code is kept as bytes, and does not stop the others', async () => {
+  test('is kept as bytes when it is nested too deep for our own code, and the others are stored', async () => {
     const payload = `["\\u0000",${'['.repeat(50_000)}${']'.repeat(50_000)}]`
 
     const outcomes = await Promise.all(
@@ -74,7 +74,7 @@ describe('what cannot be written', () => {
     expect(row?.raw?.toString()).toBe(payload)
   })
 
-  test('with jsonb loses neither its payload nor what stands around it', async () => {
+  test('as jsonb loses neither its payload nor its context', async () => {
     const context =
       '{"metadata":{"display_phone_number":1e999999},"contact":{"profile":{"name":"a\\u0000b"}}}'
     const item = messageItem('wamid.A', {}, { payload: '{"n":1e999999}', context })

@@ -51,8 +51,8 @@ function claim(messageId: string): Promise<Claim> {
   })
 }
 
-describe('the id of a message of ours', () => {
-  test('is taken over, once, and repeating it is quiet', async () => {
+describe("the provider's id of an outbound message", () => {
+  test('is set once, and repeating it announces nothing', async () => {
     const id = await orderText(database.db)
 
     expect(await identify(id, 'wamid.A')).toBe('identified')
@@ -71,7 +71,7 @@ describe('the id of a message of ours', () => {
     expect((await message(id))?.wa_message_id).toBe('wamid.A')
   })
 
-  test('is given to no message that is not there, or was not sent from here', async () => {
+  test('is set only on a message that exists and was sent through the API', async () => {
     await write(echo('wamid.A'))
     const [stored] = await messages()
 
@@ -80,8 +80,8 @@ describe('the id of a message of ours', () => {
   })
 })
 
-describe('two rows that turn out to be one message', () => {
-  test('become the one that was born here; the other goes whole to quarantine, and `changes` tells', async () => {
+describe('two rows of one message', () => {
+  test('are merged into the row from the API; the other one goes whole to quarantine, and both are announced', async () => {
     const id = await orderText(database.db, 'Hello')
     await write(
       echo('wamid.A', { content: 'Hello', sent_at: new Date('2026-06-01T12:00:05Z') }),
@@ -110,7 +110,7 @@ describe('two rows that turn out to be one message', () => {
     expect(await changes()).toContainEqual({ kind: 'message.merged', message_id: lost?.id, merged_into: id })
   })
 
-  test('become one also when the other is being inserted at that moment', async () => {
+  test('are merged also when the other one is being inserted at that moment', async () => {
     const id = await orderText(database.db)
     const { conversation_id } = (await message(id)) ?? {}
     const other = await database.pool.connect()
@@ -135,7 +135,7 @@ describe('two rows that turn out to be one message', () => {
     expect(await messages()).toMatchObject([{ id, wa_message_id: 'wamid.A', status: 'sent' }])
   })
 
-  test('take along what refers to the one that goes', async () => {
+  test('have the references of the quarantined row moved to the one that stays', async () => {
     const id = await orderText(database.db)
     await write(echo('wamid.A'))
     const lost = (await messages()).find((row) => row.id !== id)
@@ -164,7 +164,7 @@ describe('two rows that turn out to be one message', () => {
     expect(await quarantine()).toEqual([])
   })
 
-  test('are one where the provider chose the number, whichever that is', async () => {
+  test('are one message when the provider chose the number, whichever it chose', async () => {
     const id = await orderText(database.db)
     await write(echo('wamid.A', { business_number: '999' }))
 
@@ -174,7 +174,7 @@ describe('two rows that turn out to be one message', () => {
     expect(await messages()).toMatchObject([{ id, wa_message_id: 'wamid.A', status: 'sent' }])
   })
 
-  test('are two when both were sent from here: the second ends as unknown and says why', async () => {
+  test('are two messages when both were sent through the API: the second one ends as unknown, with the reason', async () => {
     const first = await orderText(database.db, 'one')
     const second = await orderText(database.db, 'two', { to: { phone: '15551230002' } })
     const [a, b] = [await claim(first), await claim(second)]
@@ -191,7 +191,7 @@ describe('two rows that turn out to be one message', () => {
     })
   })
 
-  test('stay two where the table does not let one go, and the rest of the batch is stored', async () => {
+  test('stay two when a constraint of the table forbids the move, and the rest of the batch is stored', async () => {
     const id = await orderText(database.db)
     await write(echo('wamid.A'))
     await database.pool.query(`
@@ -208,7 +208,7 @@ describe('two rows that turn out to be one message', () => {
 })
 
 describe('a status with our callback_id', () => {
-  test.each(['queued', 'sending', 'unknown'])('tells what became of a message that is %s', async (before) => {
+  test.each(['queued', 'sending', 'unknown'])('updates a message that is %s', async (before) => {
     const id = await orderText(database.db)
     await database.db.updateTable('chat_messages').set({ status: before }).where('id', '=', id).execute()
     const callback_id = String((await message(id))?.callback_id)
@@ -218,7 +218,7 @@ describe('a status with our callback_id', () => {
     expect(await message(id)).toMatchObject({ wa_message_id: 'wamid.A', status: 'delivered' })
   })
 
-  test('tells that it failed, with the words of the provider', async () => {
+  test("marks the message as failed, with the provider's error", async () => {
     const id = await orderText(database.db)
     const { message: sent } = await claim(id)
 
@@ -233,7 +233,7 @@ describe('a status with our callback_id', () => {
     expect(await message(id)).toMatchObject({ status: 'failed', error: [{ code: 131047 }] })
   })
 
-  test('counts for our number alone', async () => {
+  test('counts for the business number of the message only', async () => {
     const id = await orderText(database.db)
     const callback_id = String((await message(id))?.callback_id)
 
@@ -242,7 +242,7 @@ describe('a status with our callback_id', () => {
     expect(await message(id)).toMatchObject({ wa_message_id: null, status: 'queued' })
   })
 
-  test('counts for a messaging service whichever number it chose', async () => {
+  test('counts for a messaging service, whichever number it chose', async () => {
     const id = await orderText(
       database.db,
       'Hello',
@@ -260,7 +260,7 @@ describe('a status with our callback_id', () => {
 })
 
 describe('response, echo and statuses at the same time', () => {
-  test('leave one row under our id, with the highest status, in every order', async () => {
+  test('end in one row with our id and the highest status, in every order', async () => {
     const rounds = await Promise.all(
       Array.from({ length: 25 }, async (_, round) => {
         const id = await orderText(database.db, `round ${round}`, { to: { phone: `1555123${1000 + round}` } })

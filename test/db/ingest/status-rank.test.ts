@@ -35,7 +35,7 @@ test('wa_status_rank knows no word that core/status.ts does not know', async () 
   expect(words.sort()).toEqual(Object.keys(STATUS_RANKS).sort())
 })
 
-test('no rank is no value, so that a status of an unknown word moves nothing', async () => {
+test('an unknown word has the rank NULL, so that it changes no message', async () => {
   const { pool } = await createTestDatabase()
 
   const { rows } = await pool.query('SELECT wa_status_rank(NULL) AS rank')

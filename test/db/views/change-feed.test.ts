@@ -13,7 +13,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts
 import { settle } from '../../support/settled-changes.ts'
 
 describe('readChanges', () => {
-  test('gives every change with the message as it is by then', async () => {
+  test('returns every change with the present state of its message', async () => {
     const { db } = await createTestDatabase()
     await writeBatch(db, [
       messageItem('wamid.1', { content: 'Hello', direction: 'outbound', status: 'sent' }),
@@ -31,7 +31,7 @@ describe('readChanges', () => {
     expect(await readChanges(db, { after: next, limit: 10 })).toEqual({ items: [], next })
   })
 
-  test('goes on behind any item of a page', async () => {
+  test('continues after any item of a page', async () => {
     const { db } = await createTestDatabase()
     await writeBatch(
       db,
@@ -47,7 +47,7 @@ describe('readChanges', () => {
     expect(pages.map((page) => page.items)).toEqual([[all.items[1]], [all.items[2]], []])
   })
 
-  test('begins with what comes next when it begins at the present', async () => {
+  test('begins with the next change when it starts from the present cursor', async () => {
     const { db } = await createTestDatabase()
     await writeBatch(db, [messageItem('wamid.before')])
     await settle(db)
@@ -60,7 +60,7 @@ describe('readChanges', () => {
     expect(items.map((item) => item.message?.wa_message_id)).toEqual(['wamid.after'])
   })
 
-  test('an empty feed gives a cursor that misses nothing of what follows', async () => {
+  test('the cursor of an empty feed misses nothing that follows', async () => {
     const { db } = await createTestDatabase()
 
     const { next } = await readChanges(db, { limit: 10 })
@@ -70,7 +70,7 @@ describe('readChanges', () => {
     expect((await readChanges(db, { after: next, limit: 10 })).items).toHaveLength(1)
   })
 
-  test('holds back what was committed beside an older transaction until that one has ended', async () => {
+  test('holds back changes while an older transaction is open', async () => {
     const { db, url } = await createTestDatabase()
     const slow = await openSession(url)
     await slow.query('BEGIN')
@@ -86,7 +86,7 @@ describe('readChanges', () => {
     expect(after.items.map((item) => item.kind)).toEqual(['slow', 'fast'])
   })
 
-  test('misses nothing and repeats nothing while eight writers commit, roll back and take their time', async () => {
+  test('misses and repeats nothing while eight writers commit and roll back slowly', async () => {
     const database = await createTestDatabase()
     const writers = Array.from({ length: 8 }, (_, index) => runWriter(database, index))
     const isWriting = { now: true }
@@ -143,7 +143,7 @@ describe('pruneChanges', () => {
     return { ...database, items, cursors: items.map((item) => item.cursor) }
   }
 
-  test('removes what is older than asked for, and nothing else', async () => {
+  test('deletes changes older than the limit, and no others', async () => {
     const { db, items } = await createAgedDatabase()
 
     expect(await pruneChanges(db, 30 * DAY)).toBe(2)
@@ -152,7 +152,7 @@ describe('pruneChanges', () => {
     expect((await readChanges(db, { limit: 10 })).items).toEqual([items[2]])
   })
 
-  test('a reader that has seen all that was removed goes on; one that has not is told', async () => {
+  test('a reader that has seen all deleted changes continues; one that has not gets an error', async () => {
     const { db, items, cursors } = await createAgedDatabase()
 
     await pruneChanges(db, 30 * DAY)

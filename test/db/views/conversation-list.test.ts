@@ -35,7 +35,7 @@ async function all(search?: string) {
 }
 
 describe('listConversations', () => {
-  test('has the one with the newest message first, with its contact and that message', async () => {
+  test('has the conversation with the newest message first, with its contact and that message', async () => {
     await receive({ contact: ADA, content: 'old', sent_at: at(1) })
     await receive({ contact: BEN, content: 'new', sent_at: at(2) })
 
@@ -45,7 +45,7 @@ describe('listConversations', () => {
     ])
   })
 
-  test('shows a message of ours at once', async () => {
+  test('shows an outbound message at once', async () => {
     const id = await orderText(database.db, 'Hi there')
 
     expect(await all()).toMatchObject([
@@ -71,7 +71,7 @@ describe('listConversations', () => {
     expect([...seen].sort()).toEqual(phones)
   })
 
-  test('hides what was merged away', async () => {
+  test('hides merged conversations', async () => {
     await receive({ contact: { user_id: 'US.1' } })
     await receive({ contact: ADA })
     await receive({ contact: { ...ADA, user_id: 'US.1' } })
@@ -94,10 +94,10 @@ describe('listConversations', () => {
   })
 })
 
-describe('what is unread', () => {
+describe('unread messages', () => {
   const unread = async () => (await all())[0]?.unread_count
 
-  test('is what the other side wrote, without history, reactions and what we wrote', async () => {
+  test('are the inbound ones, without history and reactions', async () => {
     const target = wamid()
     await writeBatch(database.db, [
       messageItem(target, { contact: ADA }),
@@ -131,7 +131,7 @@ describe('markAsRead', () => {
     return rows.length
   }
 
-  test('leaves what came after the message unread', async () => {
+  test('leaves later messages unread', async () => {
     const { conversationId, ids } = await receiveThree()
 
     const outcome = await markAsRead(database.db, { conversationId, messageId: ids[1], receiptProviders })
@@ -143,7 +143,7 @@ describe('markAsRead', () => {
     })
   })
 
-  test('reads everything without a message', async () => {
+  test('marks everything as read when no message is given', async () => {
     const { conversationId, ids } = await receiveThree()
 
     await markAsRead(database.db, { conversationId, receiptProviders })
@@ -168,7 +168,7 @@ describe('markAsRead', () => {
     expect(await all()).toMatchObject([{ unread_count: 0, last_read_message_id: ids[2] }])
   })
 
-  test('knows neither another conversation nor its messages', async () => {
+  test('refuses an unknown conversation, and a message of another one', async () => {
     const { conversationId } = await receiveThree()
     await receive({ contact: BEN })
     const { rows } = await database.pool.query('SELECT max(id)::text AS id FROM chat_messages')

@@ -41,7 +41,7 @@ async function messagesWith(contact: { phone: string }): Promise<MessageView[]> 
 }
 
 describe('listMessages', () => {
-  test('is in the order of the provider, whatever the order of arrival', async () => {
+  test("is in the order of the provider's time, whatever the order of arrival", async () => {
     const contact = someone()
     for (const second of [2, 3, 1])
       await writeBatch(database.db, [
@@ -72,7 +72,7 @@ describe('listMessages', () => {
     expect([...seen].sort()).toEqual(items.map((_, index) => String(index)).sort())
   })
 
-  test('says which of our messages is answered, and nothing for one that is not known', async () => {
+  test('has the id of the answered message, and null when that one is not stored', async () => {
     const contact = someone()
     const question = wamid()
     await writeBatch(database.db, [
@@ -86,7 +86,7 @@ describe('listMessages', () => {
     expect([unknown?.reply_to, answer?.reply_to, asked?.reply_to]).toEqual([null, asked?.id, null])
   })
 
-  test('shows who wrote in a group', async () => {
+  test('shows the sender in a group', async () => {
     const group = { group_id: `group-${wamid()}` }
     const sender = { ...someone(), name: 'Grace Example' }
     await writeBatch(database.db, [messageItem(wamid(), { contact: group, sender })])
@@ -100,7 +100,7 @@ describe('listMessages', () => {
     })
   })
 
-  test('follows a conversation into what it was merged into', async () => {
+  test('follows a merged conversation to its survivor', async () => {
     const contact = someone()
     const user_id = `US.${contact.phone}`
     await writeBatch(database.db, [
@@ -124,7 +124,7 @@ describe('listMessages', () => {
     expect(pages[0]?.items[0]?.contact).toMatchObject({ phone: contact.phone, user_id })
   })
 
-  test('is undefined where there is no such conversation', async () => {
+  test('is undefined when there is no such conversation', async () => {
     expect(await listMessages(database.db, { conversationId: '999999999', limit: 1 })).toBeUndefined()
   })
 })
@@ -153,7 +153,7 @@ describe('reactions, edits and revokes', () => {
     ])
   })
 
-  test('an edit that Meta does not show marks its target, and stands by itself', async () => {
+  test('an edit without content from Meta marks its target, and is also an item', async () => {
     const contact = someone()
     const target = wamid()
     const unsupported = (type: string, sent_at: Date) =>
@@ -176,7 +176,7 @@ describe('reactions, edits and revokes', () => {
     ])
   })
 
-  test('a message that was revoked has no content and no media any more', async () => {
+  test('a revoked message has no content and no media', async () => {
     const contact = someone()
     const target = wamid()
     await writeBatch(database.db, [
@@ -195,7 +195,7 @@ describe('reactions, edits and revokes', () => {
     ])
   })
 
-  test('one whose target is not known here is shown by itself, until the target is there', async () => {
+  test('one whose target is not stored is an item, until the target is stored', async () => {
     const contact = someone()
     const target = wamid()
     await writeBatch(database.db, [effect(target, contact, { message_type: 'reaction', content: '👍' })])
@@ -209,7 +209,7 @@ describe('reactions, edits and revokes', () => {
     ])
   })
 
-  test('a reaction of ours that was not sent changes nothing and stays visible', async () => {
+  test('an outbound reaction whose sending failed has no effect and is an item', async () => {
     const contact = someone()
     const target = wamid()
     await writeBatch(database.db, [
@@ -273,7 +273,7 @@ describe('reactions, edits and revokes', () => {
 })
 
 describe('a message with its history', () => {
-  test('lists what was heard of it in the order in which it happened', async () => {
+  test('lists its statuses in the order in which they occurred', async () => {
     const contact = someone()
     const id = wamid()
     await writeBatch(database.db, [
@@ -296,7 +296,7 @@ describe('a message with its history', () => {
     })
   })
 
-  test('gives the object of the provider as it came, large numbers and refused characters included', async () => {
+  test("has the provider's object unchanged, with large numbers and characters that jsonb refuses", async () => {
     const contact = someone()
     const payload = '{"id":"x","big":12345678901234567890,"text":"a\\u0000b"}'
     await writeBatch(database.db, [messageItem(wamid(), { contact }, { payload })])
@@ -308,7 +308,7 @@ describe('a message with its history', () => {
   })
 })
 
-test('a message that turned out to be another one stands for that one', async () => {
+test('a merged message stands for the one that stays', async () => {
   const id = await orderText(database.db)
   await database.pool.query(
     `INSERT INTO chat_messages_duplicates (run_id, original_id, kept_id, wa_message_id, reason, "row")
