@@ -116,6 +116,7 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       if (locks.length > 0) await runExtendLocks(locks, [Date.now(), lockMs])
     },
     wait: async (signal) => {
+      if (signal.aborted) return
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
       const stopWaiting = () => stop()
       signal.addEventListener('abort', stopWaiting)

@@ -189,10 +189,19 @@ describeWithRedis('a batch consumer', () => {
     const consumer = consume(async () => ({ outcome: 'stored' }))
     await eventually(async () => expect(await client.client('LIST')).toContain('cmd=bzpopmin'))
 
-    const closed = consumer.close().then(() => 'closed')
-    // Redis keeps the waiting command open for longer than this.
-    const late = new Promise((resolve) => setTimeout(resolve, 1_500, 'late').unref())
-
-    expect(await Promise.race([closed, late])).toBe('closed')
+    expect(await closesSoon(consumer)).toBe(true)
   })
+
+  test('closing before the first answer of Redis does not wait for jobs to come', async () => {
+    const consumer = consume(async () => ({ outcome: 'stored' }))
+
+    expect(await closesSoon(consumer)).toBe(true)
+  })
+
+  /** Whether it closes within 1.5 s. Redis keeps the command of a waiting consumer open for longer. */
+  function closesSoon(consumer: InboundConsumer): Promise<boolean> {
+    const closed = consumer.close().then(() => true)
+    const late = new Promise<boolean>((resolve) => setTimeout(resolve, 1_500, false).unref())
+    return Promise.race([closed, late])
+  }
 })
