@@ -140,6 +140,14 @@ describe('the layers', () => {
 })
 
 describe('every source file', () => {
+  test('is used by the command: none is missing in a list of commands, pages, providers, migrations or tasks', () => {
+    // The second one writes docs/configuration.md, in test/config/config.test.ts.
+    const used = new Set(['src/cli/main.ts', 'src/config/configuration-page.ts'])
+    for (const file of used) for (const target of imports.get(file) ?? []) used.add(target)
+
+    expect(sources.filter((file) => !used.has(file))).toEqual([])
+  })
+
   test('leaves the environment to the entry point, and to what hands it on to a child process', () => {
     const allowed = (file: string) => file === 'src/cli/main.ts' || file.startsWith('src/local/')
 

@@ -6,11 +6,11 @@ import { PAGES } from '../../src/dashboard/pages.ts'
 import { asAdmin, startAdminApp, withApiToken } from '../api/admin-app.ts'
 import { type HttpRequest, send } from '../support/http.ts'
 
-const reports: Page = {
-  path: '/reports',
-  title: 'Reports',
+const invented: Page = {
+  path: '/invented',
+  title: 'Invented',
   access: 'admin',
-  navigationLabel: 'All reports',
+  navigationLabel: 'Invented page',
   render: async ({ waitingJobs }) => html`<h1>${await waitingJobs()} waiting</h1>`,
 }
 
@@ -33,27 +33,27 @@ async function startWith(page: Page) {
 
 describe('a page that is added to the list', () => {
   test('is served inside the layout, under its title', async () => {
-    const ask = await startWith(reports)
+    const ask = await startWith(invented)
 
-    const response = await ask('/reports')
+    const response = await ask('/invented')
 
     expect(response.status).toBe(200)
     expect(response.headers['content-type']).toBe('text/html; charset=utf-8')
-    expect(response.text).toContain('<title>Reports · wa-ingest</title>')
+    expect(response.text).toContain('<title>Invented · wa-ingest</title>')
     expect(response.text).toContain('<h1>42 waiting</h1>')
   })
 
   test('has its link in the navigation of every page, of error pages too', async () => {
-    const ask = await startWith(reports)
+    const ask = await startWith(invented)
 
     const pages = await Promise.all(
-      ['/', '/reports', '/unknown'].map((path) =>
+      ['/', '/invented', '/unknown'].map((path) =>
         ask(path, { headers: { ...asAdmin, accept: 'text/html' } }),
       ),
     )
 
     expect(pages.map(({ status }) => status)).toEqual([200, 200, 404])
-    for (const { text } of pages) expect(text).toContain('<li><a href="/reports">All reports</a></li>')
+    for (const { text } of pages) expect(text).toContain('<li><a href="/invented">Invented page</a></li>')
   })
 
   test('has no link without a label', async () => {
@@ -63,18 +63,18 @@ describe('a page that is added to the list', () => {
   })
 
   test('is shown to the admin only', async () => {
-    const ask = await startWith(reports)
+    const ask = await startWith(invented)
 
-    const answers = await Promise.all([{}, withApiToken].map((headers) => ask('/reports', { headers })))
+    const answers = await Promise.all([{}, withApiToken].map((headers) => ask('/invented', { headers })))
 
     expect(answers.map(({ status }) => status)).toEqual([401, 401])
     expect(answers.map(({ text }) => text.includes('waiting'))).toEqual([false, false])
   })
 
   test('covers no other address', async () => {
-    const ask = await startWith(reports)
+    const ask = await startWith(invented)
 
-    expect((await ask('/reports/other', {})).status).toBe(404)
+    expect((await ask('/invented/other', {})).status).toBe(404)
   })
 
   test('may have forms and addresses of its own, which are protected like the page', async () => {
