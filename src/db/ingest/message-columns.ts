@@ -39,7 +39,7 @@ export function contentColumns(item: MessageItem) {
     media_filename: textColumn(media?.filename),
     media_voice: media?.voice ?? null,
     media: fact.media.length > 1 ? jsonbColumn(item, JSON.stringify(fact.media)) : null,
-  }
+  } satisfies Record<keyof typeof CONTENT_COLUMNS, unknown>
 }
 
 /** SQL: the column definitions of a `json_to_recordset`. jsonb and bytea are text in the record. */

@@ -2,7 +2,7 @@
 import { isObject, type JsonObject, own, text } from './json-reader.ts'
 
 /** Types whose body has their name; a message without `type` is of the first that it has a body for. */
-const TYPES_WITH_BODY = [
+export const TYPES_WITH_BODY = [
   'text',
   'image',
   'video',

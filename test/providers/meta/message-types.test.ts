@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { TYPES_WITH_BODY } from '../../../src/providers/meta/message-type.ts'
 import { META_CUSTOMER_PHONE, metaContact, metaMessage } from '../../support/meta-webhooks.ts'
 import { IMAGE, MESSAGE_FIXTURES } from './fixtures.ts'
 import { messageFactOf } from './meta-facts.ts'
@@ -6,6 +7,12 @@ import { messageFactOf } from './meta-facts.ts'
 const ADA = { phone: META_CUSTOMER_PHONE, name: 'Ada Example' }
 
 describe('a message of every type', () => {
+  test('has a fixture', () => {
+    const types = new Set(MESSAGE_FIXTURES.map(({ message }) => message.type))
+
+    expect(TYPES_WITH_BODY.filter((type) => !types.has(type))).toEqual([])
+  })
+
   test.each(MESSAGE_FIXTURES)('$name has readable content', ({ message, content }) => {
     const fact = messageFactOf(metaMessage(message), [metaContact()])
 
