@@ -6,8 +6,10 @@
  * The events of some stories are shuffled together, so that a status may come before its message, and cut into webhooks
  * of different sizes; some events come twice in one webhook.
  */
-import { encodeLikeMeta } from '../../src/cli/simulate/meta-webhook.ts'
-import { type Person, personAt } from '../../src/cli/simulate/people.ts'
+import { echoMessage, type MetaItem, status, textMessage } from '../../src/cli/simulate/meta-events.ts'
+import { metaWebhook } from '../../src/cli/simulate/meta-webhook.ts'
+import { personAt } from '../../src/cli/simulate/people.ts'
+import { usualBatch } from '../../src/cli/simulate/plan.ts'
 import { createRandom, deriveSeed, type Random } from '../../src/cli/simulate/random.ts'
 import { createWamid } from '../../src/cli/simulate/wamid.ts'
 
@@ -140,79 +142,23 @@ function shuffle<T>(items: readonly T[], random: Random): T[] {
 function cut(events: readonly StreamEvent[], batch: number | undefined, random: Random): StreamEvent[][] {
   const webhooks: StreamEvent[][] = []
   for (let next = 0; next < events.length; ) {
-    const size = batch ?? usualSize(random)
+    const size = batch ?? usualBatch(random)
     webhooks.push(events.slice(next, next + size))
     next += size
   }
   return webhooks
 }
 
-/** Six of ten webhooks carry one event, three carry 2 to 10, one carries 11 to 50. */
-function usualSize(random: Random): number {
-  const dice = random.next()
-  if (dice < 0.6) return 1
-  return dice < 0.9 ? 2 + random.integer(9) : 11 + random.integer(40)
-}
-
-/** Grouped into one change for each field and list, or a change for each event. */
+/** Grouped into one change for each kind, or a change for each event. */
 function bodyOf({ seed }: StreamOptions, number: number, events: readonly StreamEvent[]): Buffer {
   const random = createRandom(deriveSeed(seed, PURPOSE.shape, number))
   const sent = events.flatMap((event) => (random.chance(TWICE_IN_WEBHOOK_SHARE) ? [event, event] : [event]))
-  const groups = random.chance(0.5)
-    ? (['message', 'echo', 'status'] as const).map((kind) => sent.filter((event) => event.kind === kind))
-    : sent.map((event) => [event])
-  const changes = groups.filter((group) => group.length > 0).map(changeOf)
-  return encodeLikeMeta({
-    object: 'whatsapp_business_account',
-    entry: [{ id: '555000000000300', changes }],
-  })
+  return metaWebhook(sent.map(itemOf), random.chance(0.5))
 }
 
-const METADATA = { display_phone_number: '15550009999', phone_number_id: '555000000000400' }
-const LISTS = {
-  message: { field: 'messages', list: 'messages' },
-  status: { field: 'messages', list: 'statuses' },
-  echo: { field: 'smb_message_echoes', list: 'message_echoes' },
-} as const
-
-function changeOf(group: readonly StreamEvent[]): object {
-  const { field, list } = LISTS[group[0]?.kind ?? 'message']
-  const people = [...new Set(group.map((event) => event.person))].map(personAt)
-  return {
-    value: {
-      messaging_product: 'whatsapp',
-      metadata: METADATA,
-      contacts: people.map(contactOf),
-      [list]: group.map(itemOf),
-    },
-    field,
-  }
-}
-
-function itemOf(event: StreamEvent): object {
-  const { phone, user_id } = personAt(event.person)
-  const base = { id: event.wa_message_id, timestamp: String(event.timestamp) }
-  if (event.kind === 'status') {
-    return { ...base, status: event.status, ...withPhone('recipient_id', phone), recipient_user_id: user_id }
-  }
-  const text = { type: 'text', text: { body: textOf(event) } }
-  if (event.kind === 'echo') {
-    return {
-      ...base,
-      from: METADATA.display_phone_number,
-      ...withPhone('to', phone),
-      to_user_id: user_id,
-      ...text,
-    }
-  }
-  return { ...base, ...withPhone('from', phone), from_user_id: user_id, ...text }
-}
-
-function contactOf({ name, phone, user_id }: Person): object {
-  return { profile: { name }, ...withPhone('wa_id', phone), user_id }
-}
-
-/** Who writes under a username does not show the number. */
-function withPhone(field: string, phone: string | undefined): object {
-  return phone === undefined ? {} : { [field]: phone }
+function itemOf(event: StreamEvent): MetaItem {
+  const { wa_message_id: id, timestamp: seconds } = event
+  const parts = { person: personAt(event.person), id, seconds }
+  if (event.kind === 'status') return status(parts, event.status)
+  return event.kind === 'echo' ? echoMessage(parts, textOf(event)) : textMessage(parts, textOf(event))
 }

@@ -2,15 +2,16 @@
 import type { Person } from './people.ts'
 import type { Random } from './random.ts'
 
-export type MetaItem = { contact: object } & ({ message: object } | { status: object })
+export type MetaItem = { kind: 'message' | 'echo' | 'status'; contact: object; item: object }
 
-export type MessageParts = {
+export type ItemParts = {
   person: Person
   id: string
   /** Since 1970. */
   seconds: number
-  random: Random
 }
+
+export const BUSINESS_PHONE = '15550009999'
 
 export type StatusWord = 'sent' | 'delivered' | 'read'
 
@@ -42,14 +43,16 @@ const SENTENCES = [
 ] as const
 const CAPTIONS = ['Here it is', 'Está rasgado aqui 😕', 'Größe passt nicht', 'See the label 1/2'] as const
 
-export function textMessage(parts: MessageParts): MetaItem {
-  const { random } = parts
-  const sentences = Array.from({ length: 1 + random.integer(4) }, () => random.pick(SENTENCES))
-  return inboundMessage(parts, 'text', { body: sentences.join(' ') })
+/** One to four sentences in many languages. */
+export function randomText(random: Random): string {
+  return Array.from({ length: 1 + random.integer(4) }, () => random.pick(SENTENCES)).join(' ')
 }
 
-export function imageMessage(parts: MessageParts): MetaItem {
-  const { random } = parts
+export function textMessage(parts: ItemParts, text: string): MetaItem {
+  return inboundMessage(parts, 'text', { body: text })
+}
+
+export function imageMessage(parts: ItemParts, random: Random): MetaItem {
   const caption = random.chance(0.5) ? { caption: random.pick(CAPTIONS) } : {}
   const bytes = Buffer.from(Array.from({ length: 32 }, () => random.integer(256)))
   return inboundMessage(parts, 'image', {
@@ -60,46 +63,42 @@ export function imageMessage(parts: MessageParts): MetaItem {
   })
 }
 
-function inboundMessage(
-  { person, id, seconds }: MessageParts,
-  type: 'text' | 'image',
-  content: object,
-): MetaItem {
-  return {
-    contact: contactOf(person),
-    message: {
-      ...(person.phone === undefined ? {} : { from: person.phone }),
-      from_user_id: person.user_id,
-      id,
-      timestamp: String(seconds),
-      type,
-      [type]: content,
-    },
-  }
+function inboundMessage(parts: ItemParts, type: 'text' | 'image', content: object): MetaItem {
+  const { person } = parts
+  const from = { ...withPhone('from', person), from_user_id: person.user_id }
+  return itemOf('message', parts, { ...from, type, [type]: content })
 }
 
-export type StatusParts = { person: Person; id: string; word: StatusWord; seconds: number }
+/** A text that the business wrote on its phone. */
+export function echoMessage(parts: ItemParts, text: string): MetaItem {
+  const { person } = parts
+  const to = { from: BUSINESS_PHONE, ...withPhone('to', person), to_user_id: person.user_id }
+  return itemOf('echo', parts, { ...to, type: 'text', text: { body: text } })
+}
 
-export function status({ person, id, word, seconds }: StatusParts): MetaItem {
-  return {
-    contact: contactOf(person),
-    status: {
-      id,
-      status: word,
-      timestamp: String(seconds),
-      ...(person.phone === undefined ? {} : { recipient_id: person.phone }),
-      recipient_user_id: person.user_id,
-      ...(word === 'delivered' ? { pricing: PRICING } : {}),
-    },
-  }
+export function status(parts: ItemParts, word: string): MetaItem {
+  const { person } = parts
+  return itemOf('status', parts, {
+    status: word,
+    ...withPhone('recipient_id', person),
+    recipient_user_id: person.user_id,
+    ...(word === 'delivered' ? { pricing: PRICING } : {}),
+  })
+}
+
+function itemOf(kind: MetaItem['kind'], { person, id, seconds }: ItemParts, fields: object): MetaItem {
+  return { kind, contact: contactOf(person), item: { id, timestamp: String(seconds), ...fields } }
 }
 
 const PRICING = { billable: true, pricing_model: 'PMP', type: 'regular', category: 'utility' }
 
-function contactOf({ name, phone, user_id, username }: Person): object {
-  return {
-    profile: username === undefined ? { name } : { name, username },
-    ...(phone === undefined ? {} : { wa_id: phone }),
-    user_id,
-  }
+function contactOf(person: Person): object {
+  const { name, user_id, username } = person
+  const profile = username === undefined ? { name } : { name, username }
+  return { profile, ...withPhone('wa_id', person), user_id }
+}
+
+/** A person who writes under a username does not show the number. */
+function withPhone(field: string, { phone }: Person): object {
+  return phone === undefined ? {} : { [field]: phone }
 }

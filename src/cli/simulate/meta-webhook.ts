@@ -1,35 +1,39 @@
 /** The envelope of Meta's Cloud API, and its bytes. */
 import { createHmac } from 'node:crypto'
-import type { MetaItem } from './meta-events.ts'
+import { BUSINESS_PHONE, type MetaItem } from './meta-events.ts'
 
 const BUSINESS_ACCOUNT_ID = '555000000000100'
-const METADATA = { display_phone_number: '15550009999', phone_number_id: '555000000000200' }
+const PHONE_NUMBER_ID = '555000000000200'
 
-/** One webhook with all items: grouped into one change for messages and one for statuses, or a change for each. */
+/** Where each kind of item stands in a change. */
+const LISTS = {
+  message: { field: 'messages', list: 'messages' },
+  echo: { field: 'smb_message_echoes', list: 'message_echoes' },
+  status: { field: 'messages', list: 'statuses' },
+} as const
+
+/** One webhook with all items: grouped into one change for each kind, or a change for each item. */
 export function metaWebhook(items: readonly MetaItem[], isGrouped: boolean): Buffer {
   const groups = isGrouped
-    ? [items.filter((item) => 'message' in item), items.filter((item) => 'status' in item)]
+    ? (['message', 'echo', 'status'] as const).map((kind) => items.filter((item) => item.kind === kind))
     : items.map((item) => [item])
-  const changes = groups.filter((group) => group.length > 0).map(change)
   return encodeLikeMeta({
     object: 'whatsapp_business_account',
-    entry: [{ id: BUSINESS_ACCOUNT_ID, changes }],
+    entry: [{ id: BUSINESS_ACCOUNT_ID, changes: groups.flatMap(changesOf) }],
   })
 }
 
-function change(group: readonly MetaItem[]): object {
-  const messages = group.flatMap((item) => ('message' in item ? [item.message] : []))
-  const statuses = group.flatMap((item) => ('status' in item ? [item.status] : []))
-  return {
-    value: {
-      messaging_product: 'whatsapp',
-      metadata: METADATA,
-      contacts: group.map((item) => item.contact),
-      ...(messages.length > 0 ? { messages } : {}),
-      ...(statuses.length > 0 ? { statuses } : {}),
-    },
-    field: 'messages',
+function changesOf(group: readonly MetaItem[]): object[] {
+  const [first] = group
+  if (first === undefined) return []
+  const { field, list } = LISTS[first.kind]
+  const value = {
+    messaging_product: 'whatsapp',
+    metadata: { display_phone_number: BUSINESS_PHONE, phone_number_id: PHONE_NUMBER_ID },
+    contacts: group.map(({ contact }) => contact),
+    [list]: group.map(({ item }) => item),
   }
+  return [{ value, field }]
 }
 
 /** Meta escapes everything outside ASCII, in lower case, and the slash; it signs these bytes. */

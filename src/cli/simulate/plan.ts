@@ -75,7 +75,7 @@ function cutIntoWebhooks(eventCount: number, batch: number | undefined, random: 
 }
 
 /** Six of ten webhooks carry one event, three carry 2 to 10, one carries 11 to 50. */
-function usualBatch(random: Random): number {
+export function usualBatch(random: Random): number {
   const dice = random.next()
   if (dice < 0.6) return 1
   return dice < 0.9 ? 2 + random.integer(9) : 11 + random.integer(40)

@@ -40,7 +40,7 @@ export function createTally(): Tally {
       counts.sent++
       if (kind === 'redelivery') counts.redelivered++
       if (kind === 'retry') counts.retried++
-      const name = 'status' in answer ? String(answer.status) : answer.error
+      const name = 'status' in answer ? answer.status : answer.error
       answers[name] = (answers[name] ?? 0) + 1
       counts.longestAnswerMs = Math.max(counts.longestAnswerMs, tookMs)
       if (!isAcknowledgement(answer)) return

@@ -2,7 +2,7 @@
  * The webhooks of one run. Each is made anew whenever it is sent, always with the same bytes, so that nothing has to be
  * kept for a redelivery.
  */
-import { imageMessage, type MessageParts, STATUS_ORDERS, status, textMessage } from './meta-events.ts'
+import { imageMessage, randomText, STATUS_ORDERS, status, textMessage } from './meta-events.ts'
 import { metaWebhook } from './meta-webhook.ts'
 import { type Person, personAt } from './people.ts'
 import { createPlan, type Plan, type PlanSettings } from './plan.ts'
@@ -67,11 +67,13 @@ export function createTraffic(settings: TrafficSettings): Traffic {
     if (event >= messages) {
       const { message, word } = statusOf(event - messages)
       const share = (event - messages) / settings.statuses
-      return status({ ...outbound(message), word, seconds: secondsAt(share) })
+      return status({ ...outbound(message), seconds: secondsAt(share) }, word)
     }
     const content = random(CONTENT, event)
-    const parts: MessageParts = { ...inbound(event), seconds: secondsAt(event / messages), random: content }
-    return content.chance(settings.imageShare) ? imageMessage(parts) : textMessage(parts)
+    const parts = { ...inbound(event), seconds: secondsAt(event / messages) }
+    return content.chance(settings.imageShare)
+      ? imageMessage(parts, content)
+      : textMessage(parts, randomText(content))
   }
 
   return {
