@@ -8,7 +8,7 @@ export type RunningContender = {
   port: number
   receiver: CapturedProcess
   worker: CapturedProcess | undefined
-  /** Ends both in order. What the worker has written is then in its `stdout`. */
+  /** Stops both with SIGTERM. Afterwards the worker's `stdout` is complete. */
   stop(): Promise<void>
 }
 
@@ -20,14 +20,14 @@ export type StartOptions = {
   appSecret: string
   /** Added to the environment of every process. */
   env: Record<string, string>
-  /** Where CPU profiles go. */
+  /** Directory for CPU profiles. */
   profileDir: string | undefined
-  /** Begins their names. */
+  /** The names of the profiles begin with it. */
   profileName: string
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')
-/** wa-ingest logs it, the others write the word. */
+/** wa-ingest logs a line; the other contenders write the word. */
 const READY = /^ready$|"msg":"ready"/m
 
 /** @throws with the output of a process that does not start. */
@@ -49,7 +49,7 @@ export async function startContender(options: StartOptions): Promise<RunningCont
     launchProcess(process.execPath, [...profileFlags(options, part), ...args], { cwd: ROOT, env: variables })
 
   const receiver = start('receiver', contender.receiver)
-  // Peers make their tables when they start.
+  // The receivers of peers create their tables when they start.
   if (contender.usesPeers) await receiver.waitForOutput(READY)
   const worker = contender.worker && start('worker', contender.worker)
   const stop = async () => {

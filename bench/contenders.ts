@@ -1,4 +1,4 @@
-/** Who is measured, and how each is started. */
+/** The systems that are compared, and how each is started. */
 import path from 'node:path'
 import { migrateQueueSchema } from '../src/queue/postgres-backend.ts'
 import type { WorkloadName } from './workloads.ts'
@@ -18,18 +18,18 @@ export type ContenderName = (typeof CONTENDERS)[number]
 export type Contender = {
   name: ContenderName
   summary: string
-  /** Whose tables it writes to. */
+  /** The schema of the tables that it writes to. */
   tables: 'wa-ingest' | 'app'
-  /** Whether messages end in PostgreSQL; otherwise they end when their job does, or with the answer. */
+  /** Whether it stores messages in PostgreSQL. Others are done when the job ends, or when the webhook is answered. */
   stores: boolean
-  /** As arguments of Node, in the root of the project. */
+  /** Arguments of Node, relative to the root of the project. */
   receiver: readonly string[]
   worker?: readonly string[]
   usesRedis: boolean
   usesPostgres: boolean
   /** Needs the packages of bench/package.json. */
   usesPeers: boolean
-  /** Before its processes are started. */
+  /** Runs before its processes start. */
   prepare?: (databaseUrl: string) => Promise<void>
 }
 
@@ -127,8 +127,8 @@ export function isInQuickRun({ name }: Contender, workload: WorkloadName): boole
   return workload === 'single' || name === 'redis' || (name === 'direct' && workload === 'mix')
 }
 
-/** Whether the workload says anything about the contender: who has no database does not notice how it fares. */
-export function canTake(contender: Contender, workload: WorkloadName): boolean {
+/** Whether the workload measures anything with this contender: `stall` and `large-table` need a database. */
+export function canRun(contender: Contender, workload: WorkloadName): boolean {
   if (contender.stores) return true
   if (workload === 'stall' || workload === 'large-table') return false
   return (

@@ -50,7 +50,7 @@ function signalFromTerminal(): AbortSignal {
   return controller.signal
 }
 
-/** What wa-ingest acknowledges is stored, and once; what the others do with theirs is their business. */
+/** wa-ingest promises to store once what it acknowledges; the other contenders may lose messages. */
 function isBrokenPromise({ contender, lost, doubled }: Result): boolean {
   return (contender === 'redis' || contender === 'postgres') && lost + doubled > 0
 }

@@ -8,10 +8,10 @@ import { cpuBetween, readCpuTimes, watchMemory } from './measure/resources.ts'
 import type { Measurement, Paced } from './measurement.ts'
 import type { Stage } from './stage.ts'
 
-/** The last jobs are still being ended when their rows are there. */
-const SETTLE_MS = 300
+/** The worker still completes the last jobs when their rows are stored. */
+const REST_MS = 300
 const OUTPUT_SHOWN = 2_000
-/** Of the most that direct can do. */
+/** A share of direct's highest rate. */
 export const PACED_SHARE = 0.5
 
 /** @throws Error with the end of the processes' output when the contender does not work. */
@@ -25,7 +25,7 @@ export async function measureContender(stage: Stage): Promise<Measurement> {
   }
 }
 
-/** Compilers, caches and connections reach the state in which they stay, and most people get their conversation. */
+/** Warms up compilers, caches and connections, and gives most customers a conversation. */
 async function warmUp(stage: Stage): Promise<void> {
   const { loader, running, load, workload, completion, postgres, onPhase } = stage
   onPhase('warming up')
@@ -35,15 +35,15 @@ async function warmUp(stage: Stage): Promise<void> {
     throw new Error(`${sent.refused.length} webhooks of the warm-up were refused: ${sent.firstRefusal}`)
   await completion.waitForLast(load.warmUp.acknowledged(sent))
   await postgres.checkpoint()
-  await sleep(SETTLE_MS)
+  await sleep(REST_MS)
 }
 
-/** How fast it acknowledges when it is not at its limit. */
+/** Measures the time to an acknowledgement while the contender is not at its limit. */
 async function sendPaced(
   { loader, running, load, workload, contender, settings, rate, onPhase }: Stage,
   { webhooks, acknowledgedMs }: Pick<Measurement, 'webhooks' | 'acknowledgedMs'>,
 ): Promise<Paced | undefined> {
-  // Before anybody knows direct's rate, it is direct that is measured.
+  // The rate is that of direct, so the first measurement of direct uses its own.
   const ownRate = contender.name === 'direct' ? (webhooks / acknowledgedMs) * 1_000 * PACED_SHARE : undefined
   const perSecond = rate ?? ownRate
   if (load.paced === undefined || perSecond === undefined || !contender.stores) return undefined
@@ -65,7 +65,7 @@ async function measure(stage: Stage): Promise<Omit<Measurement, 'paced'>> {
   onPhase(`${sent.sent.toLocaleString('en-US')} sent, waiting until all is stored`)
   await completion.waitForLast(acknowledged)
   let storedAt = performance.timeOrigin + performance.now()
-  await sleep(SETTLE_MS)
+  await sleep(REST_MS)
   let after = readCpuTimes(processes, observers)
   const used = { receiver: memory.receiver(), worker: memory.worker() }
   await stage.statistics?.write()
@@ -108,7 +108,7 @@ async function sendMain(stage: Stage): Promise<SentLoad> {
   )
 }
 
-/** PostgreSQL stops in the middle of it, and goes on later. */
+/** Sends while PostgreSQL is stopped for some seconds. */
 async function sendThroughStall(
   { loader, postgres, settings, onPhase }: Stage,
   options: Parameters<Stage['loader']['send']>[0],

@@ -1,12 +1,12 @@
 /**
- * A whole run: every workload with every contender, several times over. Contenders take turns, so that what the machine
- * does besides meets all of them, and in every round another one is first.
+ * A whole run: every workload with every contender, in several rounds. Contenders take turns, so that other work of the
+ * machine affects all of them, and each round begins with another contender.
  */
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { createReleaseStack, type ReleaseStack } from '../src/lifecycle/release-stack.ts'
 import { isAlive } from '../src/local/postmaster.ts'
-import { type Contender, canTake, contenderNamed, isInQuickRun } from './contenders.ts'
+import { type Contender, canRun, contenderNamed, isInQuickRun } from './contenders.ts'
 import { installPeers } from './install-peers.ts'
 import { type Loader, startLoader } from './load/loader.ts'
 import { prepareLoad, type Stretch } from './load/prepared-load.ts'
@@ -21,7 +21,7 @@ import { type Workload, type WorkloadName, workloadNamed } from './workloads.ts'
 
 export type BenchRun = {
   measurements: Measurement[]
-  /** What did not work, one text for each. */
+  /** One text for each step that did not work. */
   failures: string[]
   postgres: Pick<BenchPostgres, 'version' | 'settings'>
 }
@@ -46,7 +46,7 @@ export type Step = {
 
 const APP_SECRET = 'bench-app-secret'
 const RELEASE_DEADLINE_MS = 60_000
-/** A stall without direct to go by. */
+/** For `stall`, when direct is not measured. */
 const DEFAULT_RATE = 500
 const MAX_PACED_PER_SECOND = 2_500
 const POSTGRES_NAME_LENGTH = 63
@@ -70,7 +70,7 @@ export async function runBench(
     }
     for (const step of steps) {
       if (signal.aborted) break
-      await takeStep(bench, step, run)
+      await runStep(bench, step, run)
     }
     return run
   } finally {
@@ -87,7 +87,7 @@ export function stepsOf(settings: Settings): Step[] {
     const turn = [...contenders.slice(first), ...contenders.slice(0, first)].map(contenderNamed)
     for (const name of workloads)
       for (const contender of turn)
-        if (canTake(contender, name) && (!isQuick || isInQuickRun(contender, name)))
+        if (canRun(contender, name) && (!isQuick || isInQuickRun(contender, name)))
           steps.push({ round, contender, workload: workloadNamed(name) })
   }
   if (isQuick)
@@ -122,7 +122,7 @@ type Bench = {
   templates: Templates
   loader: Loader
   directory: string
-  /** Of the names of databases. */
+  /** The names of all databases begin with it. */
   prefix: string
   loads: Map<WorkloadName, Order['load']>
   session: Session | undefined
@@ -154,7 +154,7 @@ async function openBench(
   return bench
 }
 
-async function takeStep(bench: Bench, step: Step, run: BenchRun): Promise<void> {
+async function runStep(bench: Bench, step: Step, run: BenchRun): Promise<void> {
   const { settings, observer } = bench
   const { contender, workload } = step
   const fallback = workload.load === 'stall' ? DEFAULT_RATE : undefined
@@ -207,7 +207,7 @@ async function closeSession(bench: Bench): Promise<void> {
   await session?.close()
 }
 
-/** Half of what direct can do, from the first round on the same for everybody. */
+/** Half of the rate that direct reached in the first round, for every contender and round. */
 function rateOfDirect(measurements: readonly Measurement[]): number | undefined {
   const single = measurements.find(
     ({ contender, workload }) => contender === 'direct' && workload === 'single',
@@ -215,7 +215,7 @@ function rateOfDirect(measurements: readonly Measurement[]): number | undefined 
   return single && (single.webhooks / single.acknowledgedMs) * 1_000 * PACED_SHARE
 }
 
-/** Tells the loader the requests, and makes them before where that was not done yet. */
+/** Makes the requests if need be, and lets the load generator read them. */
 async function loadOf(
   bench: Bench,
   { workload, number }: Step,
@@ -223,7 +223,7 @@ async function loadOf(
 ): Promise<Order['load']> {
   const path = pathOf(bench, workload)
   const known = bench.loads.get(workload.name)
-  // Tables that stay must not meet an id again.
+  // The large tables stay from one contender to the next, so they must not receive the same ids again.
   const isReusable = known !== undefined && !workload.isLargeTable
   const load = isReusable ? known : makeLoad(bench, workload, path, { edition: number, rate })
   bench.loads.set(workload.name, load)
@@ -255,7 +255,7 @@ function mainEvents(settings: Settings, workload: Workload, rate: number): numbe
   return settings.messages ?? Math.ceil(settings.seconds * workload.maxEventsPerSecond)
 }
 
-/** Of runs that were killed. */
+/** Removes the data of runs that were killed. */
 function removeLeftBehind(parent: string): void {
   if (!existsSync(parent)) return
   for (const name of readdirSync(parent)) {
@@ -266,10 +266,10 @@ function removeLeftBehind(parent: string): void {
 
 function removeDirectory(directory: string): void {
   try {
-    // A link to another place where the user of PostgreSQL cannot enter this one.
+    // The directory is a link where the user of PostgreSQL cannot enter `parent`.
     rmSync(realpathSync(path.join(directory, 'postgres')), { recursive: true, force: true })
   } catch {
-    // Nothing was made yet, or PostgreSQL is somebody else's.
+    // Nothing was made yet, or the run uses the server in DATABASE_URL.
   }
   rmSync(directory, { recursive: true, force: true })
 }

@@ -15,7 +15,7 @@ export type StageDeps = {
   postgres: BenchPostgres
   loader: Loader
   signal: AbortSignal
-  /** Hears what is being done. */
+  /** Is called with what the run does at this moment. */
   onPhase(phase: string): void
 }
 
@@ -23,7 +23,7 @@ export type Order = {
   workload: Workload
   /** Parts of the files that the loader has read. */
   load: { warmUp: Stretch; main: Stretch; paced: Stretch | undefined }
-  /** Webhooks per second of what is paced; undefined: nothing can be. */
+  /** Webhooks per second where they are paced; undefined: nothing is paced. */
   rate: number | undefined
 }
 

@@ -1,4 +1,4 @@
-/** What is sent to every contender. */
+/** The loads that every contender gets. */
 export const WORKLOADS = [
   'single',
   'batch10',
@@ -13,7 +13,7 @@ export type WorkloadName = (typeof WORKLOADS)[number]
 export type Workload = {
   name: WorkloadName
   summary: string
-  /** Of the events; the others are messages. */
+  /** Share of statuses among the events; the others are messages. */
   statusShare: number
   /** Events in one webhook. */
   batch: number
@@ -28,7 +28,7 @@ export type Workload = {
   load: 'closed' | 'burst' | 'stall'
   /** The tables hold millions of rows before. */
   isLargeTable: boolean
-  /** Events for which requests are prepared, for each second; who is faster is done earlier. */
+  /** How many events are prepared for each second. A faster contender has sent them all before the time is over. */
   maxEventsPerSecond: number
 }
 

@@ -1,4 +1,4 @@
-/** Where what was seen of a scenario breaks its promise, one line each. */
+/** Compares the results of a scenario with its promise. Each breach is one line. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RequestTotals } from '../src/cli/simulate/tally.ts'
 import type { Audit } from './audit/auditor.ts'
@@ -54,7 +54,7 @@ export function judgeAnswers(world: World, requests: RequestTotals, longestMs: n
   return [...strange, `an answer took ${tookMs} ms, at most ${longestMs} ms are promised`]
 }
 
-/** Everything runs and says that it is ready, within this time. */
+/** Finds processes that do not run, or are not ready within this time. */
 export async function findUnready(world: World, timeoutMs: number): Promise<string[]> {
   const found = await Promise.all([
     ...servicesOf(world).map((service) => service.untilReady().then(() => undefined, String)),
@@ -63,7 +63,7 @@ export async function findUnready(world: World, timeoutMs: number): Promise<stri
   return found.flatMap((why) => (why ? [`not ready at the end: ${why}`] : []))
 }
 
-/** What it says after this time; undefined: it is ready. */
+/** The last answer of a receiver that is not ready in time; undefined: it is ready. */
 async function whyNotReady(url: string, timeoutMs: number): Promise<string | undefined> {
   const deadline = performance.now() + timeoutMs
   for (;;) {

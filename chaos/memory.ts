@@ -13,7 +13,7 @@ export type MemoryReport = {
 export type MemoryWatch = { stop(): MemoryReport }
 
 const SAMPLE_EVERY_MS = 500
-/** What a plot of half an hour needs. */
+/** Enough points for a chart of half an hour. */
 const KEEP_EVERY_MS = 5_000
 
 export function watchMemory(world: World): MemoryWatch {
@@ -57,8 +57,8 @@ export function watchMemory(world: World): MemoryWatch {
 const LONG_ENOUGH_MS = 10 * 60_000
 
 /**
- * By which factor the memory of a process has grown, once it was warm: its median in the last fifth of the time against
- * that in the second fifth. Undefined where the time is too short to tell.
+ * The factor by which the memory of a warm process has grown: its median in the last fifth of the time divided by that in
+ * the second fifth. Undefined for runs that are too short.
  */
 export function growthOf({ samples }: MemoryReport, name: string): number | undefined {
   const lastMs = samples.at(-1)?.atMs ?? 0

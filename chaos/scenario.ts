@@ -1,4 +1,7 @@
-/** What a scenario is: a promise, a world, a load, and a schedule of faults. One file per family in scenarios/. */
+/**
+ * A scenario: a promise, a world, a load, and a schedule of faults. Outages of stores stand in outages/table.ts, all other
+ * scenarios in scenarios/.
+ */
 import type { Random } from '../src/cli/simulate/random.ts'
 import type { ReleaseStack } from '../src/lifecycle/release-stack.ts'
 import type { Auditor } from './audit/auditor.ts'
@@ -10,11 +13,11 @@ import type { Backend, World, WorldOptions } from './world/world.ts'
 export type Scenario = {
   /** As in `--only`. */
   name: string
-  /** What holds while it goes on and afterwards, in one sentence. */
+  /** The promise during the scenario and afterwards, in one sentence. */
   promise: string
   backends: readonly Backend[]
   world?: WorldOptions
-  /** Webhooks a second, and what is in them. */
+  /** Webhooks a second, and their content. */
   load?: { rate?: number } & Partial<Omit<StreamOptions, 'seed' | 'run'>>
   /** How long the load lasts unless --minutes says otherwise. The last cycle is finished. */
   seconds: number
@@ -54,7 +57,7 @@ export type ScenarioContext = {
   stream: Stream
   ledger: Ledger
   auditor: Auditor
-  /** More than 1 where other work runs beside it, and a deadline says little. */
+  /** Time limits are multiplied by it. More than 1 where other work runs on the same machine. */
   patience: number
   /** Decides the moments of the faults; repeated by the seed. */
   random: Random
@@ -66,10 +69,10 @@ export type ScenarioContext = {
   pause(fromMs: number, toMs?: number): Promise<void>
   /** Waits until the condition holds; a claim that is broken if it does not in time. */
   until(claim: string, timeoutMs: number, condition: () => Promise<boolean> | boolean): Promise<void>
-  /** To be called at the moment a store or process is back: measures how long the service needs from here. */
+  /** Measures how long the service needs from this moment, at which a store or process is back. */
   recover(): Promise<void>
-  /** A claim beside those of the auditor; breaks the promise where it does not hold. */
+  /** A claim that the auditor does not check. The promise is broken when it does not hold. */
   check(claim: string, holds: boolean): void
-  /** Something measured that belongs into the report. */
+  /** A line for the report. */
   note(text: string): void
 }

@@ -3,7 +3,7 @@ import pg from 'pg'
 /** The pool of a usual application, on DATABASE_URL. */
 export function createAppPool(): pg.Pool {
   const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
-  // A connection that breaks while nobody uses it would end the process.
+  // Without a listener, an idle connection that breaks would end the process.
   pool.on('error', () => {})
   return pool
 }

@@ -5,9 +5,9 @@ import type { Order, Report } from './generator.ts'
 import type { LoadOptions, LoadResult } from './send-load.ts'
 
 export type SentLoad = LoadResult & {
-  /** What the load generator itself took. */
+  /** CPU time of the load generator itself. */
   loaderCpuMs: number
-  /** The share of the time in which it had something to do; near 1, it is what limits the result. */
+  /** The share of the time in which the load generator was busy; near 1, it limits the result. */
   loaderBusyShare: number
 }
 

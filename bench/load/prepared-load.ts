@@ -14,18 +14,18 @@ export type Stretch = {
   /** Its positions are from here to before `to`. */
   from: number
   to: number
-  /** What was acknowledged. */
+  /** The events that were acknowledged. */
   acknowledged(result: Pick<LoadResult, 'sent' | 'refused'>): Acknowledged
   /** The messages of the business that its statuses are about. */
   sentMessageIds(): string[]
 }
 
 export type Acknowledged = {
-  /** Those of redeliveries included. */
+  /** Events of redelivered webhooks count again. */
   events: number
-  /** Each of them once. */
+  /** Each event counts once. */
   count: number
-  /** Of the last so many in the order of sending, or of all. Takes its time: not for when something is measured. */
+  /** Keys of the last `last` events in the order of sending, or of all. Slow: not for use while something is measured. */
   keys(last?: number): EventKey[]
 }
 
@@ -35,11 +35,11 @@ export type PrepareOptions = {
   appSecret: string
   /** How many events each stretch has. */
   events: readonly number[]
-  /** Ids of another edition never meet those of this one. */
+  /** Two loads of different editions have no id in common. */
   edition: number
 }
 
-/** How many people write: most of them are known after the warm-up. */
+/** Customers who write. Most of them have a conversation after the warm-up. */
 const PEOPLE = 2_000
 /** As they are sent, about: all of them within minutes, as in a busy time. */
 const MESSAGES_PER_SECOND = 2_000

@@ -11,7 +11,7 @@ import { readAnswer } from './http-answer.ts'
 export type SocketPoster = {
   /** Never rejects. */
   post(request: Buffer): Promise<Answer>
-  /** What is on its way gets no answer. */
+  /** Requests on their way are answered with an error. */
   close(): void
 }
 

@@ -1,8 +1,8 @@
 /**
- * When is everything done that a contender has acknowledged, and was it done once?
+ * Finds the moment at which everything that a contender acknowledged is done, and whether each event was done once.
  *
- * Asking costs PostgreSQL time that the contender needs, so it is asked little: for the last few events in the order of
- * sending, then for the last few thousand, and for all of them after the clock has stopped.
+ * Queries cost PostgreSQL time that the contender needs, so there are few: they look for the last few events in the order
+ * of sending, then for the last few thousand, and for all of them after the clock has stopped.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
@@ -44,7 +44,7 @@ export function completionInRows(db: Kysely<Database>, signal: AbortSignal): Com
   }
 }
 
-/** For jobs of the queue `inbound` on Redis that leave nothing in a database; `done` says at the end how many there were. */
+/** For jobs of the queue `inbound` on Redis that store nothing in a database. `done` returns at the end how many ended. */
 export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => Promise<number>): Completion {
   const waiting = async () => {
     const lengths = ['wait', 'active'].map((list) => redis.llen(`${QUEUE_PREFIX}:inbound:${list}`))
@@ -69,7 +69,7 @@ export function completionInJobs(redis: Redis, signal: AbortSignal, done: () => 
   }
 }
 
-/** For who is done with the answer. */
+/** For a contender that is done when it has answered. */
 export const COMPLETE_WITH_ANSWER: Completion = {
   waitForLast: async () => {},
   waitForAll: async () => {},

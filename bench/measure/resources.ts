@@ -1,4 +1,4 @@
-/** What each process of a contender has used of the machine. */
+/** CPU time and memory of each process of a contender. */
 import { cpuMsOf, cpuMsOfServer, residentBytesOf } from '../../rig/process-times.ts'
 
 export const PARTS = ['receiver', 'worker', 'redis', 'postgres'] as const
@@ -7,14 +7,14 @@ export type Part = (typeof PARTS)[number]
 /** Milliseconds of CPU; a part that does not exist, or cannot be seen, is absent. */
 export type CpuTimes = Partial<Record<Part, number>>
 
-/** Resident, in MiB: the most under load, and what is left right after it. */
+/** Resident memory in MiB: the highest value under load, and the last one right after it. */
 export type Memory = { loadMb: number; endMb: number }
 
 const MEMORY_INTERVAL_MS = 200
 
 export type Processes = Partial<Record<Part, number>>
 
-/** `observer`: the process ids of our own connections to PostgreSQL, which count for nobody. */
+/** `observer`: process ids of the benchmark's own connections to PostgreSQL. They are left out. */
 export function readCpuTimes(pids: Processes, observer: ReadonlySet<number>): CpuTimes {
   return present({
     receiver: pids.receiver === undefined ? undefined : cpuMsOf(pids.receiver),
@@ -35,13 +35,13 @@ export function cpuBetween(before: CpuTimes, after: CpuTimes): CpuTimes {
   )
 }
 
-/** Of all parts; undefined where none can be seen. */
+/** The sum over all parts; undefined where none is known. */
 export function totalCpu(times: CpuTimes): number | undefined {
   const values = Object.values(times)
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0)
 }
 
-/** Looks now and then until it is asked for the result. */
+/** Samples the memory of a process until the returned function is called. */
 export function watchMemory(pid: number | undefined): () => Memory | undefined {
   if (pid === undefined) return () => undefined
   let loadMb = 0

@@ -1,4 +1,4 @@
-/** With --profile: what the servers say of where their time went, from the first request until everything was stored. */
+/** With --profile: statistics of the servers about their time, from the first request until everything was stored. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Redis } from 'ioredis'
@@ -8,9 +8,9 @@ import { formatTable } from '../../src/cli/table.ts'
 import { withRedis } from '../../test/support/redis-server.ts'
 
 export type ServerStatistics = {
-  /** From here on it counts. */
+  /** Starts counting. */
   reset(): Promise<void>
-  /** Writes what has come together as text files. */
+  /** Writes the statistics as text files. */
   write(): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-/** Was it the load generator that set the limit? `floor`, who does the least for each request, puts it to the test. */
+/** Whether the load generator limited a result. `floor` does the least for each request, so it needs the most of it. */
 import type { Result } from './results.ts'
 import { number } from './results-table.ts'
 

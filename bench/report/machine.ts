@@ -1,4 +1,4 @@
-/** Where and with what a run was made. */
+/** The machine of a run, and the versions of everything that took part. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -24,7 +24,7 @@ export function describeMachine({ postgres }: Pick<BenchRun, 'postgres'>): Machi
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memory_gb: Math.round(totalmem() / 2 ** 30),
-    // Without what whoever built the kernel has put behind its version.
+    // Without the suffix that the builder of the kernel has added.
     system: `${process.platform} ${release().replace(/-.*$/, '')}`,
     node: process.versions.node,
     postgresql: postgres.version,

@@ -1,4 +1,4 @@
-/** What is seen while a run goes on: a line for each measurement, and on a terminal what is being done right now. */
+/** Progress of a run: a line for each measurement, and on a terminal the current step. */
 import { formatDuration } from '../../src/cli/progress.ts'
 import { totalCpu } from '../measure/resources.ts'
 import type { Measurement } from '../measurement.ts'

@@ -1,4 +1,4 @@
-/** What the service is to reach, as ratios of contenders in one run, and how far it is. */
+/** The targets of the service, as ratios between contenders of one run, and whether they are reached. */
 import { formatTable } from '../../src/cli/table.ts'
 import type { ContenderName } from '../contenders.ts'
 import type { WorkloadName } from '../workloads.ts'

@@ -1,6 +1,6 @@
 /**
  * The PostgreSQL of a run: the embedded one with data of its own, or the server of DATABASE_URL. Every measurement gets a
- * new database, a copy of a template, so that nobody finds what another has left behind.
+ * new database, a copy of a template, so that no contender finds rows of another one.
  */
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
@@ -12,15 +12,15 @@ import { STATEMENTS_LIBRARY } from '../measure/server-statistics.ts'
 export type BenchPostgres = {
   version: string
   settings: Record<string, string>
-  /** Of the server process; undefined where it is not on this machine. */
+  /** Process id of the server; undefined where it runs on another machine. */
   pid: number | undefined
-  /** Where to put a connection of one's own. */
+  /** The URL of a database of this server. */
   urlOf(database: string): string
   createDatabase(name: string, template?: string): Promise<void>
   dropDatabase(name: string): Promise<void>
   /** Writes everything out, so that no checkpoint of an earlier measurement falls into the next one. */
   checkpoint(): Promise<void>
-  /** Stops all of its processes where they are. @throws when they may not be stopped. */
+  /** SIGSTOP to all of its processes. @throws where that is not allowed. */
   freeze(): void
   thaw(): void
   stop(): Promise<void>
@@ -34,7 +34,7 @@ export type PostgresOptions = {
   isProfiled: boolean
 }
 
-/** Of a machine that is there for the service; the same for every contender. Durable, as PostgreSQL is by default. */
+/** For a machine that runs nothing but the service; the same for every contender. Durable, as PostgreSQL is by default. */
 const EMBEDDED_SETTINGS = {
   shared_buffers: '512MB',
   max_wal_size: '8GB',
@@ -47,7 +47,7 @@ const REPORTED_SETTINGS = [
   ...['checkpoint_timeout', 'wal_sync_method'],
 ]
 
-/** @throws Error with one line where acknowledged would not mean on disk. */
+/** @throws Error with one line where the server confirms a commit before it is on disk. */
 export async function openPostgres({ url, dataDir, isProfiled }: PostgresOptions): Promise<BenchPostgres> {
   const profiling = isProfiled ? { shared_preload_libraries: STATEMENTS_LIBRARY } : {}
   const server =

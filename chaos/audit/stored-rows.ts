@@ -25,7 +25,7 @@ export type StoredRows = {
   misannounced: string[]
   /** In quarantine: second copies that got as far as the table. */
   quarantined: number
-  /** What the service counted as stored. */
+  /** The service's own counter `stored`. */
   counted: number
 }
 
@@ -64,8 +64,8 @@ export async function readStoredRows(pool: Pool): Promise<StoredRows> {
 }
 
 /**
- * Messages whose status is not the highest of what was heard of them: their own (`sent`, for what the business wrote on
- * its phone) and every status row.
+ * Messages whose status is not the highest that the service received for them: every status row, and `sent` for messages
+ * that the business wrote on its phone.
  */
 export function findUnfinished({ messages, statuses }: StoredRows): string[] {
   const heard = new Map<string, string[]>()

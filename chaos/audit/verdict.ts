@@ -23,9 +23,9 @@ export type Verdict = {
   lostAgainstPromise: number
   /** Jobs whose data Redis has deleted: parked by their id, and not stored. */
   evicted: number
-  /** A few keys of each, to look for in the logs; of what was lost, those that are not excused. */
+  /** A few names of each, to look for in the logs; of the lost events, those that may not be lost. */
   examples: { doubled: string[]; lost: string[] }
-  /** What else is wrong with the rows, one line each. */
+  /** Other faults of the rows, one line each. */
   faults: string[]
 }
 

@@ -29,7 +29,7 @@ export type Ledger = Required<AuditedLedger> & {
   requests: Tally
 }
 
-/** By what an event is known in the database. */
+/** The key of an event in the database. */
 export function keyOf(event: StreamEvent): EventKey {
   const { wa_message_id } = event
   return event.kind === 'status'

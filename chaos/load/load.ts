@@ -1,6 +1,6 @@
 /**
- * Meta, as the service sees it: webhooks come at their own pace, whatever the answers; what is not answered with 200 is
- * sent again with growing pauses, and some of what was answered with 200 is sent again all the same.
+ * Sends webhooks as Meta does: at their own pace, whatever the answers. A webhook that is not answered with 200 is sent
+ * again with growing pauses, and some acknowledged webhooks are sent again by mistake.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPoster, type Poster } from '../../src/cli/simulate/post.ts'
@@ -23,7 +23,7 @@ export type LoadOptions = {
   urls: readonly string[]
   /** Webhooks a second, redeliveries not counted. */
   rate: number
-  /** Of the pauses between the tries. */
+  /** Decides the pauses between two tries. */
   random: Random
   signal: AbortSignal
 }
@@ -47,7 +47,7 @@ export type Load = {
 }
 
 const CONNECTIONS = 512
-/** Meta waits longer between its tries; the order of things is the same. */
+/** Shorter than Meta's pauses, so that a scenario takes seconds. */
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 2_000
 /** A generator that was not scheduled for longer than this does not make up for it in one burst. */

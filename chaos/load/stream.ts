@@ -1,6 +1,6 @@
 /**
- * The webhooks of a run, without end, each made from its number and the seed alone: what was sent once can be sent again,
- * in this run and in the next.
+ * An endless series of webhooks. Each is made from its number and the seed alone, so that it can be sent again in this run
+ * and in the next.
  *
  * A story is a message from a customer, or a message that the business wrote on its phone with the statuses that follow.
  * The events of some stories are shuffled together, so that a status may come before its message, and cut into webhooks
@@ -23,9 +23,9 @@ export type StreamEvent = {
 
 export type StreamWebhook = {
   body: Buffer
-  /** Each once, also those that come twice in the body. */
+  /** Each event once, also if the body has it twice. */
   events: readonly StreamEvent[]
-  /** Sent again so long after its 200, as Meta does by mistake. In milliseconds. */
+  /** The webhook is sent again this many milliseconds after its 200, as Meta does by mistake. */
   redeliveredAfterMs: readonly number[]
 }
 
@@ -36,7 +36,7 @@ export type StreamOptions = {
   people?: number
   /** Most redeliveries of an acknowledged webhook. */
   maxRedeliveries?: number
-  /** Share of the stories that the business tells: the rest are customers' messages. */
+  /** Share of stories that begin with a message of the business; the others are messages of customers. */
   echoShare?: number
   /** Events in a webhook; absent: mostly one, sometimes up to 50. */
   batch?: number
@@ -44,7 +44,7 @@ export type StreamOptions = {
 
 export type Stream = { webhook(number: number): StreamWebhook }
 
-/** What is written in a message. */
+/** The text of a message. */
 export function textOf({ wa_message_id }: StreamEvent): string {
   return `Número ${wa_message_id.slice(-12)} 🙂`
 }

@@ -34,11 +34,11 @@ export type Outage = Omit<Scenario, 'name' | 'run' | 'seconds'> & {
   isOnce?: boolean
   /** Faults follow each other without a recovery between them. */
   isContinuous?: boolean
-  /** Workers that do nothing for this long before the fault and until its end, so that the queue holds acknowledged events. */
+  /** Workers do nothing for this long before the fault and until its end, so that the queue holds acknowledged events. */
   idleWorkers?: { how: 'frozen' | 'stopped'; forMs: Span }
   /** Webhooks a second during the outage, where not as before it. */
   rateMeanwhile?: number
-  /** What else happens, or has to hold, before `awayMs` begins. */
+  /** Runs before `awayMs` begins: further faults, or checks. */
   meanwhile?: (ctx: ScenarioContext) => Promise<void>
   /**
    * What happens to webhooks that come during the outage.
@@ -52,7 +52,7 @@ export type Outage = Omit<Scenario, 'name' | 'run' | 'seconds'> & {
    * of the fault. The moment is the one at which the workers became idle, or the fault began.
    */
   mayLose?: { sinceMs: number; before: 'idle workers' | 'fault' }
-  /** What the log and /health/ready say about the settings of the stores. */
+  /** Texts that the log of the start and /health/ready must have about the settings of the stores. */
   findings?: readonly RegExp[]
 }
 

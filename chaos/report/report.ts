@@ -1,4 +1,4 @@
-/** What is known of a scenario when it is over: a row for people, an object for programs. */
+/** The result of a scenario: a row for people, an object for programs. */
 import { formatCount, formatDuration } from '../../src/cli/progress.ts'
 import { createTally, type RequestTotals } from '../../src/cli/simulate/tally.ts'
 import type { Audit } from '../audit/auditor.ts'
@@ -82,7 +82,7 @@ export function createReport(parts: ReportParts): ScenarioReport {
   }
 }
 
-/** For a world that could not be made. */
+/** For a scenario whose world could not be made. */
 export function createUnplayedReport(
   { scenario, backend, seed }: Pick<ReportParts, 'scenario' | 'backend' | 'seed'>,
   err: unknown,

@@ -1,11 +1,11 @@
-/** The same thing twice, in every way in which it can come twice; and several things at the same instant. */
+/** Webhooks that come twice, in every way in which they can, and several at the same instant. */
 import { createStream, type StreamWebhook } from '../load/stream.ts'
 import { withQueueBackend } from '../queue.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { BACKENDS } from '../world/world.ts'
 
 const SECOND = 1_000
-/** A failed job rests for 10 s, and is looked for every 5 s. */
+/** The sweep runs every 5 s and starts jobs again that failed 10 s ago. */
 const LONGEST_SWEEP_MS = 25 * SECOND
 
 export const statusRace: Scenario = {
@@ -50,10 +50,10 @@ export const redeliveryAfterDays: Scenario = {
     await ctx.repeat(() => ctx.pause(1 * SECOND))
     ctx.load.pause()
     await untilQueueIsEmpty(ctx)
-    // As the limits of age and number do within the days that Meta goes on.
-    const forgotten = await forgetCompletedJobs(ctx)
-    ctx.note(`the queue forgot ${forgotten} jobs before everything was sent again`)
-    ctx.check('the queue had something to forget', forgotten > 0)
+    // The limits of age and number do the same within the days for which Meta sends again.
+    const removed = await removeCompletedJobs(ctx)
+    ctx.note(`${removed} completed jobs were removed before everything was sent again`)
+    ctx.check('completed jobs were removed', removed > 0)
     await ctx.load.redeliverAll()
   },
 }
@@ -99,19 +99,19 @@ async function untilQueueIsEmpty(ctx: ScenarioContext): Promise<void> {
   })
 }
 
-async function forgetCompletedJobs({ world }: ScenarioContext): Promise<number> {
+async function removeCompletedJobs({ world }: ScenarioContext): Promise<number> {
   return withQueueBackend(world, async (backend) => {
     const queue = backend.createQueue('inbound')
-    let forgotten = 0
+    let total = 0
     for (;;) {
       const removed = await queue.clean(0, 1_000, 'completed')
-      forgotten += removed.length
-      if (removed.length === 0) return forgotten
+      total += removed.length
+      if (removed.length === 0) return total
     }
   })
 }
 
-/** A worker of another kind, as a defect would make it. */
+/** Runs a worker whose jobs all fail, as a defect would make them. */
 async function failEveryJob(ctx: ScenarioContext): Promise<number> {
   return withQueueBackend(ctx.world, async (backend) => {
     const queue = backend.createQueue('inbound')

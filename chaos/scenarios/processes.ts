@@ -6,11 +6,11 @@ import type { ServiceProcess } from '../world/service-process.ts'
 import { BACKENDS } from '../world/world.ts'
 
 const SECOND = 1_000
-/** Its lock runs out after 5 s, and two looks find it gone. The rest is for starting the process again, beside others. */
+/** The lock of a job expires after 5 s, and two checks must find it expired. The rest is time to start the process again. */
 const ABANDONED_JOBS_MS = 15 * SECOND
 /** See docs/guarantees.md: with the queue on PostgreSQL the usual 100 are not enough for so many processes. */
 const ROOM_FOR_FIVE = { max_connections: '250' }
-/** What a container runtime must be told to wait, with some to spare. */
+/** A container runtime has to wait at least this long before it kills a process. */
 const LONGEST_STOP_MS = 5 * SECOND
 
 const EVERY_FEW_SECONDS = [1 * SECOND, 3 * SECOND] as const
@@ -80,7 +80,7 @@ export const manyProcesses: Scenario = {
   },
 }
 
-/** A worker that has silently stopped is not seen beside others: each one works alone for a moment. */
+/** Other workers would hide one that has stopped: each one works alone for a moment. */
 export async function proveEachWorker(ctx: ScenarioContext): Promise<void> {
   const { workers } = ctx.world
   for (const worker of workers) {
@@ -113,7 +113,7 @@ export const frozenWorker: Scenario = {
   },
 }
 
-/** A worker is frozen when it has taken jobs; another one takes and does them; then it goes on. */
+/** Freezes a worker that has reserved jobs until another one has reserved and completed them. */
 async function runJobsTwice(ctx: ScenarioContext): Promise<void> {
   const { world, auditor } = ctx
   const frozen = pickWorker(ctx)

@@ -31,7 +31,7 @@ export const soak: Scenario = {
       await ctx.pause(...awayMs)
       await giveBack()
       await ctx.recover()
-      // A server notices by its keepalives; without, what was severed in half an hour would use up its connections.
+      // A real server ends dead connections by its keepalives; the severed ones of half an hour would fill its slots.
       ctx.world.postgresRelay.cutSevered()
       ctx.world.redisRelay?.cutSevered()
     })

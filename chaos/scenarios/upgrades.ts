@@ -47,7 +47,7 @@ async function migrateAgain({ world, check }: ScenarioContext): Promise<void> {
   )
 }
 
-/** Ours is the earlier one by now. */
+/** After the migration the version under test is the earlier one. */
 async function startEarlierVersion({ world, check }: ScenarioContext): Promise<void> {
   const [api, worker] = await Promise.all(
     ['api', 'worker'].map(async (name) => {
@@ -59,7 +59,7 @@ async function startEarlierVersion({ world, check }: ScenarioContext): Promise<v
   check(`an earlier worker does not start (${worker?.code})`, worker?.code === 1)
 }
 
-/** What a next version might bring: a column, an index and a table. */
+/** A migration that a later version might have: a column, an index and a table. */
 async function migrateFurther({ world, check }: ScenarioContext): Promise<void> {
   const db = createDatabase(createPool({ url: world.postgres.url, applicationName: 'chaos', max: 1 }))
   const next = {

@@ -29,13 +29,13 @@ export async function mountMemory(
   return place
 }
 
-/** A disk in a file. What is in the file is what has reached the disk. */
+/** A disk in a file. The file holds what was synced to the disk. */
 export async function makeDisk(file: string, sizeMegabytes: number): Promise<void> {
   await run('truncate', '-s', `${sizeMegabytes}M`, file)
   await run('mkfs.ext4', '-q', '-F', file)
 }
 
-/** Nothing but what programs ask for goes to the disk: the journal is otherwise written only every 5 minutes. */
+/** Only what programs sync goes to the disk: the journal is otherwise written every 5 minutes. */
 export async function mountDisk(
   file: string,
   directory: string,
@@ -49,7 +49,7 @@ export async function mountDisk(
   return place
 }
 
-/** What the programs on it have not asked for goes to the disk too. */
+/** Writes everything to the disk, also what programs have not synced. */
 export async function syncDisk(place: string): Promise<void> {
   await run('sync', '-f', place)
 }

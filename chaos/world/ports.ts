@@ -8,7 +8,7 @@ const FIRST = 15_000
 const COUNT = 15_000
 let next = Math.floor(Math.random() * COUNT)
 
-/** A port on 127.0.0.1 that nobody listens on, and that no other play of this run has. */
+/** A free port on 127.0.0.1 that no other play of this run has. */
 export async function takePort(): Promise<number> {
   for (;;) {
     const port = FIRST + (next++ % COUNT)

@@ -105,7 +105,7 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
   return store
 }
 
-/** The server may have been killed: then there is nobody to signal. */
+/** Does nothing when the server does not run. */
 function signal(data: string, name: Parameters<typeof signalServer>[1]): void {
   const pid = readPostmaster(data)?.pid
   if (pid !== undefined) signalServer(pid, name)

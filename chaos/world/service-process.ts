@@ -1,6 +1,6 @@
 /**
- * A process of the service under a supervisor, as a container runtime would be: whatever ends is started again. Told
- * apart are the ends that a scenario has brought about and those that the process came to by itself.
+ * A process of the service under a supervisor that starts it again when it ends, as a container runtime does. It counts as
+ * a crash only if no scenario ended the process.
  */
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,9 +21,9 @@ export type ServiceProcess = {
   thaw(): void
   untilReady(): Promise<void>
   isRunning(): boolean
-  /** Everything it has written, over all of its lives. */
+  /** Everything that it has written, over all restarts. */
   output(): string
-  /** Ends after it was ready that no scenario asked for. */
+  /** One line for each time that it ended by itself after it was ready. */
   crashes(): readonly string[]
   starts(): number
   /** Resident memory, in bytes; undefined while it is not running. */
@@ -85,7 +85,7 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
   async function stopCurrent(): Promise<ProcessEnd> {
     isEndExpected = true
     isRunning = false
-    // A frozen process hears of SIGTERM only when it goes on.
+    // A stopped process receives SIGTERM only when it continues.
     current.kill('SIGCONT')
     return current.stop({ timeoutMs: STOP_TIMEOUT_MS })
   }

@@ -1,6 +1,6 @@
 /**
- * What a scenario plays in: stores of its own, relays in front of them, and the service as real processes. Everything is
- * tethered to this process and released by the stack that is given.
+ * The world of a scenario: stores of its own, relays in front of them, and the service as real processes. All of them end
+ * with this process, or when the given stack releases them.
  */
 import { mkdirSync } from 'node:fs'
 import path from 'node:path'
@@ -12,7 +12,7 @@ import { type RedisStore, startRedisStore } from './redis-store.ts'
 import { type ServiceProcess, startServiceProcess } from './service-process.ts'
 
 export const BACKENDS = ['redis', 'postgres'] as const
-/** What the queue runs on. */
+/** The store of the queue. */
 export type Backend = (typeof BACKENDS)[number]
 
 export type World = {

@@ -1,4 +1,4 @@
-/** From measurements to what is reported of them. */
+/** The report of a run, made from its measurements. */
 import { describe, expect, test } from 'vitest'
 import type { Measurement } from '../../bench/measurement.ts'
 import { drawResults } from '../../bench/report/chart.ts'

@@ -96,7 +96,7 @@ describe('sendLoad', () => {
     expect(refused).toEqual([])
   })
 
-  test('says that nobody listens', async () => {
+  test('fails when no receiver listens', async () => {
     await expect(send(1)).rejects.toThrow('ECONNREFUSED')
   })
 

@@ -8,7 +8,7 @@ import { createTempDirectory } from '../support/temp-directory.ts'
 
 const MINUTE = 60_000
 const KEPT = { ok: true, lost: 0, doubled: 0, breaches: [] }
-/** A second try is for limits in time, on a busy machine: what was lost or doubled once stays so. */
+/** A second try forgives limits in time on a busy machine, and never a lost or doubled event. */
 const unforgiven: string[] = []
 
 test(

@@ -342,7 +342,7 @@ async function countRows({ pool }: TestDatabase) {
   return rows[0]
 }
 
-/** How often anybody has read the messages. */
+/** How many scans of the table of messages PostgreSQL has counted. */
 async function countLooks({ pool }: TestDatabase): Promise<number> {
   const { rows } = await pool.query(
     `SELECT seq_scan + idx_scan AS looks FROM pg_stat_user_tables WHERE relname = 'chat_messages'`,

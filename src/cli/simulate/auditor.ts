@@ -44,7 +44,7 @@ export type EventCounts = {
 export type Verdict = {
   messages: EventCounts
   statuses: EventCounts
-  /** The first few of each; of what was lost, those that the ledger does not allow. */
+  /** The first few of each; of the lost events, those that may not be lost. */
   doubledExamples: EventKey[]
   lostExamples: EventKey[]
 }

@@ -1,8 +1,8 @@
 /**
- * Sending a run's webhooks, with Meta's patience: whatever is not answered with 200 is sent again, with growing pauses.
+ * Sends the webhooks of a run. As with Meta, a webhook that is not answered with 200 is sent again, with growing pauses.
  *
- * The first webhook goes alone, so that a wrong address or secret is one line and not thousands. The last one goes
- * alone as well: behind it in the service's queue is nothing.
+ * The first webhook goes alone, so that a wrong address or secret gives one line of error and not thousands. The last one
+ * goes alone as well: nothing is behind it in the queue of the service.
  */
 import type { Answer, Poster } from './post.ts'
 import { refusalError, unreachableError } from './refusal.ts'
@@ -49,7 +49,7 @@ type Run = DeliverySettings & {
 
 /**
  * Sends everything, unless the service stops answering for `timeoutMs`: then the rest is left unsent.
- * @throws Error with one line when the first webhook finds nobody, or when any is refused for good (401, 404 …); the
+ * @throws Error with one line when the first webhook gets no answer, or when any is refused for good (401, 404 …); the
  * signal's reason when it aborts.
  */
 export async function deliver(settings: DeliverySettings): Promise<Delivery> {

@@ -1,13 +1,13 @@
 /**
- * The people who write: invented, with numbers from the 555 range, the same ones in every run. A person's name and ids
- * hang on the number alone, so a second run continues their conversations instead of changing who they are.
+ * The customers who write: invented, with numbers from the 555 range, the same in every run. Name and ids depend on the
+ * customer's number alone, so that a second run continues their conversations.
  */
 import { createRandom, deriveSeed } from './random.ts'
 
 export type Person = {
   name: string
   user_id: string
-  /** Absent for who writes under a username and does not show the number. */
+  /** Absent for a person who writes under a username and hides the number. */
   phone?: string
   username?: string
 }

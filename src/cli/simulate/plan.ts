@@ -1,6 +1,6 @@
 /**
- * What is sent, and in which order, decided before the first byte leaves: which events share a webhook, and when which
- * webhook is sent again. Only numbers, so a million messages take a few megabytes.
+ * The plan of a run, made before the first request: which events share a webhook, in which order webhooks are sent, and
+ * which are sent again. It holds only numbers, so that a million messages take a few megabytes.
  */
 import { createRandom, deriveSeed, type Random } from './random.ts'
 

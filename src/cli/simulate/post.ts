@@ -14,11 +14,11 @@ export function isAcknowledgement(answer: Answer): boolean {
 export type Poster = {
   /** Never rejects. */
   post(body: Buffer): Promise<Answer>
-  /** Closes the connections, also under what is on its way. */
+  /** Closes the connections. Requests on their way are answered with an error. */
   close(): void
 }
 
-/** How long an answer may take. Meta publishes no limit; what is known of others lies between 3 and 20 s. */
+/** How long an answer may take. Meta publishes no limit; the known limits of other senders lie between 3 and 20 s. */
 const ANSWER_TIMEOUT_MS = 10_000
 
 export function createPoster(url: URL, appSecret: string, connections: number): Poster {

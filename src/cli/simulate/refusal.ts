@@ -1,4 +1,4 @@
-/** What an answer other than 200 means for the run. */
+/** Errors for refusals that end a run. */
 
 /** For a status that no further attempt can change: one line with the next step. Otherwise undefined. */
 export function refusalError(url: URL, status: number): Error | undefined {

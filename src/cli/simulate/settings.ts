@@ -1,4 +1,4 @@
-/** The options of `wa-ingest simulate`, checked, with what the configuration of the service adds. */
+/** The checked options of `wa-ingest simulate`, completed from the configuration of the service. */
 import { randomBytes, randomInt } from 'node:crypto'
 import type { Config } from '../../config/config-groups.ts'
 import { loadConfig } from '../../config/load-config.ts'

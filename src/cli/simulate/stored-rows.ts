@@ -1,4 +1,4 @@
-/** What the database has of a run's events. */
+/** Rows of a run's events in the database. */
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../../db/schema.ts'
 import type { EventKey } from './traffic.ts'
@@ -17,7 +17,7 @@ export async function countRows(db: Kysely<Database>, keys: readonly EventKey[])
   return keys.map((key) => counts.get(nameOfEvent(key)) ?? 0)
 }
 
-/** Why events are in `webhook_events` and not where they belong: how many for each reason. */
+/** How many of these events are parked in `webhook_events`, for each reason. */
 export async function countParked(
   db: Kysely<Database>,
   keys: readonly EventKey[],

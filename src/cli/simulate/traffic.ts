@@ -1,6 +1,6 @@
 /**
- * The webhooks of one run. Each is made anew whenever it is sent, always with the same bytes, so that nothing has to be
- * kept for a redelivery.
+ * The webhooks of one run. Each is made again whenever it is sent, always with the same bytes, so that a redelivery needs
+ * no memory.
  */
 import { imageMessage, randomText, STATUS_ORDERS, status, textMessage } from './meta-events.ts'
 import { metaWebhook } from './meta-webhook.ts'
@@ -22,7 +22,7 @@ export type TrafficSettings = PlanSettings & {
   messagesPerSecond?: number
 }
 
-/** By what the database knows an event. */
+/** The key of an event in the database. */
 export type EventKey =
   | { kind: 'message'; wa_message_id: string }
   | { kind: 'status'; wa_message_id: string; status: string }
