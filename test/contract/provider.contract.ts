@@ -1,16 +1,22 @@
 /**
- * What the service relies on with every provider (`Provider` and `Normalize` in src/providers/provider.ts). The suite is
- * given a provider's own way to write and sign webhooks, and nothing else of it.
+ * What the service relies on with every provider (src/providers/provider.ts, src/providers/sender.ts). The suite is given the
+ * definition, the provider's own way to write and sign webhooks, and a fake of its API.
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { EVENT_VERSION, type InboundJob, type ProviderName, type WebhookEvent } from '../../src/core/event.ts'
-import type { IncomingWebhook, Normalize, Provider } from '../../src/providers/provider.ts'
+import { loadConfig } from '../../src/config/load-config.ts'
+import { EVENT_VERSION, type InboundJob, type WebhookEvent } from '../../src/core/event.ts'
+import type { OutboundMessage } from '../../src/core/outbound.ts'
+import { HistoryError } from '../../src/providers/message-history.ts'
+import type { IncomingWebhook, Provider, ProviderDefinition } from '../../src/providers/provider.ts'
+import type { Sender } from '../../src/providers/sender.ts'
+import { notesOf } from '../../src/variables/variable.ts'
+import type { Behaviour, FakeServer } from '../support/fake-server.ts'
 
 export type ProviderUnderTest = {
-  name: ProviderName
+  definition: ProviderDefinition
+  /** As it is configured with these secrets that sign webhooks. */
   createProvider(secrets: readonly string[]): Provider
-  normalize: Normalize
   /** Lower case, as Node has it. */
   signatureHeader: string
   /** The body as the provider delivers it, signed with this secret by code that is not ours. */
@@ -26,6 +32,17 @@ export type ProviderUnderTest = {
   bodiesWith(value: string): Buffer[]
   /** Bodies of the right shape with anything in them. */
   anyBody: fc.Arbitrary<Buffer>
+  /** The provider's API. `reads`: the behaviours are for calls that read lists, and no longer for those that send. */
+  startApi(options?: { behavioursFor: 'reads' }): Promise<{
+    server: FakeServer
+    /** Everything that sending takes. */
+    env: NodeJS.ProcessEnv
+    /** The credential in `env` that no message may show. */
+    credential: string
+  }>
+  businessNumber: string
+  /** What the API answers to a message that it does not take, whatever is tried. */
+  refusal: { status: number; body: unknown }
 }
 
 const SECRETS = ['first-secret-0123456789', 'second-secret-0123456789'] as const
@@ -55,10 +72,14 @@ const HOSTILE_VALUES: readonly (readonly [name: string, value: string])[] = [
 ]
 
 export function describeProviderContract(subject: ProviderUnderTest): void {
-  describe(`the provider ${subject.name}`, () => {
+  describe(`the provider ${subject.definition.name}`, () => {
+    describe('is described', () => describeDefinition(subject))
     describe('takes for authentic only what was signed', () => describeAuthenticity(subject))
     describe('makes events', () => describeEvents(subject))
     describe('survives', () => describeHostility(subject))
+    describe('parses again', () => describeReparsing(subject))
+    describe('sends', () => describeSending(subject))
+    describe('does beside sending', () => describeAbilities(subject))
   })
 }
 
@@ -150,12 +171,12 @@ function describeEvents(subject: ProviderUnderTest): void {
       event: {
         v: EVENT_VERSION,
         kind: 'message',
-        provider: subject.name,
+        provider: subject.definition.name,
         wa_message_id: id,
         received_at: RECEIVED_AT,
       },
     })
-    expect(subject.normalize(eventOf(job))).toMatchObject({
+    expect(subject.definition.normalize(eventOf(job))).toMatchObject({
       kind: 'message',
       direction: 'inbound',
       wa_message_id: id,
@@ -172,7 +193,7 @@ function describeEvents(subject: ProviderUnderTest): void {
       job_id: `status.delivered.${id}`,
       event: { kind: 'status', wa_message_id: id },
     })
-    expect(subject.normalize(eventOf(job))).toMatchObject({
+    expect(subject.definition.normalize(eventOf(job))).toMatchObject({
       kind: 'status',
       status: 'delivered',
       wa_message_id: id,
@@ -186,7 +207,7 @@ function describeEvents(subject: ProviderUnderTest): void {
     for (const { job_id, event } of jobs) {
       expect(event.kind).toBe('other')
       expect(job_id).toMatch(/^event\.[0-9a-f]{64}$/)
-      expect(subject.normalize(event).kind).toBe('other')
+      expect(subject.definition.normalize(event).kind).toBe('other')
     }
   })
 
@@ -270,6 +291,298 @@ function describeHostility(subject: ProviderUnderTest): void {
   })
 }
 
+function describeDefinition({ definition, messageIds, createProvider }: ProviderUnderTest): void {
+  const { name, label, variables, acknowledgement } = definition
+  const idsOf = (pattern: string) =>
+    messageIds.map((id) => new RegExp(pattern).exec(`status.read.${id}`)?.[0])
+
+  test('by a word that routes and rows can hold, and its name for people', () => {
+    expect(name).toMatch(/^[a-z][a-z0-9]{1,30}$/)
+    expect(label).not.toBe('')
+  })
+
+  test('with variables of its own name, and a signing secret that is kept, checked and made', () => {
+    for (const [variable, format] of Object.entries(variables)) {
+      expect(variable).toMatch(new RegExp(`^${name.toUpperCase()}_[A-Z_]+$`))
+      expect(notesOf(variable, format).meaning).not.toBe('')
+    }
+    const secret = variables[definition.signingSecret]
+    const notes = secret && notesOf(definition.signingSecret, secret)
+    expect(notes).toMatchObject({ isSecret: true, strength: { isList: true } })
+    expect(secret?.parse(notes?.generate?.())).toHaveLength(1)
+  })
+
+  test('with an acknowledgement whose length is right', () => {
+    const { headers, body = '' } = acknowledgement
+    expect(headers['Content-Length'] ?? String(body.length)).toBe(String(Buffer.byteLength(body)))
+  })
+
+  test('with patterns that know its message ids', () => {
+    for (const id of messageIds) expect(id).toMatch(new RegExp(definition.messageIds.own))
+    expect(idsOf(definition.messageIds.plain)).toEqual([...messageIds])
+  })
+
+  test('with a handshake, where there is one, that a stranger does not pass', () => {
+    const { handshake } = createProvider(SECRETS)
+    if (handshake === undefined) return
+    expect(handshake.refusal).not.toBe('')
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.oneof(fc.string(), fc.array(fc.string()))), (query) => {
+        expect(handshake.answer(query)).toBeUndefined()
+      }),
+    )
+  })
+}
+
+function describeReparsing(subject: ProviderUnderTest): void {
+  const { reparse } = subject.definition
+  const { parse } = subject.createProvider(SECRETS)
+
+  test('every item that it has made to the same job', () => {
+    for (const body of sampleBodies(subject)) {
+      for (const job of parse(unsigned(body))) {
+        const { park: _, ...event } = job.event
+        expect(reparse(event)).toEqual([job])
+      }
+    }
+  })
+
+  test('a whole body that could not be read to what it says', () => {
+    for (const body of sampleBodies(subject)) {
+      const kept = parse(unsigned(Buffer.from([0xff, 0xfe, 0x00])))[0]?.event
+      const event = { ...eventOf(kept && { job_id: '', event: kept }), payload: body.toString('base64') }
+      expect(reparse(event).map(({ job_id }) => job_id)).toEqual(
+        parse(unsigned(body)).map(({ job_id }) => job_id),
+      )
+    }
+  })
+
+  test('anything at all without throwing, and to at least one job', () => {
+    const kinds = fc.constantFrom('message', 'status', 'echo', 'history', 'other', 'unreadable')
+    fc.assert(
+      fc.property(
+        kinds,
+        fc.string(),
+        fc.option(fc.string(), { nil: undefined }),
+        (kind, payload, context) => {
+          const event = {
+            v: EVENT_VERSION,
+            kind,
+            provider: subject.definition.name,
+            received_at: 0,
+            payload,
+          } as const
+          const jobs = reparse({ ...event, ...(context === undefined ? {} : { context }) })
+          expect(jobs.length).toBeGreaterThan(0)
+        },
+      ),
+    )
+  })
+}
+
+const TIMEOUT_MS = 5_000
+
+/** The provider with everything that sending takes. */
+async function startSender(subject: ProviderUnderTest, options?: { behavioursFor: 'reads' }) {
+  const { definition } = subject
+  const { server, env, credential } = await subject.startApi(options)
+  const { providers } = loadConfig(env, { needsSecrets: false, providers: [definition] })
+  const provider = providers.find(({ name }) => name === definition.name)
+  const sender = provider?.createSender()
+  if (provider === undefined || sender === undefined) throw new Error('there is no sender')
+  const send = (message: Partial<OutboundMessage> = {}, signal = AbortSignal.timeout(TIMEOUT_MS)) =>
+    sender.send({ ...textMessage(subject), ...message }, signal)
+  return { server, provider, sender, send, credential }
+}
+
+function textMessage({ definition, businessNumber }: ProviderUnderTest): OutboundMessage {
+  return {
+    message_id: '1',
+    provider: definition.name,
+    business_number: businessNumber,
+    recipient: { phone: '15551230001' },
+    callback_id: '7d0f0c9e-9d55-4c0f-8a35-0b4a8c6d2f11',
+    content: { type: 'text', text: 'Hello' },
+  }
+}
+
+const answering =
+  (status: number, body: unknown = {}): Behaviour =>
+  (_, exchange) =>
+    exchange.answer(status, body)
+
+function describeSending(subject: ProviderUnderTest): void {
+  const { definition } = subject
+
+  test('only with its credentials', async () => {
+    const { providers } = loadConfig({}, { needsSecrets: false, providers: [definition] })
+    const { sender } = await startSender(subject)
+
+    expect(providers.map((provider) => provider.createSender())).toEqual([undefined])
+    expect(sender.credentialDigest).toMatch(/^[0-9a-f]{16}$/)
+  })
+
+  test('a text with one call, and knows the id of the message', async () => {
+    const { server, send, sender } = await startSender(subject)
+
+    const result = await send()
+
+    expect(result).toMatchObject({
+      kind: 'accepted',
+      wa_message_id: expect.stringMatching(definition.messageIds.own),
+    })
+    expect(server.calls).toHaveLength(1)
+    if (result.kind === 'accepted')
+      expect(sender.jobIds.message(result.wa_message_id)).toBe(result.wa_message_id)
+  })
+
+  test.each<[kind: string, what: string, behaviour: Behaviour]>([
+    ['unknown', 'the connection is cut before the answer', (_, exchange) => exchange.cut()],
+    ['unknown', 'the answer is cut', (_, exchange) => exchange.cutAnswer()],
+    ['unknown', 'the answer names no message', answering(200)],
+    ['unknown', 'the answer is not JSON', answering(200, '<html>')],
+    ['unknown', 'the API has a defect', answering(500)],
+    ['unknown', 'the API was too slow for a proxy', answering(504)],
+    ['not_sent', 'there are too many messages', answering(429)],
+    ['stop_sender', 'the credentials are refused', answering(401)],
+    ['stop_sender', 'the permission is missing', answering(403)],
+    ['failed', 'the message is refused', answering(subject.refusal.status, subject.refusal.body)],
+  ])('and the result is %s where %s', async (kind, _what, behaviour) => {
+    const { server, send } = await startSender(subject)
+    server.next(behaviour)
+
+    expect(await send()).toMatchObject({ kind, error: { message: expect.any(String) } })
+    expect(server.calls).toHaveLength(1)
+  })
+
+  test('and the result is not_sent where nothing could be connected to', async () => {
+    const { server, send } = await startSender(subject)
+    await server.refuse()
+
+    expect(await send()).toMatchObject({ kind: 'not_sent', reason: 'unreachable' })
+  })
+
+  test('and the result is unknown where the call took too long', async () => {
+    const { server, send } = await startSender(subject)
+    server.next(() => {})
+
+    expect(await send({}, AbortSignal.timeout(100))).toMatchObject({ kind: 'unknown' })
+  })
+
+  test('without showing its credentials, also where the answer quotes them', async () => {
+    const { server, send, credential } = await startSender(subject)
+    const { status, body } = subject.refusal
+    const quoting = JSON.parse(JSON.stringify(body).replaceAll('refused', `refused ${credential}`))
+    server.next(answering(status, quoting))
+
+    const result = await send()
+
+    expect(result).toMatchObject({ kind: 'failed', error: { message: expect.stringContaining('[hidden]') } })
+    expect(JSON.stringify(result)).not.toContain(credential)
+  })
+
+  test('nothing that it cannot express: such a message fails, whatever it is', async () => {
+    const { send } = await startSender(subject)
+    const contents: OutboundMessage['content'][] = [
+      { type: 'template', template: {} },
+      { type: 'reaction', reaction: { message_id: '1', emoji: '' } },
+      { type: 'image', media: {} },
+    ]
+
+    for (const content of contents)
+      expect(['accepted', 'failed']).toContain((await send({ content, target_wa_message_id: 'x' })).kind)
+  })
+}
+
+/** What not every provider does. The definition says what this one does. */
+function describeAbilities(subject: ProviderUnderTest): void {
+  const { definition, businessNumber } = subject
+  const signal = () => AbortSignal.timeout(TIMEOUT_MS)
+
+  test('what its definition says, and nothing else', async () => {
+    const { provider, sender } = await startSender(subject)
+
+    expect(sender.markRead !== undefined).toBe(definition.hasReadReceipts)
+    expect(sender.copyFile === undefined).toBe(definition.uploads.isFetched)
+    expect(provider.isUploadLink !== undefined).toBe(definition.uploads.isFetched)
+    expect(sender.history !== undefined).toBe(definition.history !== undefined)
+  })
+
+  test('copies of files: never with a result that is unknown', async () => {
+    const { server, sender } = await startSender(subject)
+    const { copyFile } = sender
+    if (copyFile === undefined) return
+    const file = { business_number: businessNumber, content: new Blob(['%PDF']), filename: 'a.pdf' }
+
+    expect(await copyFile(file, signal())).toMatchObject({
+      kind: 'copied',
+      media_id: expect.stringMatching(/./),
+    })
+    for (const behaviour of [answering(500), answering(200), (_: unknown, it: { cut(): void }) => it.cut()]) {
+      server.next(behaviour)
+      expect(await copyFile(file, signal())).toMatchObject({ kind: 'not_sent' })
+    }
+    server.next(answering(401))
+    expect(await copyFile(file, signal())).toMatchObject({ kind: 'stop_sender' })
+  })
+
+  test('read receipts: done, to be tried again, or given up', async () => {
+    const { server, sender } = await startSender(subject)
+    const { markRead } = sender
+    if (markRead === undefined) return
+    const receipt = {
+      provider: definition.name,
+      business_number: businessNumber,
+      wa_message_id: subject.messageIds[0],
+    }
+
+    expect(await markRead(receipt, signal())).toEqual({ kind: 'done' })
+    await server.refuse()
+    expect(await markRead(receipt, signal())).toMatchObject({ kind: 'retry' })
+  })
+
+  test('looking for what it has sent: the one message, or undefined where the API cannot be asked', async () => {
+    const { server, sender, send } = await startSender(subject)
+    const { findSent } = sender
+    if (findSent === undefined) return
+    const query = {
+      business_number: businessNumber,
+      recipient: { phone: '15551230001' },
+      text: 'Hello',
+      after: new Date(Date.now() - 60_000),
+      before: new Date(Date.now() + 60_000),
+    }
+    expect(await findSent(query, signal())).toEqual([])
+    const sent = await send()
+
+    expect(await findSent(query, signal())).toMatchObject([
+      { wa_message_id: 'wa_message_id' in sent && sent.wa_message_id, business_number: businessNumber },
+    ])
+    await server.refuse()
+    expect(await findSent(query, signal())).toBeUndefined()
+  })
+
+  test('its history: pages of a day, and errors that say whose turn it is', async () => {
+    if (definition.history === undefined) return
+    const { server, sender } = await startSender(subject, { behavioursFor: 'reads' })
+    const day = new Date().toISOString().slice(0, 10)
+    const history = getHistory(sender)
+
+    expect(history.account).not.toBe('')
+    expect(await history.readPage({ day }, signal())).toMatchObject({ messages: [] })
+    server.next(answering(401))
+    const refused = await history.readPage({ day }, signal()).catch((err: unknown) => err)
+    expect(refused).toBeInstanceOf(HistoryError)
+    expect(refused).toMatchObject({ kind: 'credentials' })
+    expect(definition.history.credentialsHint).not.toBe('')
+  })
+}
+
+function getHistory({ history }: Sender) {
+  if (history === undefined) throw new Error('the sender has no history')
+  return history
+}
+
 /** One body of everything that a provider sends. */
 function sampleBodies(subject: ProviderUnderTest): Buffer[] {
   const [id, otherId] = subject.messageIds
@@ -288,11 +601,11 @@ function sampleBodies(subject: ProviderUnderTest): Buffer[] {
 function expectSound(subject: ProviderUnderTest, { job_id, event }: InboundJob): void {
   expect(job_id).toMatch(/^(?!\d+$)[^:]{1,700}$/)
   expect(job_id).not.toMatch(RESERVED_JOB_IDS)
-  expect(event).toMatchObject({ v: EVENT_VERSION, provider: subject.name })
+  expect(event).toMatchObject({ v: EVENT_VERSION, provider: subject.definition.name })
   const received: WebhookEvent = JSON.parse(JSON.stringify(event))
   expect(received).toEqual(event)
-  const fact = subject.normalize(event)
-  expect(subject.normalize(received)).toEqual(fact)
+  const fact = subject.definition.normalize(event)
+  expect(subject.definition.normalize(received)).toEqual(fact)
   if (event.park !== undefined) expect(fact).toEqual({ kind: 'parked', reason: event.park })
   if (event.kind === 'unreadable') expect(fact.kind).toBe('parked')
   else expect(() => JSON.parse(event.payload)).not.toThrow()

@@ -10,8 +10,8 @@ import { messageContent } from './message-content.ts'
 import { repliedMessageId, targetMessageId } from './message-links.ts'
 import { messageMedia } from './message-media.ts'
 import { messageType } from './message-type.ts'
+import { businessNumber, callbackId } from './metadata.ts'
 import { type Parties, partiesOf } from './parties.ts'
-import { businessNumber, callbackId } from './surroundings.ts'
 import { identityChange, newIdentity, oldIdentity } from './system-identity.ts'
 
 /** Stands in for media of the history, which comes later in a webhook of its own, under the same id. */

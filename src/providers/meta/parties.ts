@@ -10,7 +10,7 @@ import { phoneDigits, phoneKey } from '../../core/phone.ts'
 import type { MetaContext } from './envelope.ts'
 import { addresseeOf, contactRef, identifier, senderOf } from './identity.ts'
 import { first, idText, type JsonObject, text } from './json-reader.ts'
-import { displayedNumber } from './surroundings.ts'
+import { displayedNumber } from './metadata.ts'
 
 export type Parties = Pick<MessageFact, 'direction' | 'contact'> & { sender?: ContactRef | undefined }
 

@@ -9,7 +9,7 @@ import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
 import { contactRef, identifier, isIdentified, participantOf, recipientOf } from './identity.ts'
 import { first, isObject, type JsonObject, jsonText, list, scalar, text, unixTime } from './json-reader.ts'
-import { businessNumber, callbackId } from './surroundings.ts'
+import { businessNumber, callbackId } from './metadata.ts'
 
 export function statusFact(event: WebhookEvent, status: JsonObject, context: MetaContext): Fact {
   const word = text(status.status)

@@ -31,9 +31,15 @@ export function parseTwilioWebhook({ rawBody, url, received_at }: IncomingWebhoo
 }
 
 /** See `Reparse`. */
-export function reparseTwilio({ kind, payload, context, received_at }: WebhookEvent): InboundJob[] {
+export function reparseTwilio(event: WebhookEvent): InboundJob[] {
+  const { kind, payload, context, received_at } = event
   if (kind === 'unreadable') return parseBody(Buffer.from(payload, 'base64'), context, received_at)
-  return [toJob(payload, context, received_at)]
+  try {
+    return [toJob(payload, context, received_at)]
+  } catch (err) {
+    const park = `cannot be read again: ${err instanceof Error ? err.message : String(err)}`
+    return [{ job_id: contentJobId(['twilio', kind, payload]), event: { ...event, park } }]
+  }
 }
 
 function parseBody(rawBody: Buffer, context: string | undefined, received_at: number): InboundJob[] {

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { configureProvider } from '../../../src/providers/definition.ts'
 import { meta } from '../../../src/providers/meta/definition.ts'
-import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
+import { startFakeMeta } from '../../support/fake-meta.ts'
 import {
+  META_PHONE_NUMBER_ID,
   metaChange,
   metaContact,
   metaHeaders,
@@ -119,10 +120,9 @@ const anyEntry = fc.record({
 })
 
 export const metaUnderTest: ProviderUnderTest = {
-  name: 'meta',
+  definition: meta,
   createProvider: (appSecrets) =>
     configureProvider(meta, { ...NOT_SET, META_APP_SECRET: [...appSecrets] }, {}),
-  normalize: normalizeMeta,
   signatureHeader: 'x-hub-signature-256',
   sign: (rawBody, appSecret) => ({
     rawBody,
@@ -143,6 +143,13 @@ export const metaUnderTest: ProviderUnderTest = {
   anyBody: fc
     .record({ object: anyScalar, entry: fc.oneof(fc.array(fc.oneof(anyEntry, anyJson)), anyJson) })
     .map(encode),
+  startApi: async () => {
+    const { graphUrl, ...server } = await startFakeMeta()
+    const credential = 'EAAG-token-of-the-contract'
+    return { server, env: { META_ACCESS_TOKEN: credential, META_GRAPH_URL: graphUrl }, credential }
+  },
+  businessNumber: META_PHONE_NUMBER_ID,
+  refusal: { status: 400, body: { error: { message: 'refused', type: 'OAuthException', code: 131026 } } },
 }
 
 function* hostileBodies(value: string): Generator<Json> {

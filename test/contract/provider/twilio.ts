@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { configureProvider } from '../../../src/providers/definition.ts'
 import { twilio } from '../../../src/providers/twilio/definition.ts'
-import { normalizeTwilio } from '../../../src/providers/twilio/normalize.ts'
+import { startFakeTwilio, TWILIO_SENDING_ACCOUNT } from '../../support/fake-twilio.ts'
 import {
   encodeTwilioForm,
+  TWILIO_AUTH_TOKEN,
   TWILIO_PUBLIC_URL,
   type TwilioForm,
   twilioMessage,
@@ -68,14 +69,13 @@ const anyForm = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...FIELDS), fc.string
 })
 
 export const twilioUnderTest: ProviderUnderTest = {
-  name: 'twilio',
+  definition: twilio,
   createProvider: (authTokens) =>
     configureProvider(
       twilio,
       { ...NOT_SET, TWILIO_AUTH_TOKEN: [...authTokens] },
       { publicUrl: TWILIO_PUBLIC_URL },
     ),
-  normalize: normalizeTwilio,
   signatureHeader: 'x-twilio-signature',
   sign: (rawBody, authToken) => twilioWebhook(rawBody, { authToken }),
   messageIds: [twilioSid(100), twilioSid(101, 'MM')],
@@ -85,6 +85,18 @@ export const twilioUnderTest: ProviderUnderTest = {
     encodeTwilioForm({ EventType: 'onConversationAdded', ConversationSid: `CH${'0'.repeat(32)}` }),
   bodiesWith: (value) => [...hostileForms(value)].map(encodeTwilioForm),
   anyBody: anyForm.map((form) => Buffer.from(new URLSearchParams(form).toString())),
+  startApi: async (options) => {
+    const server = await startFakeTwilio(options)
+    const env = {
+      TWILIO_ACCOUNT_SID: TWILIO_SENDING_ACCOUNT,
+      TWILIO_AUTH_TOKEN,
+      TWILIO_API_URL: server.url,
+      PUBLIC_URL: TWILIO_PUBLIC_URL,
+    }
+    return { server, env, credential: TWILIO_AUTH_TOKEN }
+  },
+  businessNumber: '15550001234',
+  refusal: { status: 400, body: { code: 21211, message: 'refused', status: 400 } },
 }
 
 function* hostileForms(value: string): Generator<TwilioForm> {
