@@ -1,6 +1,6 @@
 /** Cursors of lists: a position in base64url, so that clients treat it as opaque. */
 import { z } from 'zod'
-import type { Page, Position } from '../db/views/keyset.ts'
+import type { Page, Position } from '../db/views/paging.ts'
 
 const position = z.tuple([
   z

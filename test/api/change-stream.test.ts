@@ -6,8 +6,8 @@ import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { type EventStream, openEventStream } from '../support/event-stream.ts'
 import { serve } from '../support/http.ts'
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts'
-import { settle } from '../support/settled-changes.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
+import { waitForVisibleChanges } from '../support/visible-changes.ts'
 import { captureLog } from './captured-log.ts'
 
 async function startStreams(database: TestDatabase, options: Partial<ChangeStreamsOptions> = {}) {
@@ -37,7 +37,7 @@ async function addChanges({ pool, db }: TestDatabase, from: number, to: number):
     from,
     to,
   ])
-  await settle(db)
+  await waitForVisibleChanges(db)
 }
 
 /** Announced messages of half a megabyte each: more than the buffers between two sockets hold. */
@@ -52,7 +52,7 @@ async function addLargeMessages({ pool, db }: TestDatabase, count: number): Prom
       FROM conversation, generate_series(1, ${count}) n RETURNING id
     )
     INSERT INTO changes (kind, message_id) SELECT 'message.created', id FROM message`)
-  await settle(db)
+  await waitForVisibleChanges(db)
 }
 
 test('a client that does not read is disconnected, and continues from its cursor', async () => {

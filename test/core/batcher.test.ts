@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createBatcher } from '../../src/core/batcher.ts'
 
-/** Batches that end when the test says so. */
+/** A `run` whose batches end when the test resolves them. */
 function heldBatches() {
   const batches: { items: number[]; finish: (err?: Error) => void }[] = []
   const run = (items: number[]) =>

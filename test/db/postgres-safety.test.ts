@@ -134,7 +134,7 @@ test('a server that is away is an error', async () => {
   await expect(checkPostgresSafety(pool)).rejects.toThrow(/ECONNREFUSED/)
 })
 
-/** The tests' server may run without fsync; that is the same in every test. */
+/** Without the findings that the test server has in every test, because it runs without fsync. */
 async function findingsBesideServer({ pool }: TestDatabase) {
   const findings = await checkPostgresSafety(pool)
   return findings.filter(({ setting }) => !/fsync|full_page_writes|synchronous_commit/.test(setting))

@@ -1,4 +1,4 @@
-/** The tables as src/db/schema.ts describes them are the tables that the migrations make. */
+/** The tables in src/db/schema.ts are those that the migrations create. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -8,10 +8,10 @@ import { PROJECT } from '../support/processes.ts'
 type Column = { type: string; isNullable: boolean; isGenerated: boolean }
 type Tables = Map<string, Map<string, Column>>
 
-/** Of other programs in the same schema. */
+/** Tables of other programs in the same schema. */
 const FOREIGN_TABLES = /^wa_ingest_migrations/
 
-/** What a column of this type is to TypeScript. */
+/** The TypeScript type of a column of this SQL type. */
 const TYPES: Readonly<Record<string, string>> = {
   text: 'string',
   uuid: 'string',
@@ -67,7 +67,7 @@ async function migratedTables(): Promise<Tables> {
   return tables
 }
 
-/** Types are gone when the code runs, so the file itself is read: one column to a line, as Biome formats it. */
+/** Types do not exist at run time, so the file is read as text: one column to a line, as Biome formats it. */
 function describedTables(): Tables {
   const source = readFileSync(path.join(PROJECT, 'src/db/schema.ts'), 'utf8')
   const tables: Tables = new Map()

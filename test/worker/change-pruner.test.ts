@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createChangePruner } from '../../src/worker/change-pruner.ts'
 import { createTestDatabase } from '../support/postgres.ts'
-import { settle } from '../support/settled-changes.ts'
+import { waitForVisibleChanges } from '../support/visible-changes.ts'
 
 test('removes a month-old backlog of any size and leaves the rest', async () => {
   const { db, pool } = await createTestDatabase()
@@ -11,7 +11,7 @@ test('removes a month-old backlog of any size and leaves the rest', async () => 
   await pool.query(
     `INSERT INTO changes (kind, created_at) SELECT 'new', now() - interval '29 days' FROM generate_series(1, 10)`,
   )
-  await settle(db)
+  await waitForVisibleChanges(db)
 
   const removed = await createChangePruner({ db }).runOnce()
 
@@ -24,7 +24,7 @@ test('does nothing while another process prunes', async () => {
   const { db, pool } = await createTestDatabase()
   await createChangePruner({ db }).runOnce()
   await pool.query(`INSERT INTO changes (kind, created_at) VALUES ('old', now() - interval '31 days')`)
-  await settle(db)
+  await waitForVisibleChanges(db)
 
   expect(await createChangePruner({ db }).runOnce()).toBe(0)
 })

@@ -9,12 +9,11 @@ import { migrations } from '../../../migrations/index.ts'
 import { quoteName } from '../any-table/names.ts'
 import { type Query, queryWithKysely } from '../any-table/query.ts'
 import { TableError } from '../any-table/table-error.ts'
-import { sqlStateOf } from '../errors.ts'
+import { SQLSTATE, sqlStateOf } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { readShapes, type Shapes } from './shape.ts'
 
 const SCHEMA = 'wa_ingest_target_schema'
-const INSUFFICIENT_PRIVILEGE = '42501'
 
 /**
  * Every table of the newest version, by name. Changes nothing.
@@ -30,7 +29,7 @@ export async function readTargetSchema(db: Kysely<Database>): Promise<Shapes> {
       throw undo
     })
   } catch (err) {
-    if (sqlStateOf(err) === INSUFFICIENT_PRIVILEGE)
+    if (sqlStateOf(err) === SQLSTATE.INSUFFICIENT_PRIVILEGE)
       throw new TableError(
         'this role may not make schemas in this database; as its owner run: GRANT CREATE ON DATABASE <database> TO <role>',
         { cause: err },

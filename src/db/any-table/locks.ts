@@ -5,7 +5,7 @@
  * short, and tried again after a pause in which the writers have the table to themselves.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { sqlStateOf } from '../errors.ts'
+import { SQLSTATE, sqlStateOf } from '../errors.ts'
 
 /**
  * Longest wait for a lock, in ms. Below deadlock_timeout (1 s), so that where a writer and this session wait for each other
@@ -15,14 +15,14 @@ export const LOCK_TIMEOUT_MS = 250
 /** Shortest pause between two tries. */
 const RETRY_PAUSE_MS = 750
 
-export const LOCK_NOT_AVAILABLE = '55P03'
-const DEADLOCK_DETECTED = '40P01'
-const SERIALIZATION_FAILURE = '40001'
-
 /** Whether a statement failed only because another transaction was in its way. */
 export function isLockFailure(err: unknown): boolean {
   const code = sqlStateOf(err)
-  return code === LOCK_NOT_AVAILABLE || code === DEADLOCK_DETECTED || code === SERIALIZATION_FAILURE
+  return (
+    code === SQLSTATE.LOCK_NOT_AVAILABLE ||
+    code === SQLSTATE.DEADLOCK_DETECTED ||
+    code === SQLSTATE.SERIALIZATION_FAILURE
+  )
 }
 
 /**

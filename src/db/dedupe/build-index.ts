@@ -11,13 +11,11 @@ import type { Reference } from '../any-table/references.ts'
 import { TableError } from '../any-table/table-error.ts'
 import type { Target } from '../any-table/target.ts'
 import { inspectIndex } from '../any-table/unique-index.ts'
-import { sqlStateOf } from '../errors.ts'
+import { SQLSTATE, sqlStateOf } from '../errors.ts'
 import type { OnWait } from './guard.ts'
 import { referenceNames, temporaryNames } from './leftovers.ts'
 import type { Session } from './session.ts'
 
-const UNIQUE_VIOLATION = '23505'
-const PROGRAM_LIMIT_EXCEEDED = '54000'
 const LOOK_EVERY_MS = 250
 const STOPPED_TIMEOUT_MS = 3_000
 
@@ -64,7 +62,7 @@ async function create(session: Session, target: Target, name: string, onBuild: O
     await build(session, qualifiedName(target.schema, name), statement, onBuild)
     return true
   } catch (err) {
-    if (sqlStateOf(err) === UNIQUE_VIOLATION) return false
+    if (sqlStateOf(err) === SQLSTATE.UNIQUE_VIOLATION) return false
     throw err
   }
 }
@@ -125,7 +123,7 @@ async function build(session: Session, name: string, statement: string, onBuild:
     await withoutLockTimeout(session, () => session.query(statement))
   } catch (err) {
     await dropIndexConcurrently(session, name).catch(() => {})
-    throw sqlStateOf(err) === PROGRAM_LIMIT_EXCEEDED ? tooLong(err) : err
+    throw sqlStateOf(err) === SQLSTATE.PROGRAM_LIMIT_EXCEEDED ? tooLong(err) : err
   } finally {
     watching.abort()
     await watcher

@@ -9,7 +9,7 @@ import { isLockFailure } from '../any-table/locks.ts'
 import { type Move, type MoveContext, moveRows } from '../any-table/move-rows.ts'
 import type { Query } from '../any-table/query.ts'
 import { keyEquals, orderBy, rowKeyText } from '../any-table/target.ts'
-import { sqlStateOf } from '../errors.ts'
+import { SQLSTATE, sqlStateOf } from '../errors.ts'
 import { idLockSql } from './guard-sql.ts'
 import { temporaryNames } from './leftovers.ts'
 import { addResult, isRefusal, type MoveTally, reasonOf } from './move-duplicates.ts'
@@ -17,7 +17,6 @@ import type { Session } from './session.ts'
 
 /** Each takes an advisory lock for the length of the transaction, and those are few. */
 const BATCH_ROWS = 100
-const UNIQUE_VIOLATION = '23505'
 
 type Listed = { key: string; id: string }
 type DeferredRow = Listed & { placeholder: string | null; holder: string | null }
@@ -74,7 +73,7 @@ async function resolve(
 /** A writer was faster with an id that was about to be given back: the next look finds the row that has it. */
 function isTaken(err: unknown, { target }: MoveContext): boolean {
   return (
-    sqlStateOf(err) === UNIQUE_VIOLATION &&
+    sqlStateOf(err) === SQLSTATE.UNIQUE_VIOLATION &&
     err instanceof Error &&
     'constraint' in err &&
     err.constraint === target.indexName

@@ -5,11 +5,11 @@
  * check it: however the run ends, PostgreSQL releases the lock, and the triggers do nothing more.
  */
 import type { Pool, PoolClient } from 'pg'
-import { LOCK_NOT_AVAILABLE, LOCK_TIMEOUT_MS } from '../any-table/locks.ts'
+import { LOCK_TIMEOUT_MS } from '../any-table/locks.ts'
 import { inTransaction, type Query, queryWithClient } from '../any-table/query.ts'
 import type { Relation } from '../any-table/relation.ts'
 import { TableError } from '../any-table/table-error.ts'
-import { sqlStateOf } from '../errors.ts'
+import { SQLSTATE, sqlStateOf } from '../errors.ts'
 
 const RUN_LOCK_TIMEOUT_MS = 10_000
 
@@ -161,7 +161,7 @@ async function takeRunLock(query: Query, table: Relation): Promise<number> {
     await query(`SELECT set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', false)`)
     return rows[0]?.pid ?? 0
   } catch (err) {
-    throw sqlStateOf(err) === LOCK_NOT_AVAILABLE ? atWork(table, '') : err
+    throw sqlStateOf(err) === SQLSTATE.LOCK_NOT_AVAILABLE ? atWork(table, '') : err
   }
 }
 

@@ -10,6 +10,7 @@ import type { ProviderName } from '../../core/event.ts'
 import type { OutboundMessage, SendError } from '../../core/outbound.ts'
 import { announce } from '../announce.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
+import { SQLSTATE } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { checkBreaker, startTrial } from './circuit-breaker.ts'
@@ -181,7 +182,7 @@ async function markSending(trx: Transaction<Database>, message: OutboundMessage)
 class ClaimLostError extends Error {
   override name = 'ClaimLostError'
   /** SQLSTATE of a serialization failure: the transaction runs again. */
-  code = '40001'
+  code = SQLSTATE.SERIALIZATION_FAILURE
 }
 
 async function failUnsendable(

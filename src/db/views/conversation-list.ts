@@ -3,9 +3,9 @@ import { type Kysely, sql } from 'kysely'
 import { phoneDigits } from '../../core/phone.ts'
 import type { Database } from '../schema.ts'
 import { type ContactView, getContact, readContactViews } from './contact.ts'
-import { cutPage, type Page, type Position, positionTime } from './keyset.ts'
 import { type MessageView, readMessageViews } from './message.ts'
 import { hasEffectType, timeOf } from './message-effects.ts'
+import { cutPage, type Page, type Position, positionTime } from './paging.ts'
 
 export type ConversationView = {
   id: string

@@ -2,9 +2,9 @@
 import { type Kysely, sql } from 'kysely'
 import { parseExact } from '../../core/json-text.ts'
 import type { Database } from '../schema.ts'
-import { cutPage, type Page, type Position, positionTime } from './keyset.ts'
 import { type MessageView, readMessageViews } from './message.ts'
 import { isEffect, timeOf } from './message-effects.ts'
+import { cutPage, type Page, type Position, positionTime } from './paging.ts'
 
 export type StatusView = {
   status: string

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { openEventStream } from '../../support/event-stream.ts'
-import { settle } from '../../support/settled-changes.ts'
+import { waitForVisibleChanges } from '../../support/visible-changes.ts'
 import { withApiToken } from '../admin-app.ts'
 import { type ApiApp, startApi } from '../api-app.ts'
 
@@ -12,7 +12,7 @@ beforeEach(async () => {
 
 async function receive(...contents: string[]): Promise<void> {
   for (const content of contents) await api.receive({ content })
-  await settle(api.database.db)
+  await waitForVisibleChanges(api.database.db)
 }
 
 const contentsOf = (items: { message: { content: string } }[]) => items.map((item) => item.message.content)
@@ -126,7 +126,7 @@ describe('GET /api/stream', () => {
     await api.database.pool.query(
       `INSERT INTO changes (kind) SELECT 'n' || n FROM generate_series(1, 1234) n`,
     )
-    await settle(api.database.db)
+    await waitForVisibleChanges(api.database.db)
 
     const stream = await open()
     const changes = await stream.waitForChanges(1234)

@@ -1,4 +1,4 @@
-/** What a writer remembers of contacts never outlives what is true of them. */
+/** A cached contact is never used after a merge, a change of an identifier or a changed profile. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ContactRef, MessageFact } from '../../../src/core/fact.ts'
 import { createContactCache } from '../../../src/db/contacts/contact-cache.ts'
@@ -23,7 +23,7 @@ describe('two writers', () => {
     theirs = createEventStore({ db: database.db })
   })
 
-  /** The conversation that the message ends in. */
+  /** Stores a message; returns the id of its conversation. */
   async function write(
     store: EventStore,
     contact: ContactRef,

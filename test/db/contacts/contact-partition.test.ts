@@ -1,4 +1,4 @@
-/** Whatever arrives, in whatever order and batches: the same identifiers end in the same contacts. */
+/** The same identifiers end in the same contacts, in any order and any batches. */
 import fc from 'fast-check'
 import { beforeAll, expect, test } from 'vitest'
 import type { ContactRef, IdentityChange } from '../../../src/core/fact.ts'
@@ -86,7 +86,7 @@ test('successive owners of one number stay separate contacts, however late their
   )
 })
 
-/** What a person goes through: a message that shows some identifiers, or a change of some. */
+/** A step in the life of a person: a message with some identifiers, or a change of some. */
 type Step = { changes: boolean; phone: boolean; user: boolean }
 
 function createStory() {
@@ -96,7 +96,7 @@ function createStory() {
 
 type Arrival = { sighting?: SeenContact; change?: IdentityChange }
 
-/** A day passes with each step; a change moves what it names to the next number. */
+/** Each step is a day later; a change replaces the identifiers that it names by their next values. */
 function tell(run: string, person: number, steps: readonly Step[]): Arrival[] {
   const now = { phone: person * 10, user: person * 10 }
   return steps.flatMap((step, day): Arrival[] => {
@@ -111,7 +111,7 @@ function tell(run: string, person: number, steps: readonly Step[]): Arrival[] {
   })
 }
 
-/** Has the shared number for a while and leaves it for one of its own. */
+/** A person who has the shared number for a while and then changes to one of their own. */
 function createOwner(run: string, shared: string, owner: number) {
   const start = owner * 200 * DAY
   const own = `1555${run}${owner}`
@@ -127,7 +127,7 @@ function createOwner(run: string, shared: string, owner: number) {
 }
 
 let runs = 0
-/** Identifiers of one run mean nobody in another. */
+/** Makes the identifiers of each run different. */
 function nextRun(): string {
   runs += 1
   return String(runs).padStart(4, '0')
@@ -149,13 +149,13 @@ async function arrive(refs: readonly SeenContact[], changes: readonly IdentityCh
   await database.db.transaction().execute((trx) => resolveContacts(trx, refs, changes))
 }
 
-/** The contact of each sighting, as the number of the first one with the same contact. */
+/** For each sighting the index of the first one with the same contact. */
 async function partition(sightings: readonly SeenContact[]): Promise<number[]> {
   const ids = await database.db.transaction().execute((trx) => resolveContacts(trx, sightings))
   return renumber(ids)
 }
 
-/** The same for what ought to be: refs that share an identifier are one, and so are both sides of a change. */
+/** The expected result in the same form: refs that share an identifier are one contact, and so are both sides of a change. */
 function expectedPartition(refs: readonly ContactRef[], changes: readonly IdentityChange[]): number[] {
   const leaders = new Map<string, string>()
   const leaderOf = (key: string): string => {

@@ -1,4 +1,4 @@
-/** Many writers, few people: the same contacts are made, linked, merged and moved at the same time. */
+/** Many writers, few people: the same contacts are created, linked, merged and given new identifiers at the same time. */
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { expect, test } from 'vitest'
@@ -116,7 +116,7 @@ test('messages written while their conversations are merged all end in the survi
   await expectSoundRows(database)
 })
 
-/** The forms in which one person may appear; together they leave no doubt that it is one person. */
+/** Refs of one person; together they link all of the person's identifiers. */
 function createRefs(number: number): ContactRef[] {
   const phone = `1555${String(1_000_000 + number)}`
   const user_id = `US.${number}`
@@ -172,7 +172,7 @@ async function countContacts(database: TestDatabase): Promise<number> {
   return rows[0].count
 }
 
-/** What every reader relies on. */
+/** Invariants that every reader relies on. */
 async function expectSoundRows(database: TestDatabase): Promise<void> {
   const broken = {
     'an identifier points at a merged contact': `SELECT i.value FROM contact_identifiers i

@@ -219,7 +219,7 @@ async function profile(id: string | undefined) {
   return rows[0] as { name: string | null; username: string | null; phone: string | null }
 }
 
-/** Which versions of its rows are the present ones. */
+/** The row versions of a contact: they change with every write. */
 async function versions(id: string | undefined) {
   const { rows } = await database.pool.query(
     `SELECT xmin::text, 'contact' AS value FROM contacts WHERE id = $1

@@ -9,7 +9,7 @@ import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts
 
 const PERSON = { phone: '15550001234' }
 
-/** As Meta announces it: in the thread of a person, with what became of it. */
+/** A placeholder as Meta sends it: in the thread of a person, with a status. */
 const placeholder = (id = 'wamid.M') =>
   messageItem(id, {
     source: 'history',
@@ -20,7 +20,7 @@ const placeholder = (id = 'wamid.M') =>
     status: 'read',
     sent_at: new Date('2026-05-01T10:00:00Z'),
   })
-/** As Meta sends it afterwards, from whomever it says. */
+/** The media as Meta sends them later, possibly with another sender. */
 const media = (id = 'wamid.M', fact: Partial<MessageFact> = {}) =>
   messageItem(id, {
     source: 'history',

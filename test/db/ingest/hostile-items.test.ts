@@ -1,4 +1,4 @@
-/** Items whose texts PostgreSQL cannot store, or that do not fit an index: kept apart, and never retried for ever. */
+/** Items with text that PostgreSQL cannot store or that does not fit an index: they stay distinct, and are not retried for ever. */
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createEventStore, type EventStore } from '../../../src/db/ingest/event-store.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
@@ -92,7 +92,7 @@ describe('an event that cannot be written', () => {
   })
 })
 
-/** Random, because PostgreSQL compresses what is not before it measures it. */
+/** Random text: PostgreSQL compresses other text before it measures it. */
 function randomText(length: number): string {
   let text = ''
   for (let i = 0, x = 1; i < length; i += 1) {

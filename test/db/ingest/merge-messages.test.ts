@@ -29,7 +29,7 @@ const changes = () =>
 const identify = (message_id: string, wa_message_id: string) =>
   identifyMessage(database.db, { message_id, wa_message_id })
 
-/** What the phone app, a back-fill or another process tells of a message of ours. */
+/** An outbound message as an echo, a back-fill or another process reports it. */
 const echo = (id: string, fact: Partial<MessageFact> = {}) =>
   messageItem(id, {
     source: 'echo',
@@ -42,7 +42,7 @@ const echo = (id: string, fact: Partial<MessageFact> = {}) =>
 const status = (id: string, word: string, callback_id?: string, business_number = META_PHONE_NUMBER_ID) =>
   statusItem(id, word, { business_number, ...(callback_id === undefined ? {} : { callback_id }) })
 
-/** Waits for its turn: the number may have sent as much as it may in this second. */
+/** Repeats the claim while the rate limit of the number is used up. */
 function claim(messageId: string): Promise<Claim> {
   return eventually(async () => {
     const outcome = await claimNext(database.db, messageId)

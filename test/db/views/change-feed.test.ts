@@ -10,7 +10,7 @@ import {
 } from '../../../src/db/views/change-feed.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
-import { settle } from '../../support/settled-changes.ts'
+import { waitForVisibleChanges } from '../../support/visible-changes.ts'
 
 describe('readChanges', () => {
   test('returns every change with the present state of its message', async () => {
@@ -19,7 +19,7 @@ describe('readChanges', () => {
       messageItem('wamid.1', { content: 'Hello', direction: 'outbound', status: 'sent' }),
     ])
     await writeBatch(db, [statusItem('wamid.1', 'read')])
-    await settle(db)
+    await waitForVisibleChanges(db)
 
     const { items, next } = await readChanges(db, { limit: 10 })
 
@@ -37,7 +37,7 @@ describe('readChanges', () => {
       db,
       ['wamid.1', 'wamid.2', 'wamid.3'].map((id) => messageItem(id)),
     )
-    await settle(db)
+    await waitForVisibleChanges(db)
     const all = await readChanges(db, { limit: 10 })
 
     const pages = await Promise.all(
@@ -50,11 +50,11 @@ describe('readChanges', () => {
   test('begins with the next change when it starts from the present cursor', async () => {
     const { db } = await createTestDatabase()
     await writeBatch(db, [messageItem('wamid.before')])
-    await settle(db)
+    await waitForVisibleChanges(db)
 
     const present = await readPresentCursor(db)
     await writeBatch(db, [messageItem('wamid.after')])
-    await settle(db)
+    await waitForVisibleChanges(db)
 
     const { items } = await readChanges(db, { after: present, limit: 10 })
     expect(items.map((item) => item.message?.wa_message_id)).toEqual(['wamid.after'])
@@ -65,7 +65,7 @@ describe('readChanges', () => {
 
     const { next } = await readChanges(db, { limit: 10 })
     await writeBatch(db, [messageItem('wamid.1')])
-    await settle(db)
+    await waitForVisibleChanges(db)
 
     expect((await readChanges(db, { after: next, limit: 10 })).items).toHaveLength(1)
   })
@@ -79,7 +79,7 @@ describe('readChanges', () => {
 
     const before = await readChanges(db, { limit: 10 })
     await slow.query('COMMIT')
-    await settle(db)
+    await waitForVisibleChanges(db)
     const after = await readChanges(db, { after: before.next, limit: 10 })
 
     expect(before.items).toEqual([])
@@ -138,7 +138,7 @@ describe('pruneChanges', () => {
         `INSERT INTO changes (kind, created_at) VALUES ('old', now() - $1::integer * interval '1 day')`,
         [days],
       )
-    await settle(database.db)
+    await waitForVisibleChanges(database.db)
     const { items } = await readChanges(database.db, { limit: 10 })
     return { ...database, items, cursors: items.map((item) => item.cursor) }
   }
@@ -169,7 +169,7 @@ test('the newest cursor moves with every change that can be read', async () => {
   const none = await readNewestCursor(db)
 
   await db.insertInto('changes').values({ kind: 'test' }).execute()
-  await settle(db)
+  await waitForVisibleChanges(db)
 
   expect(none).toBeUndefined()
   expect(await readNewestCursor(db)).toBe((await readChanges(db, { limit: 1 })).next)
@@ -184,7 +184,7 @@ async function openSession(url: string): Promise<pg.Client> {
   return client
 }
 
-/** Writes transactions of several changes, and gives the kinds of those that were committed. */
+/** Writes transactions with several changes each; returns the kinds of the committed ones. */
 async function runWriter({ url }: TestDatabase, writer: number): Promise<string[]> {
   const session = await openSession(url)
   const committed: string[] = []
@@ -202,13 +202,13 @@ async function runWriter({ url }: TestDatabase, writer: number): Promise<string[
   return committed
 }
 
-/** Reads on and on from its own cursor, until nothing is left after the last write. */
+/** Reads from its own cursor again and again, until there is nothing left after the last write. */
 async function follow({ db }: TestDatabase, isWriting: { now: boolean }): Promise<ChangeView[]> {
   const seen: ChangeView[] = []
   let after: string | undefined
   for (;;) {
     const isLast = !isWriting.now
-    if (isLast) await settle(db)
+    if (isLast) await waitForVisibleChanges(db)
     const page = await readChanges(db, { after, limit: 7 })
     seen.push(...page.items)
     after = page.next

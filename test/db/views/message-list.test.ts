@@ -17,7 +17,7 @@ beforeAll(async () => {
   database = await createTestDatabase()
 })
 
-/** A person that no other test talks to. */
+/** A person of this test alone. */
 function someone() {
   lastPhone++
   return { phone: String(lastPhone) }
