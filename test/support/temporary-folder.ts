@@ -8,6 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 const SECOND = 1000
 /** The processes of the runner, which it ends after its tear-down. */
 const RUNNER = /\/vitest\/dist\/workers\/|vitest-watchdog/
+/** Where npm keeps its compiled code on a recent Node, for all of its runs. */
+const SHARED = 'node-compile-cache'
 
 export type TemporaryFolder = {
   /** What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and processes. */
@@ -36,7 +38,7 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
 }
 
 function findLeft(folder: string): string[] {
-  return [...readdirSync(folder), ...findProcesses(folder)]
+  return [...readdirSync(folder).filter((name) => name !== SHARED), ...findProcesses(folder)]
 }
 
 /** Where the system shows the environment of processes (Linux). */
