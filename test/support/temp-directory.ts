@@ -8,6 +8,7 @@ export function createTempDirectory({ livesWith = 'test' }: { livesWith?: 'test'
   const directory = mkdtempSync(path.join(tmpdir(), 'wa-ingest-test-file-'))
   chmodSync(directory, 0o755)
   const atEnd = livesWith === 'test' ? cleanUp : cleanUpAtEndOfFile
-  atEnd(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+  // An embedded PostgreSQL whose process was killed writes for a moment longer.
+  atEnd(() => rmSync(directory, { recursive: true, force: true, maxRetries: 12, retryDelay: 100 }))
   return directory
 }
