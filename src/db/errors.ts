@@ -61,7 +61,7 @@ const CONNECTION_CODES = new Set([
 
 /** Errors of pg 8 for a lost connection or a time-out; they have no code. */
 const DRIVER_MESSAGES =
-  /^(?:timeout exceeded when trying to connect|connection terminated|query read timeout|client has encountered a connection error)/i
+  /^(?:timeout exceeded when trying to connect|timeout expired|connection terminated|query read timeout|client has encountered a connection error)/i
 
 /** Whether a statement failed because the database is away or too slow, so that it may succeed later. */
 export function isUnavailable(err: unknown): boolean {

@@ -45,6 +45,7 @@ describe('an error of PostgreSQL', () => {
 
   test.each([
     'timeout exceeded when trying to connect',
+    'timeout expired',
     'Connection terminated unexpectedly',
     'Connection terminated due to connection timeout',
     'Query read timeout',

@@ -3,8 +3,8 @@
  * look-up.
  *
  * A cached contact means: this ref, exactly as it came, resolves to this contact and changes no stored row, as long as it is
- * seen within the entry's validity. A merge of contacts, or an identifier that goes to another contact, breaks that. Whoever
- * does one takes the exclusive merge lock (merge-lock.ts) and advances the epoch; a reader gets the epoch with the shared
+ * seen within the entry's validity. A merge of contacts, or an identifier that goes to another contact, breaks that. The
+ * transaction that does either takes the exclusive merge lock (merge-lock.ts) and advances the epoch; a reader gets the epoch with the shared
  * lock and drops every entry of an earlier epoch. A name that another process stored is noticed when the entry expires.
  */
 import type { ContactRef } from '../../core/fact.ts'
