@@ -1,4 +1,4 @@
-/** The pages as people open them: in a real Chromium, which notes whatever a page should not do. */
+/** Opens pages in a real Chromium, and records everything that a page should not do. */
 import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core'
 import { describe } from 'vitest'
 import { cleanUp } from './clean-up.ts'
@@ -16,26 +16,26 @@ if (program === undefined)
     `\n  NO CHROMIUM: every suite that needs it is SKIPPED. It is looked for on PATH as ${PROGRAMS.join(', ')}.\n\n`,
   )
 
-/** `describe` for suites that need a browser; skipped where none can be had. */
+/** `describe` for suites that need a browser; skipped if there is none. */
 export const describeWithBrowser = describe.skipIf(program === undefined)
 
 export type BrowserWindow = {
   page: Page
-  /** Dialogs, errors of scripts, what a policy has blocked, and what a page needs and could not load. */
+  /** Dialogs, errors of scripts, resources that a policy has blocked, and resources that could not be loaded. */
   complaints: readonly string[]
-  /** Whom the pages have asked for something. */
+  /** Hosts from which the pages have requested something. */
   origins: ReadonlySet<string>
 }
 
 export type WindowOptions = {
-  /** Of `admin`, for when a page asks for it. */
+  /** Password of `admin`, for pages that ask for it. */
   password?: string
-  /** A computer unless given. */
+  /** Default: that of a computer. */
   isPhone?: boolean
 }
 
 export type TestBrowser = {
-  /** Shares nothing with other windows, no password either. Closed with the test. */
+  /** Shares nothing with other windows, not even a password. Closed with the test. */
   openWindow(options?: WindowOptions): Promise<BrowserWindow>
 }
 
@@ -52,7 +52,7 @@ export async function startBrowser(): Promise<TestBrowser> {
   return { openWindow: (options) => openWindow(browser, options) }
 }
 
-/** Whether somebody would have to push the page sideways, or to make it smaller, to see all of it. */
+/** Whether the page is wider than the window. */
 export async function isWiderThanScreen(page: Page): Promise<boolean> {
   const width = await page.evaluate<number>('document.documentElement.scrollWidth')
   return width > (page.viewportSize()?.width ?? 0)
@@ -85,7 +85,7 @@ function watchForComplaints(context: BrowserContext): readonly string[] {
     if (message.type() === 'error' && !isAboutLoading) complaints.push(message.text())
   })
   const noteLoad = (request: Request, problem: string) => {
-    // What a page has asked for when it is left is given up.
+    // The browser cancels the requests of a page that is left.
     if (request.isNavigationRequest() || problem === 'net::ERR_ABORTED') return
     complaints.push(`${request.method()} ${request.url()}: ${problem}`)
   }

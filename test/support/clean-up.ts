@@ -1,11 +1,14 @@
-/** What a test has opened is closed when it is over. */
+/** Closes at the end of a test everything that the test has opened. */
 import { onTestFinished } from 'vitest'
 
 type Release = () => unknown
 
 const atEndOfFile: Release[] = []
 
-/** Runs at the end of the current test; outside of a test (in beforeAll, say), at the end of the file. Last in, first out. */
+/**
+ * Runs at the end of the current test; outside of a test (in beforeAll, say), at the end of the file. Last in, first
+ * out.
+ */
 export function cleanUp(release: Release): void {
   try {
     onTestFinished(async () => {
@@ -16,7 +19,7 @@ export function cleanUp(release: Release): void {
   }
 }
 
-/** Runs at the end of the file, also when it was opened in a test. */
+/** Runs at the end of the file, even if a test calls this. */
 export function cleanUpAtEndOfFile(release: Release): void {
   atEndOfFile.push(release)
 }

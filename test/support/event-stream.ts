@@ -1,4 +1,4 @@
-/** A client of server-sent events that sees every frame as it came, and can stop reading. */
+/** A client of server-sent events that records every frame, and can stop reading. */
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
 import { cleanUp } from './clean-up.ts'
 import { eventually } from './eventually.ts'
@@ -8,19 +8,19 @@ export type EventFrame = { id?: string; data?: string; retry?: string; comment?:
 export type EventStream = {
   status: number
   headers: IncomingHttpHeaders
-  /** So far; the text of an answer that is no stream is in `text`. */
+  /** The frames so far. `text` has the body of an answer that is no stream. */
   readonly frames: EventFrame[]
   readonly text: string
   readonly hasEnded: boolean
   /** The data of the events so far, as JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: looked into by the tests
   changes(): any[]
-  /** The id that an EventSource would send when it comes back. */
+  /** The id that an EventSource would send when it connects again. */
   lastEventId(): string | undefined
-  /** Waits until so many events have come. */
+  /** Waits until this number of events has arrived. */
   // biome-ignore lint/suspicious/noExplicitAny: looked into by the tests
   waitForChanges(count: number): Promise<any[]>
-  /** Takes nothing more from the connection. */
+  /** Stops reading from the connection. */
   pause(): void
   resume(): void
   close(): void

@@ -3,8 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 const SECOND = 1000
 
 /**
- * Tries until it does not throw and returns what it returned; throws the last error when the time (20 s unless given) is
- * over. The condition must be free of side effects.
+ * Tries until it does not throw and returns what it returned; throws the last error when the time (20 s unless given)
+ * is over. The condition must be free of side effects.
  */
 export async function eventually<T>(
   condition: () => T | Promise<T>,

@@ -1,4 +1,4 @@
-/** Meta's Graph API, as far as messages go. */
+/** A fake of the messages and media of Meta's Graph API. */
 import { type Behaviour, type FakeCall, type FakeServer, startFakeServer } from './fake-server.ts'
 import { metaChange, metaStatus, metaWebhook, wamid } from './meta-webhooks.ts'
 
@@ -9,11 +9,11 @@ export type FakeMeta = FakeServer & {
   graphUrl: string
   /** Bodies of the messages that were sent. */
   sent(): Json[]
-  /** Bodies (multipart) of the files that it was given, each as text. */
+  /** Bodies (multipart) of the uploaded files, each as text. */
   files(): string[]
-  /** Message ids that were read. */
+  /** Ids of messages that were marked as read. */
   read(): unknown[]
-  /** The id that a message was accepted under. */
+  /** The id with which a message was accepted. */
   idOf(callbackId: string): string | undefined
   /** The next message that is accepted gets this id. */
   acceptAs(id: string): void
@@ -34,7 +34,7 @@ export async function startFakeMeta(): Promise<FakeMeta> {
       return { status: 200, body: { messaging_product: 'whatsapp', contacts: [contact], messages: [{ id }] } }
     },
   })
-  /** The same message has one id, also where the answer to it is never sent. */
+  /** The same message has one id, even if its answer is never sent. */
   function idFor(body: Json): string {
     const key = String(body.biz_opaque_callback_data)
     const id = ids.get(key) ?? given.shift() ?? wamid()
@@ -71,7 +71,7 @@ export function bodyOf(call: FakeCall): Json {
   }
 }
 
-/** Meta's answer to a message that it does not take. */
+/** Meta's answer to a message that it refuses. */
 export function metaError(code: number, { status = 400, message = 'refused' } = {}): Behaviour {
   return (_, exchange) =>
     exchange.answer(status, {

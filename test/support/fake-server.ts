@@ -1,6 +1,6 @@
 /**
- * A provider's API as a real HTTP server that does to a call what a test tells it to: the network's faults and the
- * provider's. It keeps every call that it has read, which is what "sent twice" is measured by.
+ * A provider's API as a real HTTP server. A test chooses the fault of each call: one of the network or of the provider.
+ * The server records every call that it has read, so a test can see that a message was sent twice.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -16,12 +16,12 @@ export type FakeCall = {
   at: number
 }
 
-/** Does what it likes with the call; without `answer` it ends with the provider's usual answer. */
+/** Handles a call in its own way; without `answer` the call gets the provider's usual answer. */
 export type Behaviour = (call: FakeCall, exchange: Exchange) => void | Promise<void>
 
 export type Exchange = {
   answer(status: number, body: unknown, headers?: Record<string, string>): void
-  /** What the provider answers when nothing is wrong. */
+  /** The provider's usual answer. */
   succeed(): void
   /** Ends the connection without an answer. */
   cut(): void
@@ -35,21 +35,21 @@ export type FakeServer = {
   calls: FakeCall[]
   /** Connections that were made. */
   connections(): number
-  /** Does this to the next calls that `matches`, one each; without more in line a call succeeds. */
+  /** Uses these behaviours for the next matching calls, one for each call; calls after them succeed. */
   next(...behaviours: Behaviour[]): void
-  /** Does this to every call that has nothing in line. */
+  /** Uses this behaviour for every call without one of its own. */
   always(behaviour: Behaviour): void
-  /** From here on connections are cut before anything is read. */
+  /** From now on connections are cut before anything is read. */
   cutConnections(isCut: boolean): void
-  /** Takes no connection any more: refused. */
+  /** Refuses connections. */
   refuse(): Promise<void>
   listen(): Promise<void>
-  /** As if nothing had been called or told yet. */
+  /** Removes all recorded calls and behaviours. */
   reset(): void
 }
 
 export type FakeServerOptions = {
-  /** Which calls the behaviours are for; the others always succeed. */
+  /** The calls to which the behaviours apply; other calls always succeed. */
   isSend(call: FakeCall): boolean
   succeed(call: FakeCall): { status: number; body: unknown } | Promise<{ status: number; body: unknown }>
 }
@@ -110,10 +110,10 @@ export async function startFakeServer({ isSend, succeed }: FakeServerOptions): P
   }
 }
 
-/** A behaviour that waits in the middle of a call until the test lets it go on. */
+/** A behaviour that waits during a call until the test releases it. */
 export function holding(then: Behaviour = (_, exchange) => exchange.succeed()): {
   behaviour: Behaviour
-  /** Resolves when the call is there. */
+  /** Resolves when the call has arrived. */
   reached(): Promise<FakeCall>
   release(): void
 } {

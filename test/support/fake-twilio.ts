@@ -7,13 +7,13 @@ export const TWILIO_SENDING_ACCOUNT = `AC${'b'.repeat(32)}`
 export type TwilioResource = { [name: string]: unknown; sid: string; body: string | null }
 
 export type FakeTwilio = FakeServer & {
-  /** What it has taken, newest first, as its list shows it. */
+  /** The accepted messages, newest first, as Twilio's list shows them. */
   messages: TwilioResource[]
   /** The forms of the messages that were sent. */
   sent(): Record<string, string>[]
-  /** Takes a message into the list without an answer: to be cut off afterwards. */
+  /** Adds a message to the list without an answer; the test then cuts the connection. */
   take(call: FakeCall): TwilioResource
-  /** Puts an entry where it belongs by its time: a text that came in `minutesAgo` (60), unless `fields` say otherwise. */
+  /** Adds an entry at the place of its time: a text received `minutesAgo` (60), unless `fields` change it. */
   put(fields?: Partial<TwilioResource>, minutesAgo?: number): TwilioResource
   /** Files by the SID of their message. */
   files: Map<string, TwilioFile[]>
@@ -22,7 +22,7 @@ export type FakeTwilio = FakeServer & {
 export type TwilioFile = { sid: string; content_type: string }
 
 export type FakeTwilioOptions = {
-  /** Which calls the behaviours are for. */
+  /** The calls to which the behaviours apply. */
   behavioursFor?: 'sends' | 'reads'
 }
 
@@ -69,7 +69,7 @@ export function formOf(call: FakeCall): Record<string, string> {
   return Object.fromEntries(new URLSearchParams(call.body))
 }
 
-/** Twilio's answer to a message that it does not take. */
+/** Twilio's answer to a message that it refuses. */
 export function twilioError(code: number, { status = 400, message = 'refused' } = {}): Behaviour {
   return (_, exchange) =>
     exchange.answer(status, {
@@ -102,7 +102,7 @@ export function twilioTime(ms: number): string {
   return new Date(ms).toUTCString().replace('GMT', '+0000')
 }
 
-/** An entry of the list: a text that came in, unless `fields` say otherwise. */
+/** An entry of the list: a received text, unless `fields` change it. */
 export function listedMessage(fields: Partial<TwilioResource> = {}, minutesAgo = 60): TwilioResource {
   const time = twilioTime(Date.now() - minutesAgo * 60_000)
   const isInbound = (fields.direction ?? 'inbound') === 'inbound'

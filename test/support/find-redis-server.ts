@@ -1,4 +1,6 @@
-/** The Redis to test with: redis-server or valkey-server from PATH, else from apt where we are root (containers, CI). */
+/**
+ * The Redis to test with: redis-server or valkey-server from PATH, else from apt where we are root (containers, CI).
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { findOnPath } from './find-on-path.ts'

@@ -1,6 +1,6 @@
 /**
- * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can be
- * had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
+ * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can
+ * be had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
  */
 import { chmodSync, lstatSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -21,7 +21,7 @@ export async function serve(listener: RequestListener): Promise<string> {
 export type HttpRequest = {
   method?: string
   headers?: Record<string, string>
-  /** Text is sent as it is, anything else as JSON with its content type. */
+  /** Text is sent unchanged, any other value as JSON with its content type. */
   body?: unknown
 }
 
@@ -32,7 +32,7 @@ export type HttpResponse = {
   json: () => unknown
 }
 
-/** Unlike fetch, adds no headers of a browser and lets Host, Origin and the like be set. */
+/** Unlike fetch, adds no browser headers, and allows Host, Origin and similar headers to be set. */
 export function send(
   url: string,
   { method = 'GET', headers = {}, body }: HttpRequest = {},

@@ -16,7 +16,7 @@ export type TestDatabase = {
   url: string
   name: string
   pool: pg.Pool
-  /** On the same pool. */
+  /** Uses the same pool. */
   db: Kysely<Database>
   /** Ends every connection to it. The end of the test (outside of a test: of the file) does that too. */
   drop(): Promise<void>

@@ -1,4 +1,4 @@
-/** Real processes in tests: nothing that a test has started is left when it is over. */
+/** Real processes in tests. Each process is killed at the end of the test that started it. */
 import path from 'node:path'
 import { type CapturedProcess, type CaptureOptions, launchProcess } from './child-process.ts'
 import { cleanUp, cleanUpAtEndOfFile } from './clean-up.ts'
@@ -13,8 +13,8 @@ export type StartOptions = CaptureOptions & { livesWith?: 'test' | 'file' }
 export const PROJECT = path.resolve(import.meta.dirname, '../..')
 
 /**
- * Starts a program, killed with all that it has started when the test (or the file) is over. `env` is added to PATH, HOME
- * and the like; no other variable is inherited.
+ * Starts a program, killed with all that it has started when the test (or the file) is over. `env` is added to PATH,
+ * HOME and the like; no other variable is inherited.
  */
 export function startProcess(
   command: string,

@@ -9,7 +9,7 @@ export type RedisServer = {
   port: number
   pid: number
   ended: Promise<ProcessEnd>
-  /** As the operator would. */
+  /** Stops the server as an operator would. */
   stop(): Promise<void>
   /** SIGKILL unless another is given; SIGSTOP and SIGCONT make it hang and go on. */
   kill(signal?: NodeJS.Signals): void
@@ -45,7 +45,7 @@ export async function launchRedisServer(options: RedisServerOptions): Promise<Re
   }
 }
 
-/** Uses a connection of its own and closes it. Fails at once where the server does not answer. */
+/** Uses a connection of its own and closes it. Fails at once if the server does not answer. */
 export async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { maxRetriesPerRequest: 1, retryStrategy: () => null, lazyConnect: true })
   redis.on('error', () => {})

@@ -17,8 +17,8 @@ export const hasRedis: boolean = inject('redisUrl') !== null
 export const describeWithRedis = describe.skipIf(!hasRedis)
 
 /**
- * The URL of an empty database number that nobody else has until the test (outside of a test: the file) is over; then it
- * is flushed. Of a Redis given by REDIS_URL only empty numbers are used.
+ * The URL of an empty database number that nobody else has until the test (outside of a test: the file) is over; then
+ * it is flushed. Of a Redis given by REDIS_URL only empty numbers are used.
  */
 export async function takeRedisUrl(): Promise<string> {
   const server = inject('redisUrl')

@@ -22,7 +22,7 @@ export type TestService = {
   api: CapturedProcess
   workers: CapturedProcess[]
   startWorker(options?: Pick<StartOptions, 'livesWith'>): Promise<CapturedProcess>
-  /** On the same port; for when the first one has ended. */
+  /** Starts a receiver on the same port after the first one has ended. */
   startApi(): Promise<CapturedProcess>
   /** Signs as Meta does. */
   deliver(body: string | Buffer): Promise<HttpResponse>
@@ -31,7 +31,7 @@ export type TestService = {
 
 export type TestServiceOptions = {
   backend: 'redis' | 'postgres'
-  /** Instead of a number on the shared Redis: a server of the test's own. */
+  /** Use a Redis server of the test's own instead of a number on the shared one. */
   redisUrl?: string
   /** How many worker processes; 0 leaves everything on the queue. */
   workers?: number

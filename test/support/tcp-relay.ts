@@ -1,4 +1,7 @@
-/** A TCP relay that can refuse, cut, hold back or silently sever: the network's faults, for any server. */
+/**
+ * A TCP relay for any server that simulates faults of the network: refused, cut, frozen or silently severed
+ * connections.
+ */
 import type { AddressInfo } from 'node:net'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 
@@ -8,15 +11,15 @@ export type TcpRelay = {
   /** Cuts every connection and refuses new ones. */
   takeDown(): Promise<void>
   bringUp(): Promise<void>
-  /** Accepts and keeps connections, and lets nothing through in either direction: a frozen or half-open peer. */
+  /** Keeps and accepts connections, and passes no bytes in either direction: a frozen or half-open peer. */
   freeze(): void
   thaw(): void
   /**
-   * What is connected at this moment never hears of the other side again, not even that it closes; new connections work.
-   * As when a firewall forgets its connections, or a machine loses its power.
+   * Current connections get nothing from the other side any more, not even its close; new connections work. This
+   * happens when a firewall drops its state, or a machine loses its power.
    */
   sever(): void
-  /** Both sides of what was severed hear at last that it is over. */
+  /** Closes both sides of the severed connections. */
   cutSevered(): void
   /** From now on new connections go to this server. */
   redirect(targetUrl: string): void

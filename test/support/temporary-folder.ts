@@ -12,7 +12,10 @@ const RUNNER = /\/vitest\/dist\/workers\/|vitest-watchdog/
 const SHARED = 'node-compile-cache'
 
 export type TemporaryFolder = {
-  /** What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and processes. */
+  /**
+   * What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and
+   * processes.
+   */
   expectNothingLeft(options?: { graceMs?: number }): Promise<void>
   close(): void
 }

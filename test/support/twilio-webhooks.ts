@@ -1,6 +1,6 @@
 /**
- * Twilio webhooks as Twilio sends them. Signatures come from Twilio's own library, so that nothing here shares a mistake
- * with the code under test. The people are invented, their numbers from the 555 range, the SIDs invented hex.
+ * Twilio webhooks as Twilio sends them. Signatures come from Twilio's own library, so that nothing here shares a
+ * mistake with the code under test. The people are invented, their numbers from the 555 range, the SIDs invented hex.
  */
 import { createHash } from 'node:crypto'
 import { type ParsedUrlQuery, parse as parseQuery } from 'node:querystring'
