@@ -1,9 +1,9 @@
 /**
- * One HTTP call to a provider's API, made once. What matters of a failure is whether the request can have left: only then
- * may the call be made again.
+ * One HTTP call to a provider's API, never repeated here. A failure says whether the request can have left: only a call that
+ * certainly did not leave may be repeated by the caller.
  *
- * Every call has a connection of its own. On a kept one the other side's closing can cross our request, and then nobody
- * knows what became of it. Redirects are not followed: a 307 would send the message to a second place.
+ * Every call opens a new connection. On a reused one the server may close it at the moment our request leaves, and then it
+ * is unknown whether the request arrived. Redirects are not followed: a 307 would send the message to a second place.
  */
 import { createHash } from 'node:crypto'
 

@@ -1,4 +1,4 @@
-/** The registry: every provider, and what the service needs to know of all of them together. */
+/** The registry: the list of providers, and functions over all of them. */
 import type { InboundJob, ProviderName, WebhookEvent } from '../core/event.ts'
 import { contentJobId } from '../core/job-id.ts'
 import type { ChoosesNumber } from '../core/outbound.ts'
@@ -87,7 +87,7 @@ export function missingCredentials(providers: readonly Provider[]): FindMissingC
 
 export type UploadRefusal = 'no_public_url' | 'upload_too_large'
 
-/** Tells why a provider would not take a file that was uploaded here; undefined: it would. */
+/** Returns a function that says why a provider would refuse a file uploaded here, or undefined where it would not. */
 export function refuseUpload(providers: readonly ProviderTraits[], publicUrl: string | undefined) {
   return (provider: ProviderName, { size_bytes }: { size_bytes: number }): UploadRefusal | undefined => {
     const uploads = providers.find(({ name }) => name === provider)?.uploads

@@ -1,4 +1,4 @@
-/** What it takes to read from a provider which messages it has had: for those that never reached us as webhooks. */
+/** Reads a provider's list of messages, for the back-fill of those that never arrived as webhooks. */
 import type { ContactRef, MessageFact } from '../core/fact.ts'
 
 export type MessageHistory = {
@@ -9,7 +9,7 @@ export type MessageHistory = {
    * where that can help. @throws HistoryError
    */
   readPage(request: { day: string; cursor?: string | undefined }, signal: AbortSignal): Promise<HistoryPage>
-  /** What a message says, with its files. @throws HistoryError */
+  /** Content and files of a message. @throws HistoryError */
   readContent(
     message: ListedMessage,
     signal: AbortSignal,
@@ -19,7 +19,7 @@ export type MessageHistory = {
 export type HistoryPage = {
   /** WhatsApp messages that were received or sent. */
   messages: ListedMessage[]
-  /** Entries of other channels (SMS), which are nobody's business here. */
+  /** Entries of other channels (SMS), which are left alone. */
   otherChannels: number
   /** Entries that were not sent, or not yet. */
   unsent: number
@@ -54,7 +54,7 @@ export type ListedMessage = {
 }
 
 /**
- * - `credentials`: refused; somebody has to look at them
+ * - `credentials`: refused; the operator has to change them
  * - `rate_limit`, `unreachable`: passes by itself
  * - `unexpected`: the answer is not the list
  */

@@ -1,6 +1,6 @@
 /**
- * What a WhatsApp provider is to the rest of the service. A provider is a folder beside this file that exports a
- * definition, and a line in index.ts.
+ * A WhatsApp provider as the rest of the service sees it. A provider is a folder beside this file that exports a definition,
+ * and a line in index.ts.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { InboundJob, ProviderName, WebhookEvent } from '../core/event.ts'
@@ -17,11 +17,11 @@ export type IncomingWebhook = {
   received_at: number
 }
 
-/** What holds for a provider whatever its variables say. */
+/** The part of a provider that does not depend on its variables. */
 export type ProviderTraits = {
   /** In routes, rows and metrics: a word in lower case. */
   name: ProviderName
-  /** As people write it. */
+  /** The name as people write it. */
   label: string
   normalize: Normalize
   reparse: Reparse
@@ -55,7 +55,7 @@ export type UploadTraits = {
   maxBytes?: number
 }
 
-/** What depends on the variables. */
+/** The part of a provider that depends on the values of its variables. */
 export type ProviderSetup = {
   /** Whether the provider signed this webhook. Constant time in the secrets; never throws. */
   isAuthentic(webhook: IncomingWebhook): boolean
@@ -67,7 +67,7 @@ export type ProviderSetup = {
   parse(webhook: IncomingWebhook): InboundJob[]
   /** Answers GET on the address of the webhooks. Absent: the provider does not verify addresses. */
   handshake?: Handshake
-  /** Whether a link to an upload is one that this provider was given. Present where uploads are fetched. */
+  /** Whether this provider was given this link to an upload. Present where uploads are fetched. */
   isUploadLink?: (link: UploadLink) => boolean
   /** `conversations.business_number` of conversations that begin here. Absent: none can. */
   defaultNumber?: string | undefined
@@ -80,7 +80,7 @@ export type ProviderSetup = {
 export type Handshake = {
   /** The body to answer with, or undefined where the request is not the provider's. */
   answer(query: Readonly<Record<string, unknown>>): string | undefined
-  /** One sentence for who is refused. */
+  /** One sentence for the client that is refused. */
   refusal: string
 }
 
@@ -112,7 +112,7 @@ export type ProviderDefinition<Shape extends VariableShape = VariableShape> = Pr
   sendingCredentials: readonly NameIn<Shape>[]
   /** The variable with the number that a conversation begins from. */
   defaultNumberVariable: NameIn<Shape>
-  /** Pure: it opens nothing and asks nobody. */
+  /** Pure: opens no connection and reads no file. */
   configure(values: ValuesOf<Shape>, service: ServiceAddress): ProviderSetup
 }
 
@@ -123,7 +123,7 @@ export type ServiceAddress = {
   trustProxy?: boolean | undefined
 }
 
-/** A definition with the values of its variables: what the rest of the service works with. */
+/** A definition with the values of its variables. The rest of the service works with this. */
 export type Provider = ProviderDefinition &
   ProviderSetup & {
     /** By the names of the variables. */
@@ -131,17 +131,17 @@ export type Provider = ProviderDefinition &
   }
 
 /**
- * The jobs that `parse` makes today of what it once kept in this event: of a whole body that it could not read, or of one
- * item. For events that were parked, after a release that understands them; `park` is not looked at. Pure and without
- * configuration. Never throws, and never returns nothing: what still cannot be understood comes back with `park`.
+ * Parses a parked event again, for a release that understands more: a whole body that `parse` could not read, or one item.
+ * Ignores `park`. Pure and without configuration. Never throws, and returns one job at least: an event that still cannot be
+ * understood comes back with `park`.
  */
 export type Reparse = (event: WebhookEvent) => InboundJob[]
 
 /**
- * What is stored of an event. Pure and without configuration, so that `reprocess` derives the same from what was kept.
- * Never throws: what it cannot understand is `{ kind: 'parked', reason }`, and so is every event that carries `park`.
+ * The fact in an event. Pure and without configuration, so that `reprocess` derives the same fact from a stored event. Never
+ * throws: an event that it cannot understand is `{ kind: 'parked', reason }`, and so is every event that carries `park`.
  *
- * A message whose sender cannot be told has the contact `{}`: it is filed under the one anonymous contact of its
- * business number, so that it is a row like every other.
+ * A message whose sender is unknown has the contact `{}`: it belongs to the anonymous contact of its business number, so that
+ * it is a row like every other.
  */
 export type Normalize = (event: WebhookEvent) => Fact

@@ -1,6 +1,6 @@
 /**
- * What it takes to send through a provider. One call each, never repeated here: whether there may be another one follows
- * from the result, and the database keeps the account of it.
+ * Sending through a provider. Each function makes one call and never repeats it: the result says whether another call may
+ * follow, and the database counts them.
  */
 import type { JobIds } from '../core/job-id.ts'
 import type {
@@ -15,7 +15,7 @@ import type { ProviderAnswer } from './call.ts'
 import type { MessageHistory } from './message-history.ts'
 
 export type Sender = {
-  /** A digest of the credentials: pauses of a sender that was refused end when it changes. */
+  /** Changes with the credentials: a circuit breaker that opened because they were refused closes when it changes. */
   credentialDigest: string
   /** For jobs about messages that this sender finds in the provider's lists. */
   jobIds: JobIds
@@ -26,21 +26,21 @@ export type Sender = {
    * `media_id`. Never throws; doing it twice does no harm.
    */
   copyFile?: (file: FileToCopy, signal: AbortSignal) => Promise<CopyResult>
-  /** Absent: the provider has no read receipts. Never throws; telling twice does no harm. */
+  /** Absent: the provider has no read receipts. Never throws; sending a receipt twice does no harm. */
   markRead?: (receipt: ReadReceipt, signal: AbortSignal) => Promise<ReceiptResult>
-  /** Absent: the provider does not tell what it has sent. Never throws; undefined when it could not be asked. */
+  /** Absent: the provider has no list of sent messages. Never throws; undefined when the list could not be read. */
   findSent?: (query: SentQuery, signal: AbortSignal) => Promise<SentMessage[] | undefined>
-  /** Absent: the provider does not tell which messages it has had, or sends them again by itself. */
+  /** Absent: the provider has no list of its messages, or redelivers webhooks by itself. */
   history?: MessageHistory
 }
 
 /** `content`: read from disk while it is sent; its type is that of the file. */
 export type FileToCopy = { business_number: string; content: Blob; filename: string }
 
-/** `retry`: also where nobody knows whether it arrived. */
+/** `retry`: also where it is unknown whether the receipt arrived. */
 export type ReceiptResult = { kind: 'done' } | { kind: 'retry' | 'failed'; error: SendError }
 
-/** A text that was sent from our number to this recipient in this time. */
+/** Selects texts from our number to this recipient, sent between `after` and `before`. */
 export type SentQuery = {
   business_number: string
   recipient: Recipient

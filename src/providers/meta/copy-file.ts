@@ -1,8 +1,8 @@
 /**
- * Giving Meta a file, which it then knows by an id for 30 days.
+ * Copies a file to Meta, which keeps it under an id for 30 days.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/business-phone-numbers/media
  *
- * It sends nothing to anybody: whatever does not end with an id can be done again.
+ * Copying sends no message, so a copy that ends without an id can always be made again.
  */
 import { randomUUID } from 'node:crypto'
 import type { CopyResult, SendError, SendResult } from '../../core/outbound.ts'
@@ -50,7 +50,7 @@ function readCopyAnswer(answer: ProviderAnswer): CopyResult {
   return id ? { kind: 'copied', media_id: id } : again(NO_MEDIA_ID)
 }
 
-/** What would be unknown of a message is only not done of a file. */
+/** A result that would be `unknown` for a message is `not_sent` for a file: copying it again does no harm. */
 function repeatable(result: SendResult): CopyResult {
   if (result.kind === 'not_sent' || result.kind === 'failed' || result.kind === 'stop_sender') return result
   return again('error' in result ? result.error : NO_MEDIA_ID)

@@ -1,9 +1,8 @@
 /** Meta's Cloud API. */
 import { randomBytes } from 'node:crypto'
-import { digits, secrets, text } from '../../variables/value-formats.ts'
+import { baseUrl, digits, format, secrets, text } from '../../variables/value-formats.ts'
 import { optional, withDefault } from '../../variables/variable.ts'
 import { defineProvider } from '../definition.ts'
-import { graphUrl } from './graph-url.ts'
 import { metaHandshake } from './handshake.ts'
 import { META_MESSAGE_IDS } from './message-id.ts'
 import { normalizeMeta } from './normalize.ts'
@@ -11,6 +10,13 @@ import { parseMetaWebhook } from './parse.ts'
 import { reparseMeta } from './reparse.ts'
 import { createMetaSender } from './send.ts'
 import { isSignedByMeta } from './signature.ts'
+
+/** Graph API without a version means the oldest one that still answers, so the version is part of the address. */
+const graphUrl = baseUrl.pipe(
+  format('an address that ends in the version, such as https://graph.facebook.com/v25.0', (value) =>
+    /\/v\d+\.\d+$/.test(value) ? value : undefined,
+  ),
+)
 
 const variables = {
   META_APP_SECRET: optional(secrets, {

@@ -3,18 +3,25 @@
  *
  * Nothing of a body falls through: a list whose items have a meaning of their own is split (`ITEM_LISTS` and the threads
  * of the history), and what is left of a history chunk, value, change, entry or body after that, be it errors, unknown
- * fields or contacts of nobody, is an item of kind `other`. A value without any such list is one item, whole.
+ * fields or contacts that belong to no item, is an item of kind `other`. A value without any such list is one item, whole.
  */
 
 import { present } from '../present.ts'
 import { type ContactIndex, indexContacts } from './contact-index.ts'
-import { addresseeOf, contactOf, type Person, participantOf, recipientOf, senderOf } from './identity.ts'
+import {
+  addresseeOf,
+  contactOf,
+  participantOf,
+  recipientOf,
+  senderOf,
+  type UnreadContact,
+} from './identity.ts'
 import { isObject, type JsonObject, list, object, own, scalar, text } from './json-reader.ts'
 import { isTooDeep } from './nesting.ts'
 
 export type MetaItemKind = 'message' | 'status' | 'echo' | 'history' | 'other'
 
-/** What stands around an item and is needed to understand it; goes into `WebhookEvent.context` as JSON text. */
+/** The data around an item that is needed to understand it; goes into `WebhookEvent.context` as JSON text. */
 export type MetaContext = {
   /** The `object` of the body, where it is not `whatsapp_business_account`. */
   object?: string
@@ -126,7 +133,7 @@ function* itemsOfLists(value: JsonObject, around: Around, contacts: ContactIndex
   for (const [name, kind] of ITEM_LIST_ENTRIES) {
     for (const item of list(value[name])) {
       const actual = kindOf(kind, item, around.field)
-      const contact = contacts.find(personsOf(actual, object(item)))
+      const contact = contacts.find(unreadContactsOf(actual, object(item)))
       const context = present<MetaContext>({ ...around.context, contact, list: name })
       yield { ...around, kind: actual, value: item, context }
     }
@@ -136,8 +143,8 @@ function* itemsOfLists(value: JsonObject, around: Around, contacts: ContactIndex
 
 /**
  * The statuses of calls have the id of a call, those of payments the id of the message that asks for the money and words
- * of their own (`failed` is the payment). What stands under `messages` of the history is no news, and under that of
- * echoes it is from us.
+ * of their own (`failed` is the payment). Items under `messages` are history in the field `history`, and echoes in
+ * the fields for echoes.
  */
 function kindOf(kind: MetaItemKind, item: unknown, field: string | undefined): MetaItemKind {
   if (kind === 'message' && field === 'history') return 'history'
@@ -148,7 +155,7 @@ function kindOf(kind: MetaItemKind, item: unknown, field: string | undefined): M
   return isCall || type === 'payment' ? 'other' : 'status'
 }
 
-function personsOf(kind: MetaItemKind, item: JsonObject): Person[] {
+function unreadContactsOf(kind: MetaItemKind, item: JsonObject): UnreadContact[] {
   if (kind === 'message') return [senderOf(item)]
   if (kind === 'echo') return [addresseeOf(item)]
   if (kind === 'history') return [addresseeOf(item), senderOf(item)]
@@ -171,7 +178,7 @@ function* itemsOfChunk(chunk: unknown, around: Around, contacts: ContactIndex): 
     const { id, messages, ...restOfThread } = object(thread)
     const thread_id = scalar(id)
     for (const message of list(messages)) {
-      const contact = contacts.find([{ address: thread_id }, ...personsOf('history', object(message))])
+      const contact = contacts.find([{ address: thread_id }, ...unreadContactsOf('history', object(message))])
       const messageContext = present<MetaContext>({ ...context, contact, thread_id })
       yield { ...around, kind: 'history', value: message, context: messageContext }
     }
@@ -208,7 +215,7 @@ function isSplit(name: string): boolean {
   return name === 'history' || own(ITEM_LISTS, name) !== undefined
 }
 
-/** What an object says beyond the fields that are read. */
+/** The fields of an object that are not read, as an item of their own. */
 function* leftover(whole: JsonObject, read: readonly string[], around: Around): Generator<MetaItem> {
   const isLeft = (name: string) => !read.includes(name)
   if (!Object.keys(whole).some((name) => isLeft(name) && !isNothing(whole[name]))) return

@@ -1,6 +1,6 @@
 /**
- * What a person reads of a message, in one text: the column `content`. The provider's whole object is stored beside it,
- * so this leaves out what does not help reading. A reaction that was taken back has no content.
+ * The readable text of a message: the column `content`. The provider's whole object is stored beside it, so this leaves out
+ * what does not help reading. A reaction that was taken back has no content.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages
  */
 import { parseExact } from '../../core/json-text.ts'
@@ -116,7 +116,7 @@ function parsedObject(json: string): JsonObject | undefined {
   }
 }
 
-/** `2 × SKU-1, 1 × SKU-2`, under what the person wrote with the order. */
+/** `2 × SKU-1, 1 × SKU-2`, under the text that the contact wrote with the order. */
 function order(body: unknown): string | undefined {
   const { text: note, product_items } = object(body)
   const items = list(product_items).map((item) => {
@@ -126,7 +126,7 @@ function order(body: unknown): string | undefined {
   return joined([text(note), joined(items)], '\n')
 }
 
-/** Meta tells why it does not show the message, and not what it was. */
+/** Meta says why it does not show the message, and not what the message was. */
 function unsupported(_body: unknown, message: JsonObject): string | undefined {
   const error = object(list(message.errors)[0])
   return first(text(error.title), text(error.message), text(object(error.error_data).details))

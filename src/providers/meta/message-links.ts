@@ -3,7 +3,7 @@ import { first, type JsonObject, object } from './json-reader.ts'
 import { messageId } from './message-id.ts'
 import { editedMessage, messageType } from './message-type.ts'
 
-/** What the documentation shows as the context of an edit that answers nothing. */
+/** The context that Meta's documentation shows for an edit that is no answer. */
 const NO_MESSAGE = 'M0'
 
 export function repliedMessageId(message: JsonObject): string | undefined {
@@ -12,7 +12,7 @@ export function repliedMessageId(message: JsonObject): string | undefined {
   return id === NO_MESSAGE ? undefined : id
 }
 
-/** The message that a reaction, edit or revoke is about, `unsupported` ones included where they still tell. */
+/** The message that a reaction, edit or revoke is about, also of an `unsupported` one that still names it. */
 export function targetMessageId(message: JsonObject): string | undefined {
   const type = messageType(message)
   if (type === 'reaction') return messageId(object(message.reaction).message_id)

@@ -22,7 +22,7 @@ export const TYPES_WITH_BODY = [
   'unsupported',
 ]
 
-/** `message.type`, also one that does not exist yet; `unknown` where nothing tells. */
+/** `message.type`, also one that does not exist yet; `unknown` where the message does not say it. */
 export function messageType(message: JsonObject): string {
   return text(message.type) ?? TYPES_WITH_BODY.find((type) => Object.hasOwn(message, type)) ?? 'unknown'
 }
@@ -34,7 +34,7 @@ export function messageBody(message: JsonObject): unknown {
   return own(message, isVoice ? 'audio' : type)
 }
 
-/** What an edit puts in the place of the original; any other message itself. */
+/** The new version of an edited message; any other message itself. */
 export function editedMessage(message: JsonObject): JsonObject {
   const edit = messageType(message) === 'edit' ? own(message, 'edit') : undefined
   return isObject(edit) && isObject(edit.message) ? edit.message : message

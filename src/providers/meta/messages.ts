@@ -71,15 +71,15 @@ export function messageFact(
 }
 
 /**
- * When a change of identity happened, if Meta tells a time that can be true. The time of receipt will not do: each
- * redelivery would be another change, and take the number from whoever has it by then.
+ * When a change of identity happened, if Meta's time can be true. The time of receipt is no substitute: each redelivery
+ * would be another change, and take the number from the contact that has it by then.
  */
 function changeTime(sent_at: Date | undefined, { received_at }: WebhookEvent): Date | undefined {
   const isTold = sent_at !== undefined && sent_at.getTime() <= received_at + MAX_CLOCK_DIFFERENCE_MS
   return isTold ? sent_at : undefined
 }
 
-/** A change of identity is a message of the conversation that the person had until then. */
+/** A change of identity is a message in the contact's conversation under the old identity. */
 function contactOf(message: JsonObject, { contact, sender }: Parties): ContactRef {
   if (sender !== undefined) return contact
   const old = oldIdentity(message, contact)

@@ -1,4 +1,4 @@
-/** What an event says beside its item: the number it came for, and the id that we gave at sending. */
+/** Metadata of an event: the business number that it is for, and our callback id. */
 import type { WebhookEvent } from '../../core/event.ts'
 import { phoneDigits } from '../../core/phone.ts'
 import type { MetaContext } from './envelope.ts'
@@ -17,7 +17,7 @@ export function displayedNumber(context: MetaContext): string | undefined {
   return shown === undefined ? undefined : phoneDigits(shown)
 }
 
-/** Every app on the business account sees `biz_opaque_callback_data`, so another's may be anything. */
+/** Our callback id. Another app on the business account may have put anything into this field. */
 export function callbackId(item: JsonObject): string | undefined {
   const data = text(item.biz_opaque_callback_data)
   return data !== undefined && UUID.test(data) ? data.toLowerCase() : undefined

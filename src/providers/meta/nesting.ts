@@ -1,7 +1,7 @@
 /**
  * JSON nested so deeply that others fail on it. JSON.parse reads any depth; JSON.stringify ends with a RangeError at a
  * few thousand levels, and so does PostgreSQL (54001). Nothing that WhatsApp documents reaches ten, so there is one
- * limit, far below both, and what lies beyond it is kept as text that nobody walks through.
+ * limit, far below both, and whatever lies beyond it is kept as text that no code walks through.
  */
 import { isRawJson } from '../../core/json-text.ts'
 

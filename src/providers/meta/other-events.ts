@@ -1,4 +1,4 @@
-/** Events that are no message and no status: kept whole, and read for what they tell of people and their identities. */
+/** Events that are no message and no status: kept whole, and read for names of contacts and changes of their identities. */
 import type { WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, IdentityChange, OtherFact } from '../../core/fact.ts'
 import { present } from '../present.ts'
@@ -40,18 +40,18 @@ function contactsIn(value: JsonObject, context: MetaContext): ContactRef[] {
   return known.filter(isObject).map((contact) => contactRef(contactOf(contact), contact))
 }
 
-/** An entry of the phone app's address book; one that was removed says nothing of the person. */
+/** An entry of the phone app's address book; a removed one says nothing about the contact. */
 function addressBookContact({ action, contact }: JsonObject): ContactRef {
   if (action === 'remove') return {}
   const { phone_number, user_id, parent_user_id, full_name, first_name, username } = object(contact)
-  const person = contactRef({ address: phone_number, user_id, parent_user_id }, { username })
-  return present<ContactRef>({ ...person, name: first(text(full_name), text(first_name)) })
+  const ref = contactRef({ address: phone_number, user_id, parent_user_id }, { username })
+  return present<ContactRef>({ ...ref, name: first(text(full_name), text(first_name)) })
 }
 
 function participants(group: JsonObject): JsonObject[] {
   const { added_participants, removed_participants, failed_participants } = group
   const listed = [added_participants, removed_participants, failed_participants].flatMap(list)
-  // A request to join names its one person in the group's own fields.
+  // A request to join names its one contact in the group's own fields.
   return [...listed, group].filter(isObject)
 }
 
@@ -59,7 +59,7 @@ function participantRef(participant: JsonObject): ContactRef {
   return contactRef(contactOf(participant), participant)
 }
 
-/** A contact that only has one identifier tells nothing: it is made when the person writes. */
+/** A contact with one identifier and no name adds nothing: its row is made when it writes. */
 function isTelling(ref: ContactRef): boolean {
   const identifiers = identifiersOf(ref).length
   return identifiers > 1 || (identifiers === 1 && (ref.name !== undefined || ref.username !== undefined))

@@ -2,7 +2,7 @@
  * A Meta webhook as jobs.
  *
  * Whatever Meta signed is kept: an item that cannot be stored as what it claims to be carries `park` under a hash of its
- * content, one that nobody could walk through (see nesting.ts) is kept as bytes, and so is a whole body that is no
+ * content, one that is nested too deeply (see nesting.ts) is kept as bytes, and so is a whole body that is no
  * webhook. A 4xx would only bring the same bytes back for seven days.
  */
 import { isUtf8 } from 'node:buffer'
@@ -20,7 +20,7 @@ import { groupParticipant, statusProblem } from './statuses.ts'
 
 /**
  * Meta sends at most 1,000 updates, and 3 MB have no room for more than about 20,000 messages of the history. A body of
- * millions of empty items would hold up everybody for as long as it takes to queue them.
+ * millions of empty items would delay every other webhook for as long as it takes to queue them.
  */
 const MAX_ITEMS = 50_000
 /** Leaves out a byte order mark. */

@@ -1,7 +1,7 @@
 /**
  * Who wrote a message, and to whom: the direction, the other side of the conversation, and in a group the member.
  *
- * The contact may come out as `{}`: then the webhook names nobody, and the message is filed under the anonymous contact
+ * The contact may come out as `{}`: then the webhook names no contact, and the message belongs to the anonymous contact
  * of its business number.
  */
 import type { WebhookEvent } from '../../core/event.ts'
@@ -17,19 +17,19 @@ export type Parties = Pick<MessageFact, 'direction' | 'contact'> & { sender?: Co
 export function partiesOf(event: WebhookEvent, message: JsonObject, context: MetaContext): Parties {
   if (event.kind === 'echo') return outbound(message, context)
   if (event.kind === 'history' && isFromBusiness(message, context)) return outbound(message, context)
-  const person = contactRef(senderOf(message), context.contact)
-  const sender = { ...contactRef({ address: context.thread_id }), ...person }
+  const named = contactRef(senderOf(message), context.contact)
+  const sender = { ...contactRef({ address: context.thread_id }), ...named }
   const group_id = groupId(message)
   return group_id === undefined
     ? { direction: 'inbound', contact: sender }
-    : { direction: 'inbound', contact: { group_id }, sender: person }
+    : { direction: 'inbound', contact: { group_id }, sender: named }
 }
 
 function outbound(message: JsonObject, context: MetaContext): Parties {
   const group_id = groupId(message)
-  const person = contactRef(addresseeOf(message), context.contact)
+  const named = contactRef(addresseeOf(message), context.contact)
   const contact =
-    group_id === undefined ? { ...contactRef({ address: context.thread_id }), ...person } : { group_id }
+    group_id === undefined ? { ...contactRef({ address: context.thread_id }), ...named } : { group_id }
   return { direction: 'outbound', contact }
 }
 

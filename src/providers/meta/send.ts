@@ -57,7 +57,10 @@ const TEMPLATE_FOR_TWILIO = {
   message: 'a template for Meta needs a name and a language',
 }
 
-/** What is undefined is left out of the JSON. The callback data comes back in every status, to every app on the business account; it says nothing to anybody else. */
+/**
+ * Undefined fields are left out of the JSON. The callback id comes back in every status, to every app on the business
+ * account; it has a meaning only here.
+ */
 function messageBody(message: OutboundMessage): object {
   const { content, callback_id, reply_to_wa_message_id, recipient } = message
   return {

@@ -12,7 +12,7 @@ const SIGNATURE = /^sha256=([0-9a-f]{64})$/
 
 /**
  * Whether one of the secrets (several apps, or old and new during a rotation) signed the body. Every secret is tried,
- * with the same work, so that the time tells nothing of which one fitted, or how nearly. Never throws.
+ * with the same work, so that the time does not show which one fitted, or how nearly. Never throws.
  */
 export function isSignedByMeta(
   rawBody: Buffer,

@@ -42,7 +42,7 @@ export function statusProblem(status: JsonObject): string | undefined {
   return participantProblem && `status has a participant ${participantProblem}`
 }
 
-/** In a group, one message gets each status once for every member; elsewhere there is nobody to tell apart. */
+/** In a group, one message gets each status once for every member; elsewhere there is only one recipient. */
 export function groupParticipant(status: JsonObject): string {
   const { address, user_id, parent_user_id } = participantOf(status)
   return first(scalar(address), scalar(user_id), scalar(parent_user_id)) ?? ''

@@ -1,9 +1,9 @@
 /**
- * What a `system` message says of identities: a person changed the phone number, and with it the BSUID.
+ * Changes of identity in `system` messages: a contact changed the phone number, and with it the BSUID.
  *
- * The old identity is the sender. Where Meta leaves it out (people with a username), only the text still names it:
- * "User <name> changed from <old> to <new>". The name is chosen by the person, so the text is read from its end, and
- * believed only if what it calls new is what `system` calls new.
+ * The old identity is the sender. Where Meta leaves it out (contacts with a username), only the text names it:
+ * "User <name> changed from <old> to <new>". Contacts choose their names, so the text is read from its end, and
+ * counts only if its new number is the one in `system`.
  */
 import type { ContactRef, IdentityChange } from '../../core/fact.ts'
 import { present } from '../present.ts'
@@ -12,7 +12,7 @@ import { first, type JsonObject, object, text } from './json-reader.ts'
 
 const CHANGED_FROM_TO = /\bfrom (\S+) to (\S+)$/
 
-/** The identity that a person has from now on, if the message tells one. */
+/** The contact's new identity, if the message names one. */
 export function newIdentity(message: JsonObject): ContactRef | undefined {
   if (message.type !== 'system') return undefined
   const { wa_id, new_wa_id, user_id, parent_user_id } = object(message.system)
@@ -20,7 +20,7 @@ export function newIdentity(message: JsonObject): ContactRef | undefined {
   return isIdentified(ref) ? ref : undefined
 }
 
-/** The identity that the person had: the sender, or what older and newer forms of the message say in its place. */
+/** The contact's old identity: the sender, or the fields that older and newer forms of the message have instead. */
 export function oldIdentity(message: JsonObject, sender: ContactRef): ContactRef {
   const to = newIdentity(message)
   if (to === undefined) return sender
@@ -30,7 +30,7 @@ export function oldIdentity(message: JsonObject, sender: ContactRef): ContactRef
   return withoutShared({ ...named, ...sender }, to) ?? oldIdentityInText(body, to) ?? sender
 }
 
-/** `sender`: who the message is from. Nothing where old, new or the time is missing, or where both are the same. */
+/** Undefined where the old identity, the new one or the time is missing, or where both identities are the same. */
 export function identityChange(
   message: JsonObject,
   sender: ContactRef,
@@ -48,7 +48,7 @@ function oldIdentityInText(body: unknown, to: ContactRef): ContactRef | undefine
     : undefined
 }
 
-/** What of the old identity is not the new one as well; undefined where nothing is left. */
+/** The identifiers of the old identity that the new one does not have; undefined where there are none. */
 function withoutShared(from: ContactRef, to: ContactRef): ContactRef | undefined {
   const old = present<ContactRef>({
     ...from,

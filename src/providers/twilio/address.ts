@@ -1,5 +1,5 @@
 /**
- * Twilio's addresses: `whatsapp:+15551230001`, since 2026 also `whatsapp:US.13491208655302741918` for somebody whose
+ * Twilio's addresses: `whatsapp:+15551230001`, since 2026 also `whatsapp:US.13491208655302741918` for a contact whose
  * number is hidden behind a username, and without prefix for SMS: `+15551230001`, `384387`, `ACME`.
  */
 import type { ContactRef } from '../../core/fact.ts'
@@ -27,7 +27,7 @@ export function readUserId(address: string): Identifiers {
   return PARENT_USER_ID.test(id) ? { parent_user_id: id } : {}
 }
 
-/** Somebody whose address has none of the known forms, by that address, so that a conversation of their own can begin. */
+/** An address of an unknown form identifies the contact as it stands, so that the contact has a conversation of its own. */
 export function readOtherAddress(address: string): Identifiers {
   const text = withoutChannel(scrubText(address)).trim()
   return /[\p{L}\p{N}]/u.test(text) ? { user_id: text } : {}

@@ -1,6 +1,6 @@
 /**
- * What Twilio has of a text whose response was lost: its list of messages, asked by recipient and read by sender, text and
- * time. https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
+ * Finds a text whose response was lost in Twilio's list of messages. The list is queried by recipient, and its entries are
+ * compared by sender, text and time. https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources
  */
 
 import type { ProviderAnswer } from '../call.ts'

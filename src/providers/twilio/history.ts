@@ -30,7 +30,7 @@ const PAGE_SIZE = 100
 const CALL_TIMEOUT_MS = 30_000
 const MAX_TRIES = 4
 const FIRST_DELAY_MS = 500
-/** Whoever is told to wait longer is better told so. */
+/** A longer wait is reported as an error instead. */
 const MAX_DELAY_MS = 60_000
 const MEDIA_SID = /^ME[0-9a-fA-F]{32}$/
 
@@ -112,7 +112,7 @@ function newestOf(resources: readonly Resource[]): Date | undefined {
   return times.length === 0 ? undefined : new Date(Math.max(...times))
 }
 
-/** @throws HistoryError where the list goes on at another address: it would be given the credentials. */
+/** @throws HistoryError where the next page is at another address, which would receive the credentials. */
 function nextPath(body: unknown, apiUrl: string): string | undefined {
   const next = isResource(body) ? body.next_page_uri : undefined
   if (typeof next !== 'string' || next === '') return undefined

@@ -1,4 +1,4 @@
-/** What people read of a message, and what they look for it by. */
+/** The readable text of a message, which the search also uses. */
 import type { MediaFact } from '../../core/fact.ts'
 import { type Fields, firstOf } from './fields.ts'
 import { readInteraction } from './interaction.ts'

@@ -18,7 +18,7 @@ export type Resource = { readonly [name: string]: unknown }
 export type ListedFile = { url: string; content_type: string }
 
 const MAX_FILES = 10
-/** Words for what has not been sent and may never be. */
+/** Statuses of messages that are not sent yet, and may never be. */
 const UNSENT = new Set(['scheduled', 'canceled'])
 
 /** The entries of one page; undefined where the answer is no list of messages. */

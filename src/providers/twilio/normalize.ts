@@ -106,7 +106,7 @@ function readRecipient(fields: Fields): ContactRef | undefined {
 }
 
 /**
- * An address holds a phone number or, where that is hidden, a user id; the user id of somebody with a number has a field
+ * An address holds a phone number or, where that is hidden, a user id; the user id of a contact with a number has a field
  * of its own. An address that is neither (the name of an SMS sender) identifies as it stands.
  */
 function readIdentifiers(fields: Fields, addressField: 'From' | 'To'): Identifiers {

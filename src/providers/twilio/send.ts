@@ -1,8 +1,8 @@
 /**
  * Sending through Twilio's Messages resource. https://www.twilio.com/docs/messaging/api/message-resource
  *
- * It has no idempotency key. What correlates a message is our callback_id in the address that statuses go to: the address
- * is signed, and a status arrives also where the response with the SID was lost.
+ * It has no idempotency key. Our callback_id in the address for statuses correlates a message: the address is signed, and a
+ * status arrives also where the response with the SID was lost.
  */
 import type {
   OutboundContent,
