@@ -36,85 +36,41 @@ export type Contender = {
 const script = (name: string) => [path.join(import.meta.dirname, 'contenders', `${name}.ts`)]
 const command = (name: string) => [path.resolve(import.meta.dirname, '../bin/wa-ingest.js'), name]
 
+const APP = { tables: 'app', stores: true, usesRedis: false, usesPostgres: true, usesPeers: false } as const
+const OURS = {
+  ...APP,
+  tables: 'wa-ingest',
+  receiver: command('api'),
+  worker: command('worker'),
+} as const
+const pair = (name: string) => ({ receiver: script(`${name}-receiver`), worker: script(`${name}-worker`) })
+
 const DEFINITIONS: Record<ContenderName, Omit<Contender, 'name'>> = {
   floor: {
+    ...{ ...APP, stores: false, usesPostgres: false },
     summary: 'the receiver that only checks the signature and answers',
-    tables: 'app',
-    stores: false,
     receiver: script('floor-receiver'),
-    usesRedis: false,
-    usesPostgres: false,
-    usesPeers: false,
   },
   direct: {
+    ...APP,
     summary: 'Express handler, one prepared statement for each message',
-    tables: 'app',
-    stores: true,
     receiver: script('direct-receiver'),
-    usesRedis: false,
-    usesPostgres: true,
-    usesPeers: false,
   },
   'bullmq-noop': {
+    ...{ ...OURS, stores: false, usesRedis: true },
     summary: 'the receiver of wa-ingest, and a BullMQ worker that does nothing',
-    tables: 'wa-ingest',
-    stores: false,
-    receiver: command('api'),
     worker: script('noop-worker'),
-    usesRedis: true,
-    usesPostgres: true,
-    usesPeers: false,
   },
   'bullmq-plain': {
+    ...{ ...APP, ...pair('bullmq-plain'), usesRedis: true },
     summary: 'BullMQ as its README shows it: add for each message, one insert for each job',
-    tables: 'app',
-    stores: true,
-    receiver: script('bullmq-plain-receiver'),
-    worker: script('bullmq-plain-worker'),
-    usesRedis: true,
-    usesPostgres: true,
-    usesPeers: false,
   },
-  redis: {
-    summary: 'wa-ingest, its queue on Redis',
-    tables: 'wa-ingest',
-    stores: true,
-    receiver: command('api'),
-    worker: command('worker'),
-    usesRedis: true,
-    usesPostgres: true,
-    usesPeers: false,
-  },
-  postgres: {
-    summary: 'wa-ingest, its queue on PostgreSQL',
-    tables: 'wa-ingest',
-    stores: true,
-    receiver: command('api'),
-    worker: command('worker'),
-    usesRedis: false,
-    usesPostgres: true,
-    usesPeers: false,
-    prepare: migrateQueueSchema,
-  },
-  'pg-boss': {
-    summary: 'pg-boss in batches',
-    tables: 'app',
-    stores: true,
-    receiver: script('pg-boss-receiver'),
-    worker: script('pg-boss-worker'),
-    usesRedis: false,
-    usesPostgres: true,
-    usesPeers: true,
-  },
+  redis: { ...OURS, usesRedis: true, summary: 'wa-ingest, its queue on Redis' },
+  postgres: { ...OURS, summary: 'wa-ingest, its queue on PostgreSQL', prepare: migrateQueueSchema },
+  'pg-boss': { ...APP, ...pair('pg-boss'), usesPeers: true, summary: 'pg-boss in batches' },
   'graphile-worker': {
+    ...{ ...APP, ...pair('graphile-worker'), usesPeers: true },
     summary: 'graphile-worker with its batching',
-    tables: 'app',
-    stores: true,
-    receiver: script('graphile-worker-receiver'),
-    worker: script('graphile-worker-worker'),
-    usesRedis: false,
-    usesPostgres: true,
-    usesPeers: true,
   },
 }
 

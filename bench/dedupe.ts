@@ -6,7 +6,6 @@
  *
  * Without --database-url it brings its own PostgreSQL, for the length of the run.
  */
-import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import path from 'node:path'
@@ -16,35 +15,15 @@ import { Client } from 'pg'
 import { residentBytesOf } from '../rig/process-times.ts'
 import type { DedupeResult } from '../src/db/dedupe/apply.ts'
 import { startEmbeddedPostgres } from '../src/local/embedded-postgres.ts'
+import { launchProcess } from '../test/support/child-process.ts'
 
 const PROJECT = path.resolve(import.meta.dirname, '..')
 const UNIQUE_VIOLATION = '23505'
 const POLL_MS = 50
 
-type Settings = {
-  rows: number
-  duplicates: number
-  writers: number
-  rate: number
-  databaseUrl: string | undefined
-}
+type Settings = { rows: number; duplicates: number; writers: number; rate: number }
 
-type Measured = {
-  machine: string
-  postgres: string
-  rows: number
-  duplicates: number
-  table_bytes: number
-  duration_s: number
-  peak_memory_mb: number
-  longest_writer_statement_ms: number
-  statements_by_writers: number
-  written_during_run: number
-  errors_of_writers: string[]
-  moved: number
-  longest_batch_ms: number
-  verified: boolean
-}
+type Measured = Awaited<ReturnType<typeof measure>>
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -62,15 +41,14 @@ async function main(): Promise<void> {
     duplicates: Number(values.duplicates),
     writers: Number(values.writers),
     rate: Number(values.rate),
-    databaseUrl: values['database-url'],
   }
-  const measured = await withDatabase(settings, (url) => measure(url, settings))
+  const measured = await withDatabase(values['database-url'], (url) => measure(url, settings))
   process.stdout.write(values.json ? `${JSON.stringify(measured, null, 2)}\n` : format(measured))
   if (!measured.verified || measured.errors_of_writers.length > 0) process.exitCode = 1
 }
 
 async function withDatabase<Result>(
-  { databaseUrl }: Settings,
+  databaseUrl: string | undefined,
   work: (url: string) => Promise<Result>,
 ): Promise<Result> {
   if (databaseUrl !== undefined) return work(databaseUrl)
@@ -84,7 +62,7 @@ async function withDatabase<Result>(
   }
 }
 
-async function measure(url: string, settings: Settings): Promise<Measured> {
+async function measure(url: string, settings: Settings) {
   const admin = await connect(url)
   await fill(admin, settings)
   const { rows: sizes } = await admin.query<{ bytes: string; version: string }>(
@@ -92,7 +70,8 @@ async function measure(url: string, settings: Settings): Promise<Measured> {
   )
   const writers = Array.from({ length: settings.writers }, (_, n) => startWriter(url, n, settings))
   const startedAt = performance.now()
-  const run = await runDedupe(url)
+  const run = await runCli(url, ['dedupe', '--apply', '--json'])
+  const result: DedupeResult = JSON.parse(run.stdout)
   const durationMs = performance.now() - startedAt
   const written = await Promise.all(writers.map((writer) => writer.stop()))
   const verify = await runCli(url, ['verify', '--json'])
@@ -109,9 +88,9 @@ async function measure(url: string, settings: Settings): Promise<Measured> {
     statements_by_writers: written.reduce((sum, { statements }) => sum + statements, 0),
     written_during_run: written.reduce((sum, { messages }) => sum + messages, 0),
     errors_of_writers: [...new Set(written.flatMap(({ errors }) => errors))],
-    moved: run.result.moved,
-    longest_batch_ms: run.result.longest_batch_ms,
-    verified: verify.code === 0 && run.result.outcome === 'done',
+    moved: result.moved,
+    longest_batch_ms: result.longest_batch_ms,
+    verified: verify.code === 0 && result.outcome === 'done',
   }
 }
 
@@ -197,38 +176,17 @@ async function connect(url: string): Promise<Client> {
   return client
 }
 
-async function runDedupe(url: string): Promise<{ result: DedupeResult; peakMemoryBytes: number }> {
-  const { stdout, peakMemoryBytes } = await runCli(url, ['dedupe', '--apply', '--json'])
-  const result: DedupeResult = JSON.parse(stdout)
-  return { result, peakMemoryBytes }
-}
-
 /** The command as a process of its own, its memory read from the system while it runs. */
-async function runCli(
-  url: string,
-  args: readonly string[],
-): Promise<{ code: number | null; stdout: string; peakMemoryBytes: number }> {
-  const child = spawn(
-    process.execPath,
-    [path.join(PROJECT, 'src/cli/main.ts'), ...args, '--database-url', url],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
-  let stdout = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    stdout += text
-  })
+async function runCli(url: string, args: readonly string[]) {
+  const command = [path.join(PROJECT, 'src/cli/main.ts'), ...args, '--database-url', url]
+  const child = launchProcess(process.execPath, command, { cwd: PROJECT })
   let peakMemoryBytes = 0
   const timer = setInterval(() => {
-    peakMemoryBytes = Math.max(peakMemoryBytes, residentBytesOf(child.pid ?? 0, 'VmHWM') ?? 0)
+    peakMemoryBytes = Math.max(peakMemoryBytes, residentBytesOf(child.pid, 'VmHWM') ?? 0)
   }, POLL_MS)
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
+  const { code } = await child.ended
   clearInterval(timer)
-  return { code, stdout, peakMemoryBytes }
+  return { code, stdout: child.stdout, peakMemoryBytes }
 }
 
 function format(measured: Measured): string {

@@ -20,16 +20,26 @@ const side = (contender: ContenderName, workload: WorkloadName, figure: Figure):
   workload,
   figure,
 })
-const storedBy = (contender: ContenderName, workload: WorkloadName = 'single') =>
-  side(contender, workload, 'stored_per_second')
+
+/** One figure of two contenders in the same workload. */
+function compare(
+  measure: string,
+  [contender, other]: readonly [ContenderName, ContenderName],
+  workload: WorkloadName,
+  figure: Figure,
+  goal: Pick<Target, 'atLeast' | 'atMost'>,
+): Target {
+  const name = `${measure}, ${contender} to ${other}`
+  return { measure: name, of: side(contender, workload, figure), to: side(other, workload, figure), ...goal }
+}
+
+const CPU = 'cpu_ms_per_message'
+const STORED = 'stored_per_second'
+const ACKNOWLEDGED = 'acknowledged_per_second'
+const PACED_P99 = 'paced_ack_p99_ms'
 
 const TARGETS: readonly Target[] = [
-  {
-    measure: 'burst: acknowledged per second, redis to direct',
-    of: side('redis', 'burst', 'acknowledged_per_second'),
-    to: side('direct', 'burst', 'acknowledged_per_second'),
-    atLeast: 2,
-  },
+  compare('burst: acknowledged per second', ['redis', 'direct'], 'burst', ACKNOWLEDGED, { atLeast: 2 }),
   ...(
     [
       ['direct', 1.2],
@@ -38,53 +48,27 @@ const TARGETS: readonly Target[] = [
       ['pg-boss', 2],
       ['graphile-worker', 2],
     ] as const
-  ).map(([other, atLeast]) => ({
-    measure: `single: stored per second, redis to ${other}`,
-    of: storedBy('redis'),
-    to: storedBy(other),
-    atLeast,
-  })),
-  {
-    measure: 'batch10: stored per second, redis to direct',
-    of: storedBy('redis', 'batch10'),
-    to: storedBy('direct', 'batch10'),
-    atLeast: 1.2,
-  },
-  {
-    measure: 'single: CPU per stored message, redis to direct',
-    of: side('redis', 'single', 'cpu_ms_per_message'),
-    to: side('direct', 'single', 'cpu_ms_per_message'),
-    atMost: 0.9,
-  },
-  {
-    measure: 'single: CPU of PostgreSQL per stored message, redis to direct',
-    of: side('redis', 'single', 'postgres_cpu_ms_per_message'),
-    to: side('direct', 'single', 'postgres_cpu_ms_per_message'),
+  ).map(([other, atLeast]) =>
+    compare('single: stored per second', ['redis', other], 'single', STORED, { atLeast }),
+  ),
+  compare('batch10: stored per second', ['redis', 'direct'], 'batch10', STORED, { atLeast: 1.2 }),
+  compare('single: CPU per stored message', ['redis', 'direct'], 'single', CPU, { atMost: 0.9 }),
+  compare('single: CPU of PostgreSQL per stored message', ['redis', 'direct'], 'single', `postgres_${CPU}`, {
     atMost: 0.2,
-  },
-  {
-    measure: "p99 acknowledgement at half of direct's rate, redis to direct",
-    of: side('redis', 'single', 'paced_ack_p99_ms'),
-    to: side('direct', 'single', 'paced_ack_p99_ms'),
+  }),
+  compare("p99 acknowledgement at half of direct's rate", ['redis', 'direct'], 'single', PACED_P99, {
     atMost: 1,
-  },
+  }),
   {
     measure: 'the same during stall, redis to redis without it',
     of: side('redis', 'stall', 'ack_p99_ms'),
-    to: side('redis', 'single', 'paced_ack_p99_ms'),
+    to: side('redis', 'single', PACED_P99),
     atMost: 1.25,
   },
-  {
-    measure: 'stall: refused by redis',
-    of: side('redis', 'stall', 'refused'),
-    atMost: 0,
-  },
-  ...(['pg-boss', 'graphile-worker'] as const).map((other) => ({
-    measure: `single: stored per second, postgres to ${other}`,
-    of: storedBy('postgres'),
-    to: storedBy(other),
-    atLeast: 1,
-  })),
+  { measure: 'stall: refused by redis', of: side('redis', 'stall', 'refused'), atMost: 0 },
+  ...(['pg-boss', 'graphile-worker'] as const).map((other) =>
+    compare('single: stored per second', ['postgres', other], 'single', STORED, { atLeast: 1 }),
+  ),
   {
     measure: 'webhooks per second, redis, redelivery50 to single',
     of: side('redis', 'redelivery50', 'webhooks_per_second'),
@@ -93,16 +77,15 @@ const TARGETS: readonly Target[] = [
   },
   {
     measure: 'stored per second, redis, large-table to single',
-    of: storedBy('redis', 'large-table'),
-    to: storedBy('redis'),
+    of: side('redis', 'large-table', STORED),
+    to: side('redis', 'single', STORED),
     atLeast: 0.9,
   },
-  {
-    measure: 'single: MB of the receiver, redis',
-    of: side('redis', 'single', 'receiver_mb'),
+  ...(['receiver', 'worker'] as const).map((part) => ({
+    measure: `single: MB of the ${part}, redis`,
+    of: side('redis', 'single', `${part}_mb`),
     atMost: 150,
-  },
-  { measure: 'single: MB of the worker, redis', of: side('redis', 'single', 'worker_mb'), atMost: 150 },
+  })),
 ]
 
 /** Those of which both sides were measured; an empty text where there are none. */

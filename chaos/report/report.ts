@@ -2,6 +2,8 @@
 import { formatCount, formatDuration } from '../../src/cli/progress.ts'
 import { createTally, type RequestTotals } from '../../src/cli/simulate/tally.ts'
 import type { Audit } from '../audit/auditor.ts'
+import { judge } from '../audit/verdict.ts'
+import { createLedger } from '../load/ledger.ts'
 import type { MemoryReport } from '../memory.ts'
 import type { Scenario } from '../scenario.ts'
 import type { Backend } from '../world/world.ts'
@@ -87,20 +89,11 @@ export function createUnplayedReport(
   { scenario, backend, seed }: Pick<ReportParts, 'scenario' | 'backend' | 'seed'>,
   err: unknown,
 ): ScenarioReport {
-  const counts = {
-    sent: 0,
-    acknowledged: 0,
-    stored: 0,
-    storedUnacknowledged: 0,
-    doubled: 0,
-    lost: 0,
-    lostAgainstPromise: 0,
-    evicted: 0,
-  }
-  const requests = createTally().totals()
+  const rows = { messages: [], statuses: [], events: [], misannounced: [], quarantined: 0, counted: 0 }
   return createReport({
-    ...{ scenario, backend, seed, requests },
-    audit: { ...counts, examples: { doubled: [], lost: [] }, faults: [], unfinishedJobs: {} },
+    ...{ scenario, backend, seed },
+    requests: createTally().totals(),
+    audit: { ...judge(createLedger(), rows), unfinishedJobs: {} },
     breaches: [`could not be played: ${err instanceof Error ? err.message : String(err)}`],
     ...{ notes: [], recoveries: [], restarts: 0, durationMs: 0 },
     usage: { peakBytes: {}, samples: [] },

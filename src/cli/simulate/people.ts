@@ -15,51 +15,14 @@ export type Person = {
 /** So many different numbers there are: +1 555 and seven digits. */
 export const MAX_PEOPLE = 10_000_000
 
-const FIRST_NAMES = [
-  ...[
-    'Ana',
-    'Björn',
-    'Chloé',
-    'Dmitri',
-    'Esra',
-    'Fábio',
-    'Grace',
-    'Hüseyin',
-    'Inês',
-    'José',
-    'Kwame',
-    'Łucja',
-  ],
-  ...['Mária', 'Nguyễn', 'Olu', 'Priya', 'Quentin', 'René', 'Søren', 'Tomáš', 'Umar', 'Vera', '伟', 'Ximena'],
-  ...['Yūki', 'Zoë', 'أمل', 'אורי', 'सीमा', 'Οδυσσέας', 'Ирина', '지우'],
-] as const
-const LAST_NAMES = [
-  ...[
-    'Almeida',
-    'Brückner',
-    'Castañeda',
-    'Dvořák',
-    'Eze',
-    'Fontaine',
-    'García',
-    'Håkansson',
-    'Ito',
-    'Jansen',
-  ],
-  ...[
-    'Kovács',
-    'Lima',
-    'Müller',
-    'Nwosu',
-    "O'Neil",
-    'Pereira',
-    'Quispe',
-    'Rossi',
-    'Şahin',
-    'Tanaka',
-    'Usman',
-  ],
-] as const
+const FIRST_NAMES = namesIn(
+  'Ana Björn Chloé Dmitri Esra Fábio Grace Hüseyin Inês José Kwame Łucja Mária Nguyễn Olu ' +
+    'Priya Quentin René Søren Tomáš Umar Vera 伟 Ximena Yūki Zoë أمل אורי सीमा Οδυσσέας Ирина 지우',
+)
+const LAST_NAMES = namesIn(
+  'Almeida Brückner Castañeda Dvořák Eze Fontaine García Håkansson Ito Jansen Kovács Lima ' +
+    "Müller Nwosu O'Neil Pereira Quispe Rossi Şahin Tanaka Usman",
+)
 const DECORATIONS = ['🌻', '⚽', '✨', '🏳️‍🌈', '👩🏽‍💻'] as const
 
 /** Every tenth of them hides the number. */
@@ -75,4 +38,9 @@ export function personAt(index: number): Person {
   // A step without a common factor with the range: neighbours look unrelated, and no number comes twice.
   const line = String((index * 7_919 + 1_234) % MAX_PEOPLE).padStart(7, '0')
   return { name, user_id: userId, phone: `1555${line}` }
+}
+
+function namesIn(text: string): [string, ...string[]] {
+  const [first = '', ...others] = text.split(' ')
+  return [first, ...others]
 }
