@@ -63,6 +63,8 @@ export type Settings = {
   seconds: number | undefined
   /** Of the limits in time. */
   patience: number
+  /** Of each scenario's webhooks a second. */
+  rateShare: number
   jsonFile: string | undefined
   markdownFile: string | undefined
   svgFile: string | undefined
@@ -72,6 +74,8 @@ export type Settings = {
 /** Other suites run beside the short form, on as few cores. */
 const SHORT_PATIENCE = 3
 const SHORT_SECONDS = 2
+/** The backlog of an outage has to be stored in time, also where other suites take most of the CPU. */
+const SHORT_RATE_SHARE = 1 / 3
 const SHORT_PARALLEL = 3
 const MAX_PARALLEL = 64
 
@@ -91,6 +95,7 @@ function readSettings(values: OptionValues): Settings {
     parallel: parallel ?? (isShort ? SHORT_PARALLEL : 1),
     seconds: minutes === undefined ? (isShort ? SHORT_SECONDS : undefined) : minutes * 60,
     patience: isShort ? SHORT_PATIENCE : 1,
+    rateShare: isShort ? SHORT_RATE_SHARE : 1,
     jsonFile: textOption(values, 'json'),
     markdownFile: textOption(values, 'markdown'),
     svgFile: textOption(values, 'svg'),

@@ -60,9 +60,9 @@ async function playAll(
 
   async function playOne(number: number, play: Play): Promise<void> {
     const { scenario, backend, seed } = play
-    const { seconds, patience, logDirectory } = settings
+    const { seconds, patience, rateShare, logDirectory } = settings
     const report = await runScenario(scenario, {
-      ...{ backend, seed, signal, seconds, patience, logDirectory, postgresTemplate },
+      ...{ backend, seed, signal, seconds, patience, rateShare, logDirectory, postgresTemplate },
       onProgress: (phase) => {
         underWay.set(play, `${scenario.name} on ${backend} ${phase}`)
         show()

@@ -25,6 +25,8 @@ export type RunOptions = {
   seconds?: number | undefined
   /** Of the limits in time, where other work runs beside it. */
   patience?: number
+  /** Of the scenario's webhooks a second. */
+  rateShare?: number
   /** Where the logs of a scenario that broke its promise go. */
   logDirectory?: string | undefined
   signal: AbortSignal
@@ -118,7 +120,8 @@ function openSession(
   releases: ReleaseStack,
 ): Session {
   const { seed, signal, backend, patience = 1 } = options
-  const { rate = DEFAULT_RATE, ...shape } = scenario.load ?? {}
+  const { rate: fullRate = DEFAULT_RATE, ...shape } = scenario.load ?? {}
+  const rate = fullRate * (options.rateShare ?? 1)
   const number = [...scenario.name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) >>> 0, 0)
   const own = deriveSeed(seed, backend === 'redis' ? 1 : 2, number)
   const ledger = createLedger()

@@ -8,8 +8,6 @@ import { createTempDirectory } from '../support/temp-directory.ts'
 
 const MINUTE = 60_000
 const KEPT = { ok: true, lost: 0, doubled: 0, breaches: [] }
-/** A second try forgives limits in time on a busy machine, and never a lost or doubled event. */
-const unforgiven: string[] = []
 
 test(
   'the short form keeps every promise: what is killed, cut off or doubled loses and doubles nothing',
@@ -23,10 +21,6 @@ test(
     const end = await chaos.ended
 
     const { scenarios } = JSON.parse(readFileSync(file, 'utf8'))
-    for (const { name, backend, lost, doubled } of scenarios) {
-      if (lost + doubled > 0) unforgiven.push(`${name} on ${backend}: ${lost} lost, ${doubled} doubled`)
-    }
-    expect(unforgiven).toEqual([])
     expect(end, chaos.output).toEqual({ code: 0, signal: null })
     expect(scenarios.length).toBeGreaterThanOrEqual(hasRedis ? 4 : 2)
     for (const scenario of scenarios) expect(scenario).toMatchObject(KEPT)
