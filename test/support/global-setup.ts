@@ -49,7 +49,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const tearDown = async () => {
     await Promise.all(servers.map((server) => server.stop()))
     try {
-      await temporary.expectNothingLeft()
+      const files = await temporary.expectNoProcessLeft()
+      if (files.length > 0) process.stderr.write(`\n  Tests have left files behind: ${files.join(', ')}\n\n`)
     } finally {
       temporary.close()
       removeRun(directory)

@@ -1,6 +1,7 @@
 /**
- * The temporary folder of a whole run, for its test files and all processes that they start: what a test leaves behind
- * in it, and every process that still runs with it, fails the run.
+ * The temporary folder of a whole run, for its test files and all processes that they start. The run removes it with
+ * everything in it, so nothing stays in the system's own temporary folder. A process that still runs with it fails the
+ * run; a file in it is named.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -10,13 +11,15 @@ const SECOND = 1000
 const RUNNER = /\/vitest\/dist\/workers\/|vitest-watchdog/
 /** Where npm keeps its compiled code on a recent Node, for all of its runs. */
 const SHARED = 'node-compile-cache'
+const MAX_PATHS = 20
 
 export type TemporaryFolder = {
   /**
-   * What a test has killed may take a moment (10 s unless given) to be gone. @throws with the names of files and
-   * processes.
+   * What a test has killed may take a moment (10 s unless given) to be gone.
+   * @returns the paths of files that are still there, at most MAX_PATHS of them.
+   * @throws with the processes that still run.
    */
-  expectNothingLeft(options?: { graceMs?: number }): Promise<void>
+  expectNoProcessLeft(options?: { graceMs?: number }): Promise<string[]>
   close(): void
 }
 
@@ -27,11 +30,13 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
   const before = process.env.TMPDIR
   process.env.TMPDIR = folder
   return {
-    expectNothingLeft: async ({ graceMs = 10 * SECOND } = {}) => {
+    expectNoProcessLeft: async ({ graceMs = 10 * SECOND } = {}) => {
       const deadline = Date.now() + graceMs
-      while (findLeft(folder).length > 0 && Date.now() < deadline) await delay(100)
-      const left = findLeft(folder)
-      if (left.length > 0) throw new Error(`the tests have left behind: ${left.join(', ')}`)
+      const isClean = () => findFiles(folder).length === 0 && findProcesses(folder).length === 0
+      while (!isClean() && Date.now() < deadline) await delay(100)
+      const processes = findProcesses(folder)
+      if (processes.length > 0) throw new Error(`the tests have left behind: ${processes.join(', ')}`)
+      return findFiles(folder)
     },
     close: () => {
       if (before === undefined) delete process.env.TMPDIR
@@ -40,8 +45,10 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
   }
 }
 
-function findLeft(folder: string): string[] {
-  return [...readdirSync(folder).filter((name) => name !== SHARED), ...findProcesses(folder)]
+/** What a directory holds tells which test made it. */
+function findFiles(folder: string): string[] {
+  const paths = readdirSync(folder, { recursive: true }).map(String)
+  return paths.filter((name) => name.split('/')[0] !== SHARED).slice(0, MAX_PATHS)
 }
 
 /** Where the system shows the environment of processes (Linux). */
