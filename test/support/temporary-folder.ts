@@ -4,6 +4,7 @@
  * run; a file in it is named.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 const SECOND = 1000
@@ -36,7 +37,7 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
       while (!isClean() && Date.now() < deadline) await delay(100)
       const processes = findProcesses(folder)
       if (processes.length > 0) throw new Error(`the tests have left behind: ${processes.join(', ')}`)
-      return findFiles(folder)
+      return describeFiles(folder)
     },
     close: () => {
       if (before === undefined) delete process.env.TMPDIR
@@ -45,10 +46,25 @@ export function openTemporaryFolder(folder: string): TemporaryFolder {
   }
 }
 
-/** What a directory holds tells which test made it. */
 function findFiles(folder: string): string[] {
-  const paths = readdirSync(folder, { recursive: true }).map(String)
-  return paths.filter((name) => name.split('/')[0] !== SHARED).slice(0, MAX_PATHS)
+  return readdirSync(folder).filter((name) => name !== SHARED)
+}
+
+/** With what the directories among them hold: that tells which test made them. */
+function describeFiles(folder: string): string[] {
+  const paths = findFiles(folder).flatMap((name) => [name, ...contentsOf(folder, name)])
+  return paths.slice(0, MAX_PATHS)
+}
+
+/** Empty for a file, and for a directory that is being removed. */
+function contentsOf(folder: string, name: string): string[] {
+  try {
+    return readdirSync(path.join(folder, name), { recursive: true }).map((inner) =>
+      path.join(name, String(inner)),
+    )
+  } catch {
+    return []
+  }
 }
 
 /** Where the system shows the environment of processes (Linux). */
