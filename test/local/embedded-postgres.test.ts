@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { createPool } from '../../src/db/connect.ts'
 import { checkPostgresSafety } from '../../src/db/postgres-safety.ts'
 import { findEmbeddedPostgresUrl, openEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
 import { prepareHome } from '../../src/local/postgres-home.ts'
@@ -199,7 +200,8 @@ describe('a command beside the service', () => {
 
 /** In the service's own view, apart from the index that a database without tables lacks. */
 async function findUnsafeSettings(url: string): Promise<string[]> {
-  const pool = new pg.Pool({ connectionString: url })
+  // The service's pool: it survives connections that the server ends while the pool is letting go of them.
+  const pool = createPool({ url, applicationName: 'test' })
   try {
     const findings = await checkPostgresSafety(pool)
     return findings.map(({ setting }) => setting).filter((setting) => !setting.includes('unique index'))
