@@ -117,7 +117,8 @@ function describeHostility(backend: 'redis' | 'postgres'): void {
   test(
     'mutated webhooks: every item in one row, and a second pass adds nothing',
     async () => {
-      const knownIds = new Set<string>()
+      // The tests before this one have stored messages with these ids.
+      const knownIds = new Set(RESERVED_IDS.map((id) => JSON.stringify(id)))
       await fc.assert(
         fc.asyncProperty(fc.array(anyCase, { minLength: 1, maxLength: BODIES_PER_RUN }), async (cases) => {
           const bodies = cases.map((testCase) => hostileBody(testCase, marker))
