@@ -1,6 +1,5 @@
 /** Back-fills in this process: a real database, and a fake Twilio over HTTP. */
 
-import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { normalize } from '../../src/providers/index.ts'
 import type { MessageHistory } from '../../src/providers/message-history.ts'
@@ -37,11 +36,12 @@ export function backFill(database: TestDatabase, twilio: FakeTwilio, options: Pa
   })
 }
 
-/** Stores a webhook as the worker does. */
-export function deliverTwilio({ db }: TestDatabase, form: TwilioForm, url?: string) {
+/** Stores a webhook as the worker does: the event store repeats a batch that met another one. */
+export async function deliverTwilio({ db }: TestDatabase, form: TwilioForm, url?: string) {
   const webhook = twilioWebhook(form, { received_at: Date.now(), ...(url === undefined ? {} : { url }) })
-  return writeBatch(
-    db,
-    parseTwilioWebhook(webhook).map((job) => ({ ...job, fact: normalize(job.event) })),
+  const store = createEventStore({ db })
+  const results = await Promise.all(
+    parseTwilioWebhook(webhook).map((job) => store.store({ ...job, fact: normalize(job.event) })),
   )
+  return results.map(({ outcome }) => outcome)
 }

@@ -2,8 +2,17 @@
  * The servers that all test files share: one PostgreSQL with a migrated template database, and one Redis where it can
  * be had. Both are tethered to this process, so nothing keeps running when the run is interrupted or killed.
  */
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+} from 'node:fs'
+import { freemem, tmpdir } from 'node:os'
 import path from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
@@ -38,8 +47,8 @@ declare module 'vitest' {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  removeLeftBehind()
-  const directory = mkdtempSync(path.join(tmpdir(), `wa-ingest-test-run-${process.pid}-`))
+  for (const parent of new Set([tmpdir(), parentOfRuns()])) removeLeftBehind(parent)
+  const directory = mkdtempSync(path.join(parentOfRuns(), `wa-ingest-test-run-${process.pid}-`))
   // The user that PostgreSQL runs as where we are root has to get in.
   chmodSync(directory, 0o755)
   // An interrupted run ends without its tear-down.
@@ -86,12 +95,39 @@ async function startRedis(directory: string): Promise<Server | undefined> {
   return undefined
 }
 
+/**
+ * Linux keeps this folder in memory: to clone a database and drop it takes 26 ms there and 42 ms on a disk, and the whole
+ * suite 13 instead of 18 minutes of CPU. A run has held at most 763 MB. Containers often have 64 MB of it.
+ */
+const MEMORY_FOLDER = '/dev/shm'
+const ROOM_FOR_A_RUN_BYTES = 4 * 2 ** 30
+
+/** TMPDIR where somebody has chosen one, else a folder in memory with enough room, else the system's temporary folder. */
+function parentOfRuns(): string {
+  if (process.env.TMPDIR) return tmpdir()
+  return hasRoom(MEMORY_FOLDER) ? MEMORY_FOLDER : tmpdir()
+}
+
+/** False also where programs may not be run from there: tests run a copy of PostgreSQL's. */
+function hasRoom(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    const mount = readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .find((line) => line.split(' ')[1] === folder)
+    const isExecutable = mount !== undefined && !mount.split(' ')[3]?.split(',').includes('noexec')
+    return isExecutable && bavail * bsize > ROOM_FOR_A_RUN_BYTES && freemem() > ROOM_FOR_A_RUN_BYTES
+  } catch {
+    return false
+  }
+}
+
 /** The files of runs that were killed; our own ones alone, because anybody may make a directory of such a name. */
-function removeLeftBehind(): void {
-  for (const name of readdirSync(tmpdir())) {
+function removeLeftBehind(parent: string): void {
+  for (const name of readdirSync(parent)) {
     const pid = TEMPORARY.exec(name)?.[1]
     if (!pid || isAlive(Number(pid))) continue
-    const directory = path.join(tmpdir(), name)
+    const directory = path.join(parent, name)
     const stat = lstatSync(directory, { throwIfNoEntry: false })
     if (stat?.isDirectory() && stat.uid === process.getuid?.()) removeRun(directory)
   }

@@ -125,11 +125,11 @@ describe.each(BACKENDS)('on %s', (backend) => {
     // Without the sweep a back-off that ends on a slow machine is not noticed before the test has looked at it.
     sending.startWorker({ sweeps: false })
 
-    await sending.hasStatus(other, 'accepted')
-    expect((await sending.message(ids[0] ?? '')).status).toBe('queued')
     const [first = ''] = ids
     const waits: number[] = []
     await eventually(async () => expect(await backOffs(first)).toBe(1))
+    await sending.hasStatus(other, 'accepted')
+    expect((await sending.message(first)).status).toBe('queued')
     waits.push(await shorten(first))
     await eventually(async () => {
       await sending.producer.notifySends([first])
