@@ -10,8 +10,8 @@ import {
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 
-/** 300 ms of CPU, less what the system's ticks of 10 ms round away of user and system time. */
-const LEAST_BURNT_MS = 270
+/** Each child burns 300 ms of CPU. A system that counts in ticks of 10 ms can miss a part of it: 260 ms has been seen. */
+const LEAST_BURNT_MS = 200
 const BURN = 'const until = process.cpuUsage().user + 300_000; while (process.cpuUsage().user < until);'
 
 describe('parseProcessStat', () => {
@@ -49,7 +49,7 @@ describe.skipIf(process.platform !== 'linux')('on Linux', () => {
     })
 
     await eventually(() => expect(childrenOf(server.pid!)).toHaveLength(1))
-    await eventually(() => expect(cpuMsOfServer(server.pid!)).toBeGreaterThan(600))
+    await eventually(() => expect(cpuMsOfServer(server.pid!)).toBeGreaterThan(2.5 * LEAST_BURNT_MS))
 
     const [running] = childrenOf(server.pid!)
     const without = cpuMsOfServer(server.pid!, new Set([running!.pid]))!
