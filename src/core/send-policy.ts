@@ -26,6 +26,8 @@ export const RETRY_RULES = {
   number_queue_full: { scope: 'sender', firstDelayMs: MINUTE },
   /** The provider suspects the number of spam: more tries would not help it. */
   spam_suspicion: { scope: 'sender', firstDelayMs: 15 * MINUTE },
+  /** The provider has limited the account for a while, and refuses everything from it until then. */
+  account_limit: { scope: 'sender', firstDelayMs: 15 * MINUTE },
   /** Too many calls at the same moment, for the whole account. */
   account_concurrency: { scope: 'provider', firstDelayMs: SECOND },
   /** Too many calls of the app or the account in its period. */

@@ -11,7 +11,7 @@ test('risky settings are warnings', () => {
     ...env,
     TRUST_PROXY: 'true',
     PUBLIC_URL: 'http://wa.example.com',
-    META_GRAPH_URL: 'http://proxy.internal/v25.0',
+    META_GRAPH_URL: 'http://proxy.internal/v26.0',
   }
 
   expect(loadConfig(risky).warnings).toEqual([

@@ -44,7 +44,7 @@ export async function startFakeMeta(): Promise<FakeMeta> {
   const { reset } = server
   const bodies = () => server.calls.filter((call) => call.path.endsWith('/messages')).map(bodyOf)
   return Object.assign(server, {
-    graphUrl: `${server.url}/v25.0`,
+    graphUrl: `${server.url}/v26.0`,
     sent: () => bodies().filter((body) => body.status === undefined),
     files: () => server.calls.filter(isMedia).map((call) => call.body),
     read: () => bodies().flatMap((body) => (body.status === 'read' ? [body.message_id] : [])),

@@ -13,7 +13,7 @@ import { isSignedByMeta } from './signature.ts'
 
 /** Graph API without a version means the oldest one that still answers, so the version is part of the address. */
 const graphUrl = baseUrl.pipe(
-  format('an address that ends in the version, such as https://graph.facebook.com/v25.0', (value) =>
+  format('an address that ends in the version, such as https://graph.facebook.com/v26.0', (value) =>
     /\/v\d+\.\d+$/.test(value) ? value : undefined,
   ),
 )
@@ -45,7 +45,7 @@ const variables = {
   META_PHONE_NUMBER_ID: optional(digits, {
     meaning: 'Default sender; a reply goes out from the number of its conversation.',
   }),
-  META_GRAPH_URL: withDefault(graphUrl, 'https://graph.facebook.com/v25.0', {
+  META_GRAPH_URL: withDefault(graphUrl, 'https://graph.facebook.com/v26.0', {
     meaning: 'Graph API, with the version.',
     receivesCredentials: true,
   }),

@@ -20,6 +20,8 @@ const VERDICTS: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
   [80007, { kind: 'not_sent', reason: 'account_rate' }],
   [130429, { kind: 'not_sent', reason: 'number_rate' }],
   [131048, { kind: 'not_sent', reason: 'spam_suspicion' }],
+  // Too many templates in a wrong category. Meta lifts the limit by itself, and does not say when.
+  [131064, { kind: 'not_sent', reason: 'account_limit' }],
   [131056, { kind: 'not_sent', reason: 'recipient_rate' }],
   [131057, { kind: 'not_sent', reason: 'number_upgrade' }],
   // "Temporary" and "something went wrong" do not say whether it went wrong before the message was on its way.

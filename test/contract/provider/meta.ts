@@ -20,7 +20,7 @@ const NOT_SET = {
   META_VERIFY_TOKEN: undefined,
   META_ACCESS_TOKEN: undefined,
   META_PHONE_NUMBER_ID: undefined,
-  META_GRAPH_URL: 'https://graph.example.com/v25.0',
+  META_GRAPH_URL: 'https://graph.example.com/v26.0',
 }
 const ID = 'wamid.HBgLMTU1NTEyMzAwMDEVAgASGBQzQUFBQUFBQUFBQUFBQUFBQUFBMQA='
 const OTHER_ID = 'wamid.HBgLMTU1NTEyMzAwMDIVAgARGBI5QkJCQkJCQkJCQkJCQkJCQjIA'

@@ -26,7 +26,7 @@ test.each(['bill.pdf', 'Rechnung für "Ada" 100 %.pdf'])(
 
     expect(result).toEqual({ kind: 'copied', media_id: expect.any(String) })
     const [call] = meta.calls
-    expect(call?.path).toBe(`/v25.0/${META_PHONE_NUMBER_ID}/media`)
+    expect(call?.path).toBe(`/v26.0/${META_PHONE_NUMBER_ID}/media`)
     expect(call?.headers.authorization).toBe(`Bearer ${TOKEN}`)
     expect(Number(call?.headers['content-length'])).toBe(Buffer.byteLength(call?.body ?? ''))
     const headers = { 'content-type': String(call?.headers['content-type']) }

@@ -40,6 +40,11 @@ export const MESSAGE_FIXTURES: readonly MessageFixture[] = [
     content: undefined,
   },
   {
+    name: 'voicemail, after a call that nobody took',
+    message: { type: 'audio', audio: { id: IMAGE.id, mime_type: 'audio/ogg; codecs=opus', url: IMAGE.url } },
+    content: undefined,
+  },
+  {
     name: 'voice note of old',
     message: { type: 'voice', voice: { ...IMAGE, mime_type: 'audio/ogg; codecs=opus' } },
     content: undefined,
@@ -198,6 +203,27 @@ export const MESSAGE_FIXTURES: readonly MessageFixture[] = [
       interactive: { type: 'product', action: { catalog_id: '800', product_retailer_id: 'SKU-1' } },
     },
     content: 'SKU-1',
+  },
+  {
+    name: 'request for contact information',
+    message: {
+      type: 'interactive',
+      interactive: {
+        type: 'request_contact_info',
+        body: { text: 'Which number may we call?' },
+        action: { name: 'request_contact_info' },
+      },
+    },
+    content: 'Which number may we call?',
+  },
+  {
+    name: 'contact information, shared on request',
+    message: {
+      type: 'contacts',
+      contacts: [{ phones: [{ phone: '+1 555 000 4444', wa_id: '15550004444' }], origin: 'contact_request' }],
+      context: { id: 'wamid.REQUEST' },
+    },
+    content: '+1 555 000 4444',
   },
   { name: 'interactive without its object', message: { type: 'interactive' }, content: undefined },
   {

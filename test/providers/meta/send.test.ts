@@ -33,7 +33,7 @@ describe('a message through Meta', () => {
     const result = await send()
 
     expect(result).toEqual({ kind: 'accepted', wa_message_id: meta.idOf(CALLBACK_ID) })
-    expect(meta.calls[0]?.path).toBe(`/v25.0/${META_PHONE_NUMBER_ID}/messages`)
+    expect(meta.calls[0]?.path).toBe(`/v26.0/${META_PHONE_NUMBER_ID}/messages`)
     expect(meta.calls[0]?.headers.authorization).toBe(`Bearer ${TOKEN}`)
     expect(meta.sent()).toEqual([
       {
@@ -148,6 +148,7 @@ describe('an error of Meta', () => {
     [130429, 400, 'not_sent', 'sender'],
     [130429, 429, 'not_sent', 'sender'],
     [131048, 400, 'not_sent', 'sender'],
+    [131064, 400, 'not_sent', 'sender'],
     [131056, 400, 'not_sent', 'conversation'],
     [131057, 500, 'not_sent', 'sender'],
     [2, 503, 'unknown'],
@@ -162,7 +163,7 @@ describe('an error of Meta', () => {
       400,
       'failed',
     ]),
-    ...[131026, 131047, 131049, 131050, 130472, 131030, 131051, 131052, 131053, 131062, 999_999].map(
+    ...[131026, 131047, 131049, 131050, 130472, 131030, 131051, 131052, 131053, 131062, 147005, 999_999].map(
       (code): [number, number, string] => [code, 400, 'failed'],
     ),
     ...[0, 3, 10, 190, 200, 250, 299, 368, 131005, 131031, 131042].map((code): [number, number, string] => [
