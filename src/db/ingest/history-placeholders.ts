@@ -10,6 +10,7 @@ import { detailOf } from '../../core/fact.ts'
 import { announce } from '../announce.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
 import type { Database } from '../schema.ts'
+import { statusOrder } from './status-order.ts'
 
 /** The columns of a placeholder that count: where the message belongs, and its status. */
 export type PlaceholderRow = {
@@ -83,8 +84,8 @@ async function updateMessages<Placeholder extends PlaceholderRow>(
   if (placeholders.length === 0) return []
   const { rows } = await sql<Pick<PlaceholderUpdate, 'id' | 'wa_message_id' | 'present_conversation_id'>>`
     WITH compared AS (
-      SELECT m.id, m.conversation_id AS present_conversation_id, r.*, coalesce((wa_status_rank(r.status), r.status)
-        > (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, '')), false) AS is_ahead,
+      SELECT m.id, m.conversation_id AS present_conversation_id, r.*,
+        ${sql.raw(`${statusOrder('r.status')} > ${statusOrder('m.status')}`)} AS is_ahead,
         (m.conversation_id, m.direction) <> (r.conversation_id, r.direction)
         OR (m.sent_at IS NULL AND r.sent_at IS NOT NULL) AS differs
       FROM json_to_recordset(${JSON.stringify(placeholders)}::json) AS r (${sql.raw(RECORD)})

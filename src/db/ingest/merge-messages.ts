@@ -21,6 +21,7 @@ import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { sqlStateOf } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
+import { statusOrder } from './status-order.ts'
 
 export type Identification = {
   /** Our id of a message that was sent through the API. */
@@ -176,9 +177,7 @@ async function setId(
     ${announce('message.status', 'identified')}`.execute(trx)
 }
 
-/** SQL: whether the status of row `one` outranks that of row `other`, by the ranks of src/core/status.ts. */
+/** SQL: whether the status of row `one` comes after that of row `other`. */
 function isAhead(one: string, other: string) {
-  const rank = (alias: string) =>
-    `(coalesce(wa_status_rank(${alias}.status), -1), coalesce(${alias}.status, ''))`
-  return sql.raw(`${rank(one)} > ${rank(other)}`)
+  return sql.raw(`${statusOrder(`${one}.status`)} > ${statusOrder(`${other}.status`)}`)
 }

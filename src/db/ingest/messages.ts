@@ -15,6 +15,8 @@ import type { Database } from '../schema.ts'
 import { applyPlaceholders, type PlaceholderUpdate } from './history-placeholders.ts'
 import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
+import { statusOrder } from './status-order.ts'
+import { setStatus } from './statuses.ts'
 import type { MessageItem } from './store-item.ts'
 
 /** A message with the conversation and the sender that it belongs to. */
@@ -72,10 +74,41 @@ export async function writeMessages(
     if (best.get(id) !== message) return duplicateOf(message, best.get(id))
     return compared.get(id) ?? { outcome: 'stored' }
   })
-  return applyLatePlaceholders(trx, placed, outcomes)
+  const withPlaceholders = await applyLatePlaceholders(trx, placed, outcomes)
+  return applyStatusesOfCopies(trx, placed, withPlaceholders)
 }
 
-/** A placeholder that came after its media is a duplicate, but knows the conversation and the status of the message. */
+/**
+ * A message can come with a status: an echo is sent, the history says read. The greatest status of all copies counts, also
+ * that of a copy which brings nothing else, so that the order of the copies does not matter. A placeholder that updates its
+ * message brings the status with it.
+ */
+async function applyStatusesOfCopies(
+  trx: Transaction<Database>,
+  placed: readonly PlacedMessage[],
+  outcomes: readonly MessageOutcome[],
+): Promise<MessageOutcome[]> {
+  const updated = new Set(outcomes.map(({ placeholderUpdate }) => placeholderUpdate?.wa_message_id))
+  const copies = placed.filter(
+    ({ item: { fact } }, index) =>
+      fact.status !== undefined &&
+      isCopy(outcomes[index]) &&
+      !(fact.is_placeholder && updated.has(fact.wa_message_id)),
+  )
+  const raised = copies.length === 0 ? new Set() : await raiseStatuses(trx, copies.map(messageRow))
+  return placed.map(({ item: { fact } }, index) => {
+    const outcome = outcomes[index] ?? { outcome: 'duplicate' }
+    const isRaised = fact.status !== undefined && raised.has(statusKey(fact.wa_message_id, fact.status))
+    return isRaised && outcome.outcome === 'duplicate' ? { outcome: 'merged' } : outcome
+  })
+}
+
+/** Whether the message was stored before, by this batch or an earlier one. */
+function isCopy(outcome: MessageOutcome | undefined): boolean {
+  return outcome?.outcome === 'duplicate' || outcome?.outcome === 'merged'
+}
+
+/** A placeholder that came after its media brings no content, but knows the conversation of the message. */
 async function applyLatePlaceholders(
   trx: Transaction<Database>,
   placed: readonly PlacedMessage[],
@@ -207,7 +240,6 @@ async function replaceContent(trx: Transaction<Database>, rows: readonly Message
     WITH replaced AS (
       UPDATE chat_messages m SET ${sql.raw(replacements.join(', '))},
         sent_at = coalesce(r.sent_at, m.sent_at),
-        status = coalesce(m.status, r.status),
         sender_contact_id = coalesce(r.sender_contact_id, m.sender_contact_id),
         updated_at = now()
       FROM json_to_recordset(${JSON.stringify(rows)}::json) AS r(${sql.raw(RECORD)})
@@ -215,6 +247,31 @@ async function replaceContent(trx: Transaction<Database>, rows: readonly Message
       RETURNING m.id, m.conversation_id
     )
     ${announce('message.updated', 'replaced')}`.execute(trx)
+}
+
+/** Sets the status of each message to the greatest one of the copies, if it is ahead. Returns the keys of those that are. */
+async function raiseStatuses(
+  trx: Transaction<Database>,
+  copies: readonly MessageRow[],
+): Promise<Set<string>> {
+  const { rows } = await sql<{ wa_message_id: string; status: string }>`
+    WITH greatest AS (
+      SELECT DISTINCT ON (wa_message_id) * FROM json_to_recordset(${JSON.stringify(copies)}::json)
+        AS r (wa_message_id text, direction text, status text, error text)
+      ORDER BY wa_message_id, ${sql.raw(statusOrder('r.status'))} DESC
+    ), ahead AS (
+      SELECT m.id, g.wa_message_id, g.status, g.error::jsonb AS errors
+      FROM greatest g JOIN chat_messages m ON m.wa_message_id = g.wa_message_id AND m.direction = g.direction
+      WHERE m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
+        AND ${sql.raw(`${statusOrder('g.status')} > ${statusOrder('m.status')}`)}
+      ORDER BY m.wa_message_id FOR NO KEY UPDATE OF m
+    ), ${setStatus('ahead')}
+    SELECT wa_message_id, status FROM ahead`.execute(trx)
+  return new Set(rows.map((row) => statusKey(row.wa_message_id, row.status)))
+}
+
+function statusKey(waMessageId: string, status: string): string {
+  return JSON.stringify([waMessageId, textColumn(status)])
 }
 
 function messageRow({ item, conversation_id, sender_contact_id }: PlacedMessage) {

@@ -10,6 +10,7 @@ import type { FinalOutcome } from '../../core/event.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
+import { statusOrder } from './status-order.ts'
 import type { StatusItem } from './store-item.ts'
 
 /** Stores each (wa_message_id, status, participant) once. Outcomes are in the order of `items`. */
@@ -60,8 +61,7 @@ export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly
       SELECT m.id, best.status, best.errors FROM chat_messages m
       JOIN best ON best.wa_message_id = m.wa_message_id
       WHERE m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
-        AND (coalesce(wa_status_rank(m.status), -1), coalesce(m.status, ''))
-          < (wa_status_rank(best.status), best.status)
+        AND ${sql.raw(`${statusOrder('m.status')} < ${statusOrder('best.status')}`)}
       ORDER BY m.id FOR NO KEY UPDATE OF m
     ), ${setStatus('ahead')}
     SELECT wa_message_id FROM grouped`.execute(db)
@@ -107,7 +107,7 @@ async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]):
 }
 
 /** SQL: CTEs that set and announce status and error of the messages in `source (id, status, errors)`. */
-function setStatus(source: 'ahead' | 'changed') {
+export function setStatus(source: 'ahead' | 'changed') {
   return sql`updated AS (
       UPDATE chat_messages m SET status = s.status, error = s.errors, updated_at = now()
       FROM ${sql.raw(source)} s WHERE m.id = s.id
