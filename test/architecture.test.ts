@@ -242,7 +242,7 @@ describe('a provider', () => {
 describe('every test file', () => {
   test('stands where the file stands that it tests, under its name or beside it', () => {
     const apart =
-      /^test\/(?:e2e|contract|browser|support|local|scripts|bench|chaos|rig)\/|^test\/(?:architecture|deployment|decisions|docs)\.test\.ts$/
+      /^test\/(?:e2e|contract|browser|support|local|scripts|bench|chaos|mutate|rig)\/|^test\/(?:architecture|deployment|decisions|docs)\.test\.ts$/
     const homeless = tests
       .filter((file) => file.endsWith('.test.ts') && !apart.test(file))
       .filter((file) => !isBesideItsSubject(file))

@@ -16,7 +16,7 @@ describe.each(PAGES)('%s', (page) => {
 
   test('names files of the project that exist', () => {
     const named = text.matchAll(
-      /(?<![\w./-])(?:src|test|migrations|bench|chaos|rig|scripts|bin|docs)\/[\w./-]+\.(?:ts|js|md|svg|css)\b/g,
+      /(?<![\w./-])(?:src|test|migrations|bench|chaos|mutate|rig|scripts|bin|docs)\/[\w./-]+\.(?:ts|js|md|svg|css)\b/g,
     )
 
     const paths = [...named].map(([path]) => path).filter((path) => !/NAME|NNNN|\bx\/y\b/.test(path))

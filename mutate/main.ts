@@ -1,0 +1,116 @@
+/** `npm run mutate`: puts small bugs into source files, one at a time, and lists those that no test notices. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { UsageError } from '../src/cli/command.ts'
+import { EXIT_CODES, listenForSignals } from '../src/lifecycle/process-signals.ts'
+import { isAlive } from '../src/local/postmaster.ts'
+import { type MutateOptions, readOptions, USAGE } from './options.ts'
+import {
+  type FileResult,
+  formatScores,
+  formatSurvivor,
+  scoreOf,
+  staleEntries,
+  survivorsOf,
+} from './report.ts'
+import { startServers } from './servers.ts'
+import { testsFor } from './tests-for.ts'
+import { checkTypes } from './type-check.ts'
+
+/** Below the root of the project, so that copies find its node_modules, and ignored by Git. */
+const PARENT = path.resolve('.vitest')
+const FOLDER = /^mutate-(\d+)$/
+
+async function main(args: string[], signal: AbortSignal): Promise<number> {
+  const options = readOptions(args)
+  if (options === 'help') return print(USAGE)
+  const plan = options.files.map((file) => ({ file, tests: options.tests ?? testsFor(file) }))
+  if (options.isList) return print(plan.map(({ file, tests }) => [file, ...tests].join('\n  ')).join('\n'))
+  const untested = plan.filter(({ tests }) => tests.length === 0).map(({ file }) => file)
+  if (untested.length > 0) throw new UsageError(`no test for ${untested.join(', ')}: name some with --tests`)
+  return await withServers(async () => {
+    const results: FileResult[] = []
+    for (const { file, tests } of plan) {
+      if (signal.aborted) break
+      print(`\n▶ ${file}, with ${tests.join(', ')}`)
+      results.push(await runFile(file, tests))
+    }
+    return report(results, options)
+  })
+}
+
+async function withServers<T>(run: () => Promise<T>): Promise<T> {
+  const { provided, stop } = await startServers()
+  process.env.MUTATE_PROVIDED = JSON.stringify(provided)
+  try {
+    return await run()
+  } finally {
+    // A mutant may leave a file or a process behind, and that is no fault of a test.
+    await stop().catch((err: unknown) => printError(err))
+  }
+}
+
+async function runFile(file: string, tests: readonly string[]): Promise<FileResult> {
+  const startedAt = performance.now()
+  // Stryker takes a second to load, and --help does not need it.
+  const { runMutants } = await import('./run-mutants.ts')
+  const folder = openFolder()
+  try {
+    const found = await runMutants(file, tests, path.join(folder, 'stryker'))
+    const mutants = checkTypes(file, found, path.join(folder, 'types'))
+    return { file, tests, mutants, seconds: (performance.now() - startedAt) / 1000 }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Removes what killed runs have left. */
+function openFolder(): string {
+  mkdirSync(PARENT, { recursive: true })
+  for (const name of readdirSync(PARENT)) {
+    const pid = FOLDER.exec(name)?.[1]
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(path.join(PARENT, name), { recursive: true })
+  }
+  return path.join(PARENT, `mutate-${process.pid}`)
+}
+
+function report(results: readonly FileResult[], { thresholdPercent, jsonFile }: MutateOptions): number {
+  const scores = results.map(scoreOf)
+  const survivors = results.flatMap(survivorsOf)
+  const stale = staleEntries(
+    survivors,
+    results.map(({ file }) => file),
+  )
+  for (const survivor of survivors) print(`\n${formatSurvivor(survivor)}`)
+  for (const { line, change } of stale)
+    print(`\nmutate/accepted.ts names a mutant that is noticed, or is no more:\n  ${line}\n  ${change}`)
+  print(`\n${formatScores(scores, thresholdPercent)}`)
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify({ scores, survivors }, null, 2)}\n`)
+  return scores.every(({ percent }) => percent >= thresholdPercent) ? 0 : 1
+}
+
+function print(text: string): 0 {
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+function printError(err: unknown, hint = ''): void {
+  process.stderr.write(`mutate: ${err instanceof Error ? err.message : String(err)}${hint}\n`)
+}
+
+const { signal, dispose } = listenForSignals()
+process.once('exit', () =>
+  rmSync(path.join(PARENT, `mutate-${process.pid}`), { recursive: true, force: true }),
+)
+try {
+  process.exitCode = await main(process.argv.slice(2), signal)
+} catch (err) {
+  const isUsage =
+    err instanceof UsageError ||
+    (err instanceof Error && 'code' in err && String(err.code).startsWith('ERR_PARSE_ARGS_'))
+  printError(err, isUsage ? '\nSee npm run mutate -- --help.' : '')
+  process.exitCode = isUsage ? 2 : 1
+} finally {
+  if (signal.aborted) process.exitCode = signal.reason === 'SIGTERM' ? EXIT_CODES.SIGTERM : EXIT_CODES.SIGINT
+  dispose()
+}
