@@ -104,11 +104,11 @@ export type CopyResult =
  * - `not_sent`: certainly not sent, and worth another try. What waits for how long follows from `reason` (send-policy.ts)
  * - `failed`: certainly not sent, and another try would end the same
  * - `stop_sender`: certainly not sent, because the sender may not send at all (token, permission, payment)
- * - `unknown`: the message may have been sent
+ * - `unknown`: the message may have been sent. `isCutOff`: this process ended the call, which says nothing about the provider
  */
 export type SendResult =
   | { kind: 'accepted'; wa_message_id: string; isNumberChosen?: boolean }
   | { kind: 'not_sent'; reason: RetryReason; error: SendError }
   | { kind: 'failed'; error: SendError }
   | { kind: 'stop_sender'; error: SendError }
-  | { kind: 'unknown'; error: SendError }
+  | { kind: 'unknown'; error: SendError; isCutOff?: boolean }

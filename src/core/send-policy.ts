@@ -12,7 +12,8 @@ const DAY = 24 * HOUR
 /** What waits after a failure: this conversation, everything from this number, or everything through this provider. */
 export type RetryScope = 'conversation' | 'sender' | 'provider'
 
-export type RetryRule = { scope: RetryScope; firstDelayMs: number }
+/** `backOff`: in place of that of the scope. */
+export type RetryRule = { scope: RetryScope; firstDelayMs: number; backOff?: BackOff }
 
 /** Why a message was certainly not sent, and may be sent later. Most reasons are limits of a provider. */
 export const RETRY_RULES = {
@@ -59,6 +60,21 @@ export const BACK_OFF: Readonly<Record<RetryScope, BackOff>> = {
   /** Short, so that messages go out soon after the provider is back. */
   provider: { factor: 2, maxDelayMs: 5 * MINUTE },
 }
+
+/**
+ * In-doubt results in a row: the provider takes calls and does not answer them. Each such call may cost a person's decision
+ * (`unknown`), so messages wait instead, and one at a time tries.
+ */
+export const IN_DOUBT = {
+  /** So many results of one number open its breaker. One or two lost answers are no outage. */
+  maxInARow: 3,
+  /** So many numbers whose last result is in doubt, without an answer to any number in between, stop the whole provider. */
+  maxNumbers: 3,
+  /** As long as one call. A trial that is in doubt again costs one message, so the waits grow. */
+  firstDelayMs: 15 * SECOND,
+  /** Soon after the provider is back messages go out; meanwhile at most twelve an hour become `unknown`. */
+  backOff: { factor: 2, maxDelayMs: 5 * MINUTE },
+} as const
 
 /** One call that sends a message. */
 export const SEND_CALL = {

@@ -173,6 +173,14 @@ export type SendPausesTable = {
   updated_at: Timestamp
 }
 
+export type SendDoubtsTable = {
+  provider: string
+  business_number: string
+  in_a_row: number
+  is_provider_silent: boolean
+  updated_at: Timestamp
+}
+
 export type ReadReceiptsTable = {
   conversation_id: string
   message_id: string
@@ -226,6 +234,7 @@ export type Database = {
   leases: LeasesTable
   send_buckets: SendBucketsTable
   send_pauses: SendPausesTable
+  send_doubts: SendDoubtsTable
   read_receipts: ReadReceiptsTable
   backfill_positions: BackfillPositionsTable
   uploads: UploadsTable
@@ -247,6 +256,7 @@ export const TABLES: readonly string[] = Object.keys({
   leases: true,
   send_buckets: true,
   send_pauses: true,
+  send_doubts: true,
   read_receipts: true,
   backfill_positions: true,
   uploads: true,

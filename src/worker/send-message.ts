@@ -61,7 +61,8 @@ async function call(
   if (sender === undefined)
     return { kind: 'stop_sender', error: notConfigured(message.provider, findMissingCredential) }
   if (cutOff.aborted || performance.now() - claimedAt > SEND_CALL.maxClaimAgeMs) return NOT_CALLED
-  return sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
+  const result = await sender.send(message, AbortSignal.any([cutOff, AbortSignal.timeout(callTimeoutMs)]))
+  return result.kind === 'unknown' && cutOff.aborted ? { ...result, isCutOff: true } : result
 }
 
 /** Tries for minutes: until the result is stored, only this process knows it. */

@@ -1,8 +1,9 @@
 /**
  * Circuit breaker for each of our numbers and for each provider as a whole; table send_pauses, a row is an open breaker.
  *
- * It opens when a number is over its limits, a provider cannot be reached, or a token was refused. When its time is over it
- * is half-open: one message tries. Success closes it; a failure opens it again for twice as long.
+ * It opens when a number is over its limits, a provider cannot be reached or does not answer (doubt-counter.ts), or a token
+ * was refused. When its time is over it is half-open: one message tries. Success closes it; a failure opens it again for twice
+ * as long.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
@@ -14,7 +15,7 @@ import { waitEnd } from './back-off.ts'
 export type SenderNumber = { provider: string; business_number: string }
 
 /** The message of a call, with its number. */
-type SentMessage = SenderNumber & { message_id: string }
+export type SentMessage = SenderNumber & { message_id: string }
 
 export type OpenBreaker = {
   provider: string
@@ -82,25 +83,50 @@ export async function openBreaker(
   { rule, error, credentialDigest }: BreakerFailure,
 ): Promise<void> {
   const business_number = rule.scope === 'provider' ? '' : message.business_number
-  const until = (failures: string) => waitEnd(rule.firstDelayMs, BACK_OFF[rule.scope], sql.raw(failures))
   await sql`
     INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, since, updated_at)
-    SELECT ${message.provider}, ${business_number}, ${until('0')}, 1, ${credentialDigest},
+    SELECT ${message.provider}, ${business_number}, ${pauseEnd(rule, '0')}, 1, ${credentialDigest},
       ${JSON.stringify(error)}::jsonb, clock_timestamp(), clock_timestamp()
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
-      failures = p.failures + 1, paused_until = ${until('p.failures')}, credential = excluded.credential,
+      failures = p.failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')}, credential = excluded.credential,
       error = excluded.error, updated_at = excluded.updated_at
     WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message.message_id})`.execute(
     trx,
   )
 }
 
-/** Closes the breakers whose trial this message was. A call that began before they opened proves nothing. */
+/** Opens the breakers whose trial this message was again, that of its number and that of its provider. */
+export async function prolongTrials(
+  trx: Transaction<Database>,
+  { provider, business_number, message_id }: SentMessage,
+  { rule, error, credentialDigest }: BreakerFailure,
+): Promise<void> {
+  await sql`
+    UPDATE send_pauses p SET failures = failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')},
+      credential = ${credentialDigest}, error = ${JSON.stringify(error)}::jsonb, updated_at = clock_timestamp()
+    WHERE provider = ${provider} AND business_number IN ('', ${business_number})
+      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message_id})`.execute(trx)
+}
+
+function pauseEnd(rule: RetryRule, failures: string) {
+  return waitEnd(rule.firstDelayMs, rule.backOff ?? BACK_OFF[rule.scope], sql.raw(failures))
+}
+
+/**
+ * For a message that the provider answered: closes the breakers whose trial it was, and ends the number's in-doubt results in
+ * a row. A call that began before a breaker opened does not close it.
+ */
 export async function closeBreaker(
   db: Kysely<Database> | Transaction<Database>,
   { provider, business_number, message_id }: SentMessage,
 ): Promise<void> {
   await sql`
+    WITH counted AS (
+      DELETE FROM send_doubts WHERE provider = ${provider} AND business_number = ${business_number}
+    ), others AS (
+      UPDATE send_doubts SET is_provider_silent = false
+      WHERE provider = ${provider} AND business_number <> ${business_number} AND is_provider_silent
+    )
     DELETE FROM send_pauses WHERE provider = ${provider} AND business_number IN ('', ${business_number})
       AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message_id})`.execute(db)
 }

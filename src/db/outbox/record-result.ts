@@ -13,6 +13,7 @@ import type { Database } from '../schema.ts'
 import { waitEnd } from './back-off.ts'
 import { closeBreaker, openBreaker } from './circuit-breaker.ts'
 import type { Claim } from './claim.ts'
+import { recordDoubt } from './doubt-counter.ts'
 
 /** The message's status afterwards. `superseded`: a status or the sweep had changed the row already. */
 export type SendOutcome = 'accepted' | 'queued' | 'failed' | 'unknown' | 'superseded'
@@ -28,10 +29,7 @@ export async function recordSendResult(
     case 'accepted':
       return recordAccepted(db, claim, result)
     case 'unknown':
-      return (
-        (await changeStatus(db, claim, { from: ['sending'], to: 'unknown', error: result.error })) ??
-        'superseded'
-      )
+      return retryConflicts(() => db.transaction().execute((trx) => recordUnknown(trx, claim, result)))
     case 'failed':
       return recordFailed(db, claim, result.error)
     case 'not_sent':
@@ -63,6 +61,17 @@ async function recordAccepted(
   if (outcome === 'other' || outcome === 'gone') return 'superseded'
   await applyStatuses(db, [wa_message_id])
   return 'accepted'
+}
+
+/** When a status came first, the message is not in doubt, and the result does not count against the provider. */
+async function recordUnknown(
+  trx: Transaction<Database>,
+  claim: Claim,
+  { error, isCutOff = false }: SendResult & { kind: 'unknown' },
+): Promise<SendOutcome> {
+  const outcome = await changeStatus(trx, claim, { from: ['sending'], to: 'unknown', error })
+  if (outcome !== undefined && !isCutOff) await recordDoubt(trx, claim.message, error)
+  return outcome ?? 'superseded'
 }
 
 /** The provider refused the message, not the sender, so a half-open trial has succeeded. */
