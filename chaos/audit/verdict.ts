@@ -2,7 +2,7 @@
 import { addToVerdict, createVerdict, totalOf } from '../../src/cli/simulate/auditor.ts'
 import { personAt } from '../../src/cli/simulate/people.ts'
 import { nameOfEvent } from '../../src/cli/simulate/stored-rows.ts'
-import { EVICTED_REASON } from '../../src/worker/evicted-payload.ts'
+import { EVICTED_REASON } from '../../src/worker/unusable-job.ts'
 import type { Ledger } from '../load/ledger.ts'
 import { textOf } from '../load/stream.ts'
 import { findUnfinished, type StoredMessage, type StoredRows } from './stored-rows.ts'

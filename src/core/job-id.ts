@@ -53,6 +53,24 @@ export function readReceiptJobId(conversationId: string): string {
   return `receipt.${conversationId}`
 }
 
+/**
+ * Stands in the id that an event gets on the queue when another business number's event has its own id already:
+ * `<id><mark><sha1 of the number>`. No id has it otherwise: an id is used raw only as a provider makes it, or is a hash.
+ */
+export const OTHER_NUMBER_MARK = '.number-'
+
+/** On the queue, for an event whose id is taken by an event of another business number. */
+export function otherNumberJobId(jobId: string, businessNumber: string): string {
+  const digest = createHash('sha1').update(JSON.stringify(businessNumber)).digest('hex')
+  return `${jobId}${OTHER_NUMBER_MARK}${digest}`
+}
+
+/** The event's own id. Without it, the same event would have one key here and another one on the direct path. */
+export function ownJobId(jobId: string): string {
+  const at = jobId.indexOf(OTHER_NUMBER_MARK)
+  return at === -1 ? jobId : jobId.slice(0, at)
+}
+
 /** For everything without an id of its own: the same content is the same event. */
 export function contentJobId(parts: readonly string[]): string {
   return hashed('event', parts)

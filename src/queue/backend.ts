@@ -47,8 +47,8 @@ export type QueueBackend = {
 export type AddInbound = (jobs: readonly InboundJob[]) => Promise<{ dropped: Promise<number> }>
 
 /**
- * `data`: what was added, or `{}` when Redis has evicted it. `failedReason`: the consumer fails the job with it and does not
- * process it, because its workers have died too often.
+ * `data`: what was added; `{}` when Redis has evicted it; its text when it is not JSON. `failedReason`: the consumer fails the
+ * job with it and does not process it, because its workers have died too often.
  */
 export type ReservedJob = { id: string; data: unknown; failedReason?: string }
 

@@ -5,7 +5,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Job, Queue, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
-import type { InboundJob } from '../core/event.ts'
 import {
   type InboundConsumer,
   type InboundConsumerOptions,
@@ -16,6 +15,7 @@ import { CONNECT_TIMEOUT_MS, ConnectTimeoutClient } from './connect-timeout-clie
 import { trackInstances } from './instances.ts'
 import { QUEUE_SCHEMA, type QueueName } from './names.ts'
 import { createRepairedBackends } from './postgres-connection-repairs.ts'
+import { createPostgresAdd } from './postgres-inbound-add.ts'
 import { pruneCompleted } from './prune-completed.ts'
 
 export type PostgresBackendOptions = {
@@ -94,33 +94,12 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
     return anyBackend<Worker>(track(worker))
   }
 
-  /** Counts the jobs that were there before: BullMQ announces no duplicates among jobs added in bulk. */
-  async function countDropped(name: string, ids: readonly string[], addedAt: number): Promise<number> {
-    const distinct = [...new Set(ids)]
-    const { rows } = await control.query<{ known: string }>(
-      `SELECT count(*) AS known FROM ${QUEUE_SCHEMA}.job WHERE queue = $1 AND id = ANY ($2) AND added_at_ms < $3`,
-      [name, distinct, addedAt],
-    )
-    return ids.length - distinct.length + Number(rows[0]?.known ?? 0)
-  }
-
   return {
     kind: 'postgres',
     createProducerQueue,
     createQueue,
     createWorker,
-    createInboundAdd: () => {
-      const queue = createProducerQueue('inbound')
-      return async (jobs) => {
-        const addedAt = Date.now()
-        await queue.addBulk(jobs.toSorted(byId).map((job) => bulkEntry(job, addedAt)))
-        const ids = jobs.map(({ job_id }) => job_id)
-        const dropped = countDropped(queue.name, ids, addedAt)
-        // A caller that missed its deadline never awaits it, and an unhandled rejection would end the process.
-        dropped.catch(() => {})
-        return { dropped }
-      }
-    },
+    createInboundAdd: () => createPostgresAdd(createProducerQueue('inbound'), control),
     createInboundConsumer: (options) => consumeJobs(options, createQueue('inbound'), createWorker),
     ping: async () => {
       await control.query('SELECT 1')
@@ -135,16 +114,6 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
       await control.end()
     },
   }
-}
-
-/** Two receivers that add the same jobs in different orders would wait for each other's rows in a circle (40P01). */
-function byId({ job_id: a }: InboundJob, { job_id: b }: InboundJob): number {
-  if (a === b) return 0
-  return a < b ? -1 : 1
-}
-
-function bulkEntry({ job_id, event }: InboundJob, timestamp: number) {
-  return { name: event.kind, data: event, opts: { jobId: job_id, timestamp } }
 }
 
 /** BullMQ's worker processes each job by itself; the event store writes the jobs that run at the same time as one batch. */

@@ -10,11 +10,12 @@
 import type { Job, Queue } from 'bullmq'
 import type { WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
+import { ownJobId } from '../core/job-id.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { FindMessageId } from '../providers/index.ts'
-import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
 import { readEvent } from './inbound-worker.ts'
+import { isUnusable, unusableItem } from './unusable-job.ts'
 
 export type FailedJobSweepDeps = {
   queue: Queue
@@ -52,15 +53,11 @@ const PARKED_REASON = 'its worker died each time it was run'
 export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepReport> {
   const report: SweepReport = { retried: 0, ranAlone: 0, parked: 0, failed: 0 }
   const endsAt = performance.now() + MAX_RUN_MS
-  const jobs: (Job<SweptEvent> | undefined)[] = await deps.queue.getJobs(
-    ['failed'],
-    0,
-    MAX_JOBS_A_RUN - 1,
-    true,
-  )
-  for (const job of jobs) {
+  for (const id of await deps.queue.getRanges(['failed'], 0, MAX_JOBS_A_RUN - 1, true)) {
     if (deps.signal?.aborted || performance.now() > endsAt) break
     try {
+      // One by one: BullMQ throws for a job whose data is damaged.
+      const job: Job<SweptEvent> | undefined = await deps.queue.getJob(id)
       const done = job && (await sweepJob(job, deps))
       if (done) report[done]++
     } catch (err) {
@@ -121,9 +118,9 @@ function readJob(
 ): (factOf: (event: WebhookEvent) => Fact) => StoreItem {
   const { alone_since: _, ...unmarked } = data
   const job = { id: String(id), data: unmarked }
-  if (hasEvictedPayload(job)) return () => evictedItem(job, findMessageId)
+  if (isUnusable(job)) return () => unusableItem(job, findMessageId)
   const event = readEvent(job.data)
-  return (factOf) => ({ job_id: job.id, event, fact: factOf(event) })
+  return (factOf) => ({ job_id: ownJobId(job.id), event, fact: factOf(event) })
 }
 
 /** Stores the item by itself and removes the job from the queue. Returns false when the database is away. */

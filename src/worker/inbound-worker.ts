@@ -8,11 +8,12 @@
 import type { Outcome } from '../core/event.ts'
 import { EVENT_VERSION, type WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
+import { ownJobId } from '../core/job-id.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
 import type { FindMessageId } from '../providers/index.ts'
 import type { InboundConsumer, InboundJobResult, QueueBackend, ReservedJob } from '../queue/backend.ts'
-import { evictedItem, hasEvictedPayload } from './evicted-payload.ts'
+import { isUnusable, unusableItem } from './unusable-job.ts'
 
 export type InboundWorkerObserver = {
   onOutcome(outcome: Outcome, event: WebhookEvent): void
@@ -54,9 +55,9 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
   }
 
   function itemOf(job: ReservedJob): StoreItem {
-    if (hasEvictedPayload(job)) return evictedItem(job, findMessageId)
+    if (isUnusable(job)) return unusableItem(job, findMessageId)
     const event = readEvent(job.data)
-    return { job_id: job.id, event, fact: normalize(event) }
+    return { job_id: ownJobId(job.id), event, fact: normalize(event) }
   }
 
   async function process(job: ReservedJob): Promise<InboundJobResult> {
@@ -65,7 +66,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
     observer.onOutcome(result.outcome, item.event)
     if (result.outcome === 'retry') return pause(result.cause)
     // A job that is kept would make the queue drop the event when it comes again with its payload.
-    return { outcome: result.outcome, removeWhenDone: hasEvictedPayload(job) }
+    return { outcome: result.outcome, removeWhenDone: isUnusable(job) }
   }
 
   return backend.createInboundConsumer({ concurrency, process, onFailed: observer.onFailed })

@@ -108,6 +108,50 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       await eventually(() => expect(ran.filter((id) => id === 'wamid.A')).toHaveLength(2))
     })
 
+    describe('one id for two business numbers', () => {
+      const jobOf = (business_number: string) => {
+        const { job_id, event } = inboundJob('wamid.A', `{"business_number":"${business_number}0"}`)
+        return { job_id, event: { ...event, business_number } }
+      }
+      const numbersOf = (seen: readonly unknown[]) =>
+        seen.map((data) => (data as { business_number: string }).business_number).toSorted()
+
+      test.each([
+        ['one after the other', false],
+        ['in one webhook', true],
+      ])('keeps both events, %s, and drops the duplicates of each', async (_how, isTogether) => {
+        const jobs = [jobOf('100'), jobOf('200'), jobOf('300')]
+        const add = async () => {
+          if (isTogether) await producer.add([...jobs, ...jobs])
+          else for (const job of jobs) await producer.add([job, job])
+        }
+
+        await add()
+        await add()
+
+        const seen: unknown[] = []
+        consume(async ({ data }) => {
+          seen.push(data)
+          return { outcome: 'stored' }
+        })
+        const queue = backend.createQueue('inbound')
+        await eventually(async () => expect(await queue.getCompletedCount()).toBe(3))
+        await add()
+        expect(numbersOf(seen)).toEqual(['100', '200', '300'])
+        expect((await queue.getJob('wamid.A'))?.data).toMatchObject({ business_number: '100' })
+      })
+
+      test('keeps both when they come at the same moment through two receivers', async () => {
+        const other = createInboundProducer({ addInbound: backend.createInboundAdd() })
+        await backend.ready()
+
+        await Promise.all([producer.add([jobOf('100')]), other.add([jobOf('200')])])
+
+        const { waiting, wait = waiting } = await backend.createQueue('inbound').getJobCounts()
+        expect(wait).toBe(2)
+      })
+    })
+
     test.each(['wait', 'marker', 'meta', 'id', 'events', '123', '0', 'a:b', 'completed', 'x'.repeat(600)])(
       'survives the hostile message id %s, and drops its duplicate',
       async (id) => {
@@ -165,13 +209,13 @@ export function describeQueueContract(name: string, createHarness: () => Promise
 
     test('a job that is to be requeued while the backend is away does not fail, and runs when the backend is back', async () => {
       const runs: string[] = []
+      await producer.add([inboundJob('wamid.A')])
       consume(async ({ id }) => {
         runs.push(id)
         if (runs.length > 1) return { outcome: 'stored' }
         await proxy.takeDown()
         return { outcome: 'retry', pauseMs: 100 }
       })
-      await producer.add([inboundJob('wamid.A')])
       await eventually(() => expect(runs).toHaveLength(1))
 
       await proxy.bringUp()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { contentJobId, createJobIds } from '../../src/core/job-id.ts'
+import { contentJobId, createJobIds, otherNumberJobId, ownJobId } from '../../src/core/job-id.ts'
 
 const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQTdCNDlDQjk0RjA2MkE0RjZFMwA='
 const SID = `SM${'0123456789abcdef'.repeat(2)}`
@@ -36,6 +36,18 @@ describe('job ids', () => {
     expect(jobIds.echo(WAMID)).toBe(`echo.${WAMID}`)
     expect(jobIds.history(WAMID, 'media_placeholder')).toBe(`history.${WAMID}.media_placeholder`)
     expect(jobIds.history(WAMID, 'image')).not.toBe(jobIds.history(WAMID, 'media_placeholder'))
+  })
+
+  test.each([
+    jobIds.message(WAMID),
+    jobIds.message(SID),
+    jobIds.message('a:b'),
+    jobIds.status(WAMID, 'read', 'US.ENT.123'),
+    jobIds.history(WAMID, 'image'),
+  ])('finds the own id again in the one for another business number of %s', (id) => {
+    expect(ownJobId(otherNumberJobId(id, '100200300'))).toBe(id)
+    expect(ownJobId(id)).toBe(id)
+    expect(otherNumberJobId(id, '1')).not.toBe(otherNumberJobId(id, '2'))
   })
 
   test.each([...KEYS_OF_BULLMQ, '123', '0', 'a:b:c', 'wamid.a:b', '', 'wamid.', `wamid.${'a'.repeat(481)}`])(

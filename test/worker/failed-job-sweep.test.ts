@@ -175,6 +175,16 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
+  test('runs the jobs behind one that cannot be read', async () => {
+    await addStalledJob('wamid.older')
+    await addStalledJob()
+    await withRedis(redisUrl, (redis) => redis.hset(`${QUEUE_PREFIX}:inbound:wamid.older`, 'data', '{"v":'))
+
+    expect(await sweep()).toMatchObject({ ranAlone: 1, failed: 1 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+  })
+
   test('starts no job after its signal has aborted', async () => {
     await addStalledJob()
 

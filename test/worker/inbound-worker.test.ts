@@ -1,4 +1,4 @@
-/** Jobs whose payload Redis has evicted. */
+/** Jobs whose data is of no use. */
 import type { Queue } from 'bullmq'
 import { beforeEach, expect, test } from 'vitest'
 import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
@@ -57,6 +57,29 @@ describeWithRedis('a worker on Redis', () => {
     database.db.selectFrom('webhook_events').select(['event_key', 'wa_message_id', 'reason']).execute()
   const messages = () => database.db.selectFrom('chat_messages').select('wa_message_id').execute()
 
+  test('parks a message whose id is stored for another business number, as the direct path does', async () => {
+    const jobOf = (business_number: string) => ({ job_id: ID, event: { ...event(), business_number } })
+    const add = backend.createInboundAdd()
+    await backend.ready()
+    startWorker()
+    await add([jobOf('100')])
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+
+    await add([jobOf('200')])
+
+    const parkedOnce = [
+      {
+        event_key: `${ID}.200`,
+        wa_message_id: ID,
+        reason: 'wa_message_id is already stored for another business number',
+      },
+    ]
+    await eventually(async () => expect(await parked()).toEqual(parkedOnce))
+    const direct = jobOf('200')
+    expect(await store.store({ ...direct, fact: normalize(direct.event) })).toEqual({ outcome: 'duplicate' })
+    expect(await parked()).toEqual(parkedOnce)
+  })
+
   test('parks a job with an evicted payload by its id, and stores the event when it comes again', async () => {
     await queue.add('message', event(), { jobId: ID })
     // As Redis does with a maxmemory-policy other than noeviction.
@@ -77,6 +100,27 @@ describeWithRedis('a worker on Redis', () => {
     await queue.add('message', event(), { jobId: ID })
     await eventually(async () => expect(await messages()).toEqual([{ wa_message_id: ID }]))
   })
+
+  test.each(['no JSON', '{"v":1,"kind":"mess', 'null', '7', '[]'])(
+    'parks a job with the damaged data %s by its id, with its bytes, and stores the others',
+    async (text) => {
+      const other = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQ0'
+      await queue.add('message', event(), { jobId: ID })
+      await withRedis(redisUrl, (redis) => redis.hset(`${QUEUE_PREFIX}:inbound:${ID}`, 'data', text))
+      await queue.add('message', { ...event(), wa_message_id: other }, { jobId: other })
+      startWorker()
+
+      await eventually(async () =>
+        expect(await parked()).toEqual([
+          { event_key: `damaged.${ID}`, wa_message_id: ID, reason: 'the data of this job is damaged' },
+        ]),
+      )
+      const { rows } = await database.pool.query('SELECT raw FROM webhook_events')
+      expect(String(rows[0].raw)).toBe(text)
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+      expect(await queue.getJob(ID)).toBeUndefined()
+    },
+  )
 
   test('leaves such an event parked when parked events are reprocessed', async () => {
     await queue.add('message', event(), { jobId: ID })

@@ -140,12 +140,22 @@ function readJobs(reply: unknown): ReservedJob[] {
   for (let i = 0; i < fields.length; i += 3) {
     const [id, data, failedReason] = fields.slice(i, i + 3)
     const job: ReservedJob = { id: String(id), data: readData(data) }
-    jobs.push(typeof failedReason === 'string' ? { ...job, failedReason } : job)
+    // Damaged data is parked unread, so it cannot have killed its workers. BullMQ could not read the failed job either.
+    const isToFail = typeof failedReason === 'string' && typeof job.data !== 'string'
+    jobs.push(isToFail ? { ...job, failedReason } : job)
   }
   return jobs
 }
 
-/** An empty object when Redis has evicted the job, as BullMQ reads it. */
+/**
+ * An empty object when Redis has evicted the job, as BullMQ reads it. The text itself when it is not JSON: an error here would
+ * take every job reserved with this one.
+ */
 function readData(data: unknown): unknown {
-  return JSON.parse(typeof data === 'string' ? data : '{}')
+  if (typeof data !== 'string') return {}
+  try {
+    return JSON.parse(data)
+  } catch {
+    return data
+  }
 }

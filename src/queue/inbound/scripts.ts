@@ -18,27 +18,41 @@
  */
 
 /**
- * Adds the jobs whose ids are new.
- * KEYS wait, marker, meta. ARGV prefix, timestamp, options, then id, name, data for each job.
+ * Adds the jobs whose ids are new. An event whose id is taken by an event of another business number is no duplicate: it is
+ * added under the id that the number makes of it (core/job-id.ts), and the database decides. The numbers are compared as text
+ * of the JSON: inside the payload, which is a string, every quote has a backslash before it.
+ * KEYS wait, marker, meta. ARGV prefix, timestamp, options, mark, then id, name, data for each job.
  * Returns the number of duplicates, which it drops.
  */
 export const ADD = `
 local wait, marker, meta = KEYS[1], KEYS[2], KEYS[3]
-local prefix, timestamp, options = ARGV[1], ARGV[2], ARGV[3]
+local prefix, timestamp, options, mark = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ids = {}
-for i = 4, #ARGV, 3 do
-  local job = prefix .. ARGV[i]
-  if redis.call('EXISTS', job) == 0 then
-    redis.call('HSET', job, 'name', ARGV[i + 1], 'data', ARGV[i + 2], 'opts', options, 'timestamp', timestamp,
+local function numberIn(data)
+  return data and string.match(data, '"business_number":("[^"]*")')
+end
+local function freeId(id, data)
+  if redis.call('EXISTS', prefix .. id) == 0 then return id end
+  local number = numberIn(data)
+  local taken = number and numberIn(redis.call('HGET', prefix .. id, 'data'))
+  if not taken or taken == number then return nil end
+  local other = id .. mark .. redis.sha1hex(number)
+  return redis.call('EXISTS', prefix .. other) == 0 and other or nil
+end
+for i = 5, #ARGV, 3 do
+  local id, name, data = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local free = freeId(id, data)
+  if free then
+    redis.call('HSET', prefix .. free, 'name', name, 'data', data, 'opts', options, 'timestamp', timestamp,
       'delay', 0, 'priority', 0)
-    ids[#ids + 1] = ARGV[i]
+    ids[#ids + 1] = free
   end
 end
 if #ids > 0 then
   redis.call('LPUSH', wait, unpack(ids))
   if redis.call('HEXISTS', meta, 'paused') == 0 then redis.call('ZADD', marker, 0, '0') end
 end
-return (#ARGV - 3) / 3 - #ids
+return (#ARGV - 4) / 3 - #ids
 `
 
 /**

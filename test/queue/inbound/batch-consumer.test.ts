@@ -134,6 +134,21 @@ describeWithRedis('a batch consumer', () => {
     expect(failed).toEqual([['wamid.3', 'not this one']])
   })
 
+  test('a job whose data is damaged holds up no other job', async () => {
+    const seen: unknown[] = []
+    await add(jobs(40))
+    await client.hset(`${QUEUE_PREFIX}:inbound:wamid.20`, 'data', '{"v":1,"kind":"mess')
+
+    consume(async ({ id, data }) => {
+      if (id === 'wamid.20') seen.push(data)
+      return { outcome: 'stored' }
+    })
+
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(40))
+    expect(seen).toEqual(['{"v":1,"kind":"mess'])
+    expect(errors).toEqual([])
+  })
+
   test('fails a job that stalled too often without running it', async () => {
     const ran: string[] = []
     await add(jobs(1))

@@ -401,6 +401,14 @@ describeWithRedis('inbound jobs on Redis', () => {
     ])
   })
 
+  test('a job with damaged data is reserved with its text, and without a reason to fail it', async () => {
+    await add([inboundJob('wamid.A')])
+    const damage = { data: '{"v":', defa: 'job stalled more than allowable limit' }
+    await client.hset(`${QUEUE_PREFIX}:inbound:wamid.A`, damage)
+
+    expect(await openJobs().reserve(1)).toEqual([{ id: 'wamid.A', data: '{"v":' }])
+  })
+
   test('sends a script again when Redis has dropped it from its cache', async () => {
     const jobs = openJobs()
     await add([inboundJob('wamid.A')])
