@@ -27,6 +27,16 @@ export type ContactIdentifiersTable = {
   first_used_at: Timestamp
   last_used_at: Timestamp
   created_at: GeneratedTimestamp
+  /** Of a phone: when it was seen with a user id of the contact. */
+  first_linked_at: Timestamp | null
+  last_linked_at: Timestamp | null
+  /** Of a user id: the provider's account in which it was first seen. */
+  account: string | null
+}
+
+export type PortfolioAccountsTable = {
+  account: string
+  portfolio: string
 }
 
 export type ConversationsTable = {
@@ -223,6 +233,7 @@ export type UploadCopiesTable = {
 export type Database = {
   contacts: ContactsTable
   contact_identifiers: ContactIdentifiersTable
+  portfolio_accounts: PortfolioAccountsTable
   conversations: ConversationsTable
   chat_messages: ChatMessagesTable
   message_statuses: MessageStatusesTable
@@ -245,6 +256,7 @@ export type Database = {
 export const TABLES: readonly string[] = Object.keys({
   contacts: true,
   contact_identifiers: true,
+  portfolio_accounts: true,
   conversations: true,
   chat_messages: true,
   message_statuses: true,

@@ -32,6 +32,15 @@ export function personalIdentifiersOf(ref: ContactRef): Identifier[] {
   return ref.group_id ? [] : identifiersOf(ref).filter(({ kind }) => kind !== 'none')
 }
 
+/** What stays with one person, unlike a phone. */
+export function isUserId({ kind }: Identifier): boolean {
+  return kind === 'user_id' || kind === 'parent_user_id'
+}
+
+export function isPhone({ kind }: Identifier): boolean {
+  return kind === 'phone'
+}
+
 /** Key of an identifier in a Map. */
 export function identifierKey({ kind, value }: Identifier): string {
   return `${kind} ${value}`

@@ -1,64 +1,58 @@
 /**
  * Identity map: the contacts of one batch in memory, each once.
  *
- * It is loaded from the database (rows.ts); refs and identity changes are applied to it; plan.ts compares it with the loaded
- * rows to find what has to be written. Nothing here touches the database.
+ * It is loaded from the database (rows.ts); refs (record-ref.ts) and identity changes (identity-change.ts) are applied to it;
+ * plan.ts compares it with the loaded rows to find what has to be written. Nothing here touches the database.
  */
-import type { ContactRef } from '../../core/fact.ts'
-import { phoneKey } from '../../core/phone.ts'
-import { type Identifier, identifierKey, identifiersOf, profileText } from './identifiers.ts'
+import { type Identifier, identifierKey } from './identifiers.ts'
+import { type Portfolios, UNKNOWN_ACCOUNT } from './portfolios.ts'
+import { mergeProfile, type TrackedProfile } from './profile.ts'
 
-/** A contact as it is to be stored. Times are milliseconds since 1970. */
-export type Contact = {
+/**
+ * A contact as it is to be stored. Times are milliseconds since 1970. What it says about user ids is complete only if
+ * `loadUserIds` has run (rows.ts).
+ */
+export type Contact = TrackedProfile & {
   /** Undefined: not stored yet. */
   id: string | undefined
-  name: string | null
-  username: string | null
-  phone: string | null
-  /** When name, username or phone were last seen: a later sighting replaces them, an earlier one only fills gaps. */
-  profile_at: number | undefined
-  /** Fields that differ from the stored row. */
-  dirtyFields: Set<ProfileField>
+  /** The account in which it was first seen, of each user id of the contact. */
+  accounts: string[]
+  /** The first user id of the contact in the order of the texts; undefined for a contact without user ids. */
+  firstUserId: string | undefined
+  /** How many user ids of the contact are stored. */
+  storedUserIds: number
   /** The contact that this one was merged into. */
   merged_into?: Contact
 }
 
-const PROFILE_FIELDS = ['name', 'username', 'phone'] as const
-export type ProfileField = (typeof PROFILE_FIELDS)[number]
-
-/** An identifier that belongs to a contact until `retired_at`, which is Infinity while it still does. */
-export type Assignment = Identifier & {
-  contact: Contact
+type Usage = {
   retired_at: number
   first_used_at: number
   last_used_at: number
-  /** The stored row. Undefined: not stored yet. */
-  stored?: { retired_at: number; first_used_at: number; last_used_at: number }
+  /** Of a phone: first and last time at which it was seen with a user id of the contact, or given to it by a change. */
+  first_linked_at: number | undefined
+  last_linked_at: number | undefined
+  /** Of a user id: the account in which it was first seen; UNKNOWN_ACCOUNT for none. */
+  account: string
 }
+
+/** An identifier that belongs to a contact until `retired_at`, which is Infinity while it still does. */
+export type Assignment = Identifier &
+  Usage & {
+    contact: Contact
+    /** The stored row. Undefined: not stored yet. */
+    stored?: Usage
+  }
 
 export type IdentityMap = {
   contacts: Contact[]
   /** By `identifierKey`; the assignments of one identifier are sorted by `retired_at`. */
   assignments: Map<string, Assignment[]>
+  portfolios: Portfolios
 }
 
-/**
- * The contact that a ref stood for at `seenAt`, created when no identifier of the ref is known. Afterwards every identifier
- * of the ref is assigned to it; contacts that the ref brings together are merged.
- */
-export function recordRef(identities: IdentityMap, ref: ContactRef, seenAt: number): Contact {
-  const identifiers = identifiersOf(ref)
-  const contact = mergeContacts(
-    identities,
-    identifiers.flatMap((identifier) => findAssignment(identities, identifier, seenAt)?.contact ?? []),
-  )
-  for (const identifier of identifiers) {
-    const assignment =
-      findAssignment(identities, identifier, seenAt) ?? addAssignment(identities, identifier, contact, seenAt)
-    recordUse(assignment, seenAt)
-  }
-  if (identifiers[0]?.kind !== 'none') recordProfile(contact, ref, seenAt)
-  return contact
+export function assignmentsOf(identities: IdentityMap, identifier: Identifier): readonly Assignment[] {
+  return identities.assignments.get(identifierKey(identifier)) ?? []
 }
 
 /** The assignment at that moment. Only a phone number can go to another contact; a user id stays with its contact. */
@@ -67,7 +61,7 @@ export function findAssignment(
   identifier: Identifier,
   at: number,
 ): Assignment | undefined {
-  const assignments = identities.assignments.get(identifierKey(identifier)) ?? []
+  const assignments = assignmentsOf(identities, identifier)
   if (identifier.kind !== 'phone') return assignments.at(-1)
   return assignments.find(({ retired_at }) => retired_at >= at)
 }
@@ -77,17 +71,42 @@ export function addAssignment(
   { kind, value }: Identifier,
   contact: Contact,
   usedAt: number,
-  retiredAt = Infinity,
+  { retiredAt = Infinity, account = UNKNOWN_ACCOUNT } = {},
 ): Assignment {
-  const added = { kind, value, contact, retired_at: retiredAt, first_used_at: usedAt, last_used_at: usedAt }
-  const key = identifierKey(added)
-  identities.assignments.set(key, [...(identities.assignments.get(key) ?? []), added].sort(byRetirement))
+  const added: Assignment = {
+    kind,
+    value,
+    contact,
+    retired_at: retiredAt,
+    first_used_at: usedAt,
+    last_used_at: usedAt,
+    first_linked_at: undefined,
+    last_linked_at: undefined,
+    account,
+  }
+  identities.assignments.set(identifierKey(added), [...assignmentsOf(identities, added), added])
+  retire(identities, added, retiredAt)
   return added
 }
 
 export function recordUse(assignment: Assignment, usedAt: number): void {
   assignment.first_used_at = Math.min(assignment.first_used_at, usedAt)
   assignment.last_used_at = Math.max(assignment.last_used_at, usedAt)
+}
+
+/** Notes that a phone was the contact's at that moment, as a user id or a change says. */
+export function recordLink(assignment: Assignment, linkedAt: number): void {
+  assignment.first_linked_at = Math.min(assignment.first_linked_at ?? linkedAt, linkedAt)
+  assignment.last_linked_at = Math.max(assignment.last_linked_at ?? linkedAt, linkedAt)
+}
+
+/** From when on the contact had the phone, as far as is known: messages without a user id may be another person's. */
+export function heldFrom({ first_linked_at, first_used_at }: Assignment): number {
+  return first_linked_at ?? first_used_at
+}
+
+export function heldUntil({ last_linked_at, last_used_at }: Assignment): number {
+  return last_linked_at ?? last_used_at
 }
 
 /** Ends an assignment at `retiredAt`, or in the first millisecond after it in which no other one of the identifier ends. */
@@ -113,9 +132,16 @@ export function mergeContacts(identities: IdentityMap, contacts: readonly Contac
   if (!survivor) return addContact(identities)
   for (const other of others) {
     other.merged_into = survivor
+    survivor.accounts.push(...other.accounts)
+    recordUserId(survivor, other.firstUserId)
     mergeProfile(survivor, other)
   }
   return survivor
+}
+
+/** Keeps the first one in the order of the texts. */
+export function recordUserId(contact: Contact, userId: string | undefined): void {
+  if (userId !== undefined && userId < (contact.firstUserId ?? '\uffff')) contact.firstUserId = userId
 }
 
 function addContact(identities: IdentityMap): Contact {
@@ -126,6 +152,9 @@ function addContact(identities: IdentityMap): Contact {
     phone: null,
     profile_at: undefined,
     dirtyFields: new Set(),
+    accounts: [],
+    firstUserId: undefined,
+    storedUserIds: 0,
   }
   identities.contacts.push(contact)
   return contact
@@ -135,46 +164,6 @@ function addContact(identities: IdentityMap): Contact {
 function byAge(a: Contact, b: Contact): number {
   if (a.id === undefined || b.id === undefined) return Number(a.id === undefined) - Number(b.id === undefined)
   return BigInt(a.id) < BigInt(b.id) ? -1 : 1
-}
-
-/** Applies name, username and phone of a ref that was seen at `seenAt`. */
-export function recordProfile(contact: Contact, ref: ContactRef, seenAt: number): void {
-  mergeProfile(contact, {
-    name: profileText(ref.name) ?? null,
-    username: profileText(ref.username) ?? null,
-    phone: profileText(ref.phone) ?? null,
-    profile_at: seenAt,
-  })
-}
-
-type Profile = Pick<Contact, ProfileField | 'profile_at'>
-
-function mergeProfile(contact: Contact, seen: Profile): void {
-  const seenAt = seen.profile_at ?? -Infinity
-  const isNewer = seenAt >= (contact.profile_at ?? -Infinity)
-  for (const field of PROFILE_FIELDS) {
-    const value = seen[field]
-    if (value === null || isSameText(field, value, contact[field])) continue
-    if (contact[field] !== null && !isNewer) continue
-    contact[field] = value
-    contact.dirtyFields.add(field)
-  }
-  if (isNewer && PROFILE_FIELDS.some((field) => seen[field] !== null)) contact.profile_at = seen.profile_at
-}
-
-/** Whether name, username and phone of the ref are the contact's already. */
-export function hasProfileOf(contact: Contact, ref: ContactRef): boolean {
-  if (ref.group_id === undefined && identifiersOf(ref)[0]?.kind === 'none') return true
-  return PROFILE_FIELDS.every((field) => {
-    const value = profileText(ref[field])
-    return value === undefined || isSameText(field, value, contact[field])
-  })
-}
-
-/** Two spellings of one phone number count as equal: otherwise every message would rewrite the row. */
-function isSameText(field: ProfileField, value: string, current: string | null): boolean {
-  if (field !== 'phone' || current === null) return value === current
-  return phoneKey(value) === phoneKey(current)
 }
 
 function byRetirement(a: Assignment, b: Assignment): number {

@@ -2,23 +2,36 @@
  * From the identifiers in a message to a contact id.
  *
  * A person is known by a phone, a business-scoped user id, a parent user id, or several of them, and any of them may be
- * missing in the next message. All identifiers of one ref belong to one contact; contacts that a ref brings together are
- * merged. Refs in any order, in any batches, written by any number of processes at once, end in the same contacts.
+ * missing in the next message. The identifiers of one ref belong to one contact; contacts that a ref brings together are
+ * merged, unless they are two people who had one phone number after each other (record-ref.ts). Refs in any order, in any
+ * batches, written by any number of processes at once, end in the same contacts: docs/decisions/0012-user-ids-before-numbers.md.
  */
 import { sql, type Transaction } from 'kysely'
 import type { ContactRef, IdentityChange } from '../../core/fact.ts'
 import { SQLSTATE } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import type { ResolvedContact } from './contact-cache.ts'
-import { identifiersOf } from './identifiers.ts'
+import { identifiersOf, indexableText, isUserId } from './identifiers.ts'
 import { recordChange } from './identity-change.ts'
-import { type Contact, type IdentityMap, recordRef, survivorOf } from './identity-map.ts'
+import { assignmentsOf, type Contact, type IdentityMap, survivorOf } from './identity-map.ts'
 import { writeContactMerges } from './merge.ts'
 import { advanceContactEpoch, lockMergesExclusive, lockMergesShared } from './merge-lock.ts'
 import { type ContactPlan, cacheValidity, changesIdentities, isEmpty, planContacts } from './plan.ts'
-import { insertContacts, loadIdentityMap, updateProfiles, updateRetirements, updateUses } from './rows.ts'
+import { UNKNOWN_ACCOUNT } from './portfolios.ts'
+import { recordRef } from './record-ref.ts'
+import {
+  insertContacts,
+  loadIdentityMap,
+  updateLinks,
+  updateProfiles,
+  updateRetirements,
+  updateUses,
+} from './rows.ts'
+import { loadUserIds, lockIdentified, updatePortfolios } from './user-ids.ts'
 
-export type SeenContact = { ref: ContactRef; seen_at: Date }
+/** `account`: the provider's account whose webhook it was in (WABA, AccountSid); user ids are only unique per portfolio. */
+export type SeenContact = { ref: ContactRef; seen_at: Date; account?: string }
+export type SeenChange = IdentityChange & { account?: string }
 
 /** After losing so many races in a row for the same identifiers, the transaction takes the merge lock exclusively. */
 const MAX_LOST_RACES = 3
@@ -33,7 +46,7 @@ const MAX_LOST_RACES = 3
 export async function resolveContacts(
   trx: Transaction<Database>,
   refs: readonly SeenContact[],
-  changes: readonly IdentityChange[] = [],
+  changes: readonly SeenChange[] = [],
 ): Promise<string[]> {
   const contacts = await resolveSeenContacts(trx, refs, changes)
   return contacts.map(({ id }) => id)
@@ -47,7 +60,7 @@ export async function resolveContacts(
 export async function resolveSeenContacts(
   trx: Transaction<Database>,
   refs: readonly SeenContact[],
-  changes: readonly IdentityChange[] = [],
+  changes: readonly SeenChange[] = [],
   { isLockedShared = false } = {},
 ): Promise<ResolvedContact[]> {
   const batch = readBatch(refs, changes)
@@ -93,16 +106,22 @@ class ContactMergeRequiredError extends Error {
 
 /** Times in milliseconds since 1970. */
 type Batch = {
-  refs: { ref: ContactRef; seenAt: number }[]
-  changes: { change: IdentityChange; changedAt: number }[]
+  refs: { ref: ContactRef; seenAt: number; account: string }[]
+  changes: { change: IdentityChange; seenAt: number; account: string }[]
 }
 
-function readBatch(refs: readonly SeenContact[], changes: readonly IdentityChange[]): Batch {
+function readBatch(refs: readonly SeenContact[], changes: readonly SeenChange[]): Batch {
+  const accountOf = ({ account }: { account?: string }) =>
+    account === undefined ? UNKNOWN_ACCOUNT : indexableText(account)
   return {
-    refs: refs.map(({ ref, seen_at }) => ({ ref, seenAt: plausibleTime(seen_at) })),
+    refs: refs.map((seen) => ({
+      ref: seen.ref,
+      seenAt: plausibleTime(seen.seen_at),
+      account: accountOf(seen),
+    })),
     changes: changes
-      .map((change) => ({ change, changedAt: plausibleTime(change.changed_at) }))
-      .sort((a, b) => a.changedAt - b.changedAt),
+      .map((change) => ({ change, seenAt: plausibleTime(change.changed_at), account: accountOf(change) }))
+      .sort((a, b) => a.seenAt - b.seenAt),
   }
 }
 
@@ -126,15 +145,33 @@ async function computePlan(trx: Transaction<Database>, batch: Batch): Promise<Co
     ...batch.refs.flatMap(({ ref }) => identifiersOf(ref)),
     ...batch.changes.flatMap(({ change }) => [...identifiersOf(change.from), ...identifiersOf(change.to)]),
   ])
-  for (const { change, changedAt } of batch.changes) recordChange(identities, change, changedAt)
+  if (bringsTogether(identities, batch)) await loadUserIds(trx, identities)
+  for (const { change, ...sighting } of batch.changes) recordChange(identities, change, sighting)
   const recorded = recordRefs(identities, batch).map(survivorOf)
   const plan = planContacts(identities)
   const contacts = recorded.map((contact, index) => {
-    const validity = cacheValidity(identities, batch.refs[index]?.ref ?? {}, contact)
+    const validity = cacheValidity(identities, batch.refs[index] ?? { ref: {}, seenAt: 0 }, contact)
     const hasProfileChange = contact.id !== undefined && contact.dirtyFields.size > 0
     return { contact, hasProfileChange, ...(validity && { validity }) }
   })
   return { plan, contacts }
+}
+
+/** Whether the batch names a user id together with an identifier that is not the same contact's yet. */
+function bringsTogether(identities: IdentityMap, { refs, changes }: Batch): boolean {
+  if (changes.length > 0) return true
+  return refs.some(({ ref, account }) => {
+    const identifiers = identifiersOf(ref)
+    if (!identifiers.some(isUserId)) return false
+    const found = identifiers.map((identifier) => assignmentsOf(identities, identifier))
+    const assignments = found.flat()
+    if (assignments.length === 0) return false
+    const isOneContact = new Set(assignments.map(({ contact }) => contact)).size === 1
+    const isOneAccount =
+      account === UNKNOWN_ACCOUNT ||
+      assignments.every((assignment) => !isUserId(assignment) || assignment.account === account)
+    return !isOneContact || !isOneAccount || found.some(({ length }) => length === 0)
+  })
 }
 
 function resolvedContacts({ contacts }: ComputedPlan): ResolvedContact[] {
@@ -145,7 +182,7 @@ function resolvedContacts({ contacts }: ComputedPlan): ResolvedContact[] {
 function recordRefs(identities: IdentityMap, { refs }: Batch): Contact[] {
   const contacts: Contact[] = []
   const byTime = refs.map((seen, index) => ({ ...seen, index })).sort((a, b) => a.seenAt - b.seenAt)
-  for (const { ref, seenAt, index } of byTime) contacts[index] = recordRef(identities, ref, seenAt)
+  for (const { ref, index, ...sighting } of byTime) contacts[index] = recordRef(identities, ref, sighting)
   return contacts
 }
 
@@ -169,7 +206,7 @@ async function resolveShared(
   return isMerging ? 'merging' : 'raced'
 }
 
-/** False when another transaction has just stored one of the identifiers: the caller has to roll back then. */
+/** False when another transaction has just stored one of the identifiers, or another user id of a contact: roll back then. */
 async function writePlan(trx: Transaction<Database>, plan: ContactPlan): Promise<boolean> {
   if (changesIdentities(plan)) await advanceContactEpoch(trx)
   await updateRetirements(trx, plan.retirements)
@@ -178,6 +215,9 @@ async function writePlan(trx: Transaction<Database>, plan: ContactPlan): Promise
     if (!ids) return false
     for (const [index, contact] of plan.newContacts.entries()) contact.id = ids[index]
   }
+  await updateLinks(trx, plan.links)
+  if (!(await lockIdentified(trx, plan))) return false
+  await updatePortfolios(trx, plan.portfolios)
   await writeContactMerges(trx, plan.merges)
   await updateProfiles(trx, plan.profiles)
   await updateUses(trx, plan.uses)

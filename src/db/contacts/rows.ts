@@ -8,11 +8,15 @@ import type { Database } from '../schema.ts'
 import { type Identifier, identifierKey } from './identifiers.ts'
 import type { Assignment, Contact, IdentityMap } from './identity-map.ts'
 import type { ContactPlan } from './plan.ts'
+import { UNKNOWN_ACCOUNT } from './portfolios.ts'
 
 type LoadedRow = Identifier & {
   retired_at: Date | null
   first_used_at: Date
   last_used_at: Date
+  first_linked_at: Date | null
+  last_linked_at: Date | null
+  account: string | null
   contact_id: string
   name: string | null
   username: string | null
@@ -30,7 +34,7 @@ export async function loadIdentityMap(
   ]
   const { rows } = await sql<LoadedRow>`
     SELECT i.kind, i.value, nullif(i.retired_at, 'infinity') AS retired_at, i.first_used_at, i.last_used_at,
-      p.id AS contact_id, p.name, p.username, p.phone, p.updated_at
+      i.first_linked_at, i.last_linked_at, i.account, p.id AS contact_id, p.name, p.username, p.phone, p.updated_at
     FROM unnest(${distinct.map(({ kind }) => kind)}::text[], ${distinct.map(({ value }) => value)}::text[]) AS k (kind, value)
     JOIN contact_identifiers i ON i.kind = k.kind AND i.value = k.value
     JOIN contacts c ON c.id = i.contact_id
@@ -49,11 +53,18 @@ function buildIdentityMap(rows: readonly LoadedRow[]): IdentityMap {
       retired_at: row.retired_at?.getTime() ?? Infinity,
       first_used_at: row.first_used_at.getTime(),
       last_used_at: row.last_used_at.getTime(),
+      first_linked_at: row.first_linked_at?.getTime(),
+      last_linked_at: row.last_linked_at?.getTime(),
+      account: row.account ?? UNKNOWN_ACCOUNT,
     }
     const assignment = { kind: row.kind, value: row.value, contact, ...stored, stored }
     assignments.set(identifierKey(row), [...(assignments.get(identifierKey(row)) ?? []), assignment])
   }
-  return { contacts: [...contacts.values()], assignments }
+  return {
+    contacts: [...contacts.values()],
+    assignments,
+    portfolios: { known: new Map(), isChanged: false },
+  }
 }
 
 function readContact(row: LoadedRow): Contact {
@@ -64,6 +75,9 @@ function readContact(row: LoadedRow): Contact {
     phone: row.phone,
     profile_at: row.updated_at.getTime(),
     dirtyFields: new Set(),
+    accounts: [],
+    firstUserId: undefined,
+    storedUserIds: 0,
   }
 }
 
@@ -94,11 +108,14 @@ export async function insertContacts(
       INSERT INTO contacts (id, name, username, phone, updated_at)
       SELECT id, name, username, phone, coalesce(profile_at, now()) FROM new_contact
     ), inserted AS (
-      INSERT INTO contact_identifiers (kind, value, retired_at, contact_id, first_used_at, last_used_at)
-      SELECT i.kind, i.value, i.retired_at, coalesce(i.contact_id, new_contact.id), i.first_used_at, i.last_used_at
+      INSERT INTO contact_identifiers (kind, value, retired_at, contact_id, first_used_at, last_used_at,
+        first_linked_at, last_linked_at, account)
+      SELECT i.kind, i.value, i.retired_at, coalesce(i.contact_id, new_contact.id), i.first_used_at, i.last_used_at,
+        i.first_linked_at, i.last_linked_at, i.account
       FROM json_to_recordset(${JSON.stringify(identifiers)}::json)
         AS i (kind text, value text, retired_at timestamptz, contact_id bigint, ord integer,
-          first_used_at timestamptz, last_used_at timestamptz)
+          first_used_at timestamptz, last_used_at timestamptz, first_linked_at timestamptz,
+          last_linked_at timestamptz, account text)
       LEFT JOIN new_contact ON new_contact.ord = i.ord
       ORDER BY i.kind COLLATE "C", i.value COLLATE "C", i.retired_at
       ON CONFLICT (kind, value, retired_at) DO NOTHING
@@ -144,16 +161,44 @@ export async function updateUses(
   await sql`
     WITH used AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(assignments.map(identifierRow))}::json)
-        AS u (kind text, value text, retired_at timestamptz, first_used_at timestamptz, last_used_at timestamptz)
+        AS u (kind text, value text, retired_at timestamptz, first_used_at timestamptz, last_used_at timestamptz,
+          last_linked_at timestamptz, account text)
     ), locked AS MATERIALIZED (
       SELECT i.kind, i.value, i.retired_at FROM contact_identifiers i JOIN used u USING (kind, value, retired_at)
       FOR NO KEY UPDATE OF i SKIP LOCKED
     )
     UPDATE contact_identifiers i SET
       first_used_at = least(i.first_used_at, u.first_used_at),
-      last_used_at = greatest(i.last_used_at, u.last_used_at)
+      last_used_at = greatest(i.last_used_at, u.last_used_at),
+      last_linked_at = greatest(i.last_linked_at, u.last_linked_at),
+      account = coalesce(i.account, u.account)
     FROM used u JOIN locked USING (kind, value, retired_at)
     WHERE i.kind = u.kind AND i.value = u.value AND i.retired_at = u.retired_at`.execute(trx)
+}
+
+/**
+ * Writes when phones were seen with a user id. It waits for rows that others have locked: the first time decides whose a
+ * number is, so it is exact. Call it after `insertContacts`, before contacts are locked.
+ */
+export async function updateLinks(
+  trx: Transaction<Database>,
+  assignments: readonly Assignment[],
+): Promise<void> {
+  if (assignments.length === 0) return
+  await sql`
+    WITH linked AS MATERIALIZED (
+      SELECT * FROM json_to_recordset(${JSON.stringify(assignments.map(identifierRow))}::json)
+        AS l (kind text, value text, retired_at timestamptz, first_linked_at timestamptz, last_linked_at timestamptz)
+    ), locked AS MATERIALIZED (
+      SELECT i.kind, i.value, i.retired_at
+      FROM contact_identifiers i JOIN linked l ON i.kind = l.kind AND i.value = l.value AND i.retired_at = l.retired_at
+      ORDER BY i.kind COLLATE "C", i.value COLLATE "C", i.retired_at FOR NO KEY UPDATE OF i
+    )
+    UPDATE contact_identifiers i SET
+      first_linked_at = least(i.first_linked_at, l.first_linked_at),
+      last_linked_at = greatest(i.last_linked_at, l.last_linked_at)
+    FROM linked l JOIN locked USING (kind, value, retired_at)
+    WHERE i.kind = l.kind AND i.value = l.value AND i.retired_at = l.retired_at`.execute(trx)
 }
 
 /** Writes the ends of assignments. Needs the exclusive merge lock. */
@@ -173,13 +218,17 @@ export async function updateRetirements(
     WHERE i.kind = r.kind AND i.value = r.value AND i.retired_at = r.stored_retired_at`.execute(trx)
 }
 
-function identifierRow({ kind, value, retired_at, first_used_at, last_used_at }: Assignment) {
+function identifierRow(assignment: Assignment) {
+  const { kind, value, account } = assignment
   return {
     kind,
     value,
-    retired_at: timestamp(retired_at),
-    first_used_at: timestamp(first_used_at),
-    last_used_at: timestamp(last_used_at),
+    retired_at: timestamp(assignment.retired_at),
+    first_used_at: timestamp(assignment.first_used_at),
+    last_used_at: timestamp(assignment.last_used_at),
+    first_linked_at: timestamp(assignment.first_linked_at),
+    last_linked_at: timestamp(assignment.last_linked_at),
+    account: account === UNKNOWN_ACCOUNT ? null : account,
   }
 }
 

@@ -3,7 +3,12 @@ import type { Transaction } from 'kysely'
 import type { CacheEntries, ContactCache } from '../contacts/contact-cache.ts'
 import { type ConversationKey, resolveConversations } from '../contacts/conversations.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
-import { plausibleTime, resolveSeenContacts, type SeenContact } from '../contacts/resolve-contacts.ts'
+import {
+  plausibleTime,
+  resolveSeenContacts,
+  type SeenChange,
+  type SeenContact,
+} from '../contacts/resolve-contacts.ts'
 import type { Database } from '../schema.ts'
 import type { PlacedMessage } from './messages.ts'
 import { isMessageItem, type StoreItem } from './store-item.ts'
@@ -78,20 +83,30 @@ async function placeConversations(
 function contactRefs({ fact, event }: StoreItem): SeenContact[] {
   const received = new Date(event.received_at)
   if (fact.kind === 'message') {
-    const seen_at = fact.sent_at ?? received
-    const sender = fact.sender === undefined ? [] : [{ ref: fact.sender, seen_at }]
-    return [{ ref: fact.contact, seen_at }, ...sender]
+    const seen = { seen_at: fact.sent_at ?? received, account: accountOf(fact) }
+    const sender = fact.sender === undefined ? [] : [{ ref: fact.sender, ...seen }]
+    return [{ ref: fact.contact, ...seen }, ...sender]
   }
   // A status creates no contact, unless it names a phone and a user id: knowing both keeps a conversation from forking.
   if (fact.kind === 'status') {
     const { recipient } = fact
     const namesBoth = recipient?.phone !== undefined && recipient.user_id !== undefined
-    return namesBoth ? [{ ref: recipient, seen_at: fact.occurred_at ?? received }] : []
+    const account = accountOf(fact)
+    return namesBoth ? [{ ref: recipient, seen_at: fact.occurred_at ?? received, account }] : []
   }
-  return fact.kind === 'other' ? fact.contacts.map((ref) => ({ ref, seen_at: received })) : []
+  if (fact.kind !== 'other') return []
+  const account = accountOf(event)
+  return fact.contacts.map((ref) => ({ ref, seen_at: received, account }))
 }
 
-function identityChanges({ fact }: StoreItem) {
-  if (fact.kind === 'other') return fact.identities
-  return fact.kind === 'message' && fact.identity !== undefined ? [fact.identity] : []
+function identityChanges({ fact, event }: StoreItem): SeenChange[] {
+  if (fact.kind === 'other')
+    return fact.identities.map((identity) => ({ ...identity, account: accountOf(event) }))
+  if (fact.kind !== 'message' || fact.identity === undefined) return []
+  return [{ ...fact.identity, account: accountOf(fact) }]
+}
+
+/** Where a webhook names no account, the number of ours stands for it: it belongs to one account. */
+function accountOf({ account, business_number }: { account?: string; business_number?: string }): string {
+  return account ?? business_number ?? ''
 }

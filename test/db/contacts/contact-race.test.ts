@@ -84,6 +84,27 @@ test('a number goes to another contact while many writers write for it', async (
   await expectSoundRows(database)
 })
 
+test('two people who write first at the same time, from a number that is known without a user id, are two contacts', async () => {
+  const database = await createTestDatabase()
+  const writers = openWriters(database)
+
+  for (let round = 0; round < 40; round += 1) {
+    const phone = `1555${4_000_000 + round}`
+    const sightings = [{ phone }, { phone, user_id: `US.${round}0` }, { phone, user_id: `US.${round}1` }].map(
+      (ref, day) => ({ ref, seen_at: at(day * 24 * 60), account: 'waba-1' }),
+    )
+    const store = (db: Kysely<Database>, index: number) =>
+      db.transaction().execute((trx) => resolveContacts(trx, sightings.slice(index, index + 1)))
+    await store(writers[0]!, 0)
+
+    const people = await Promise.all([store(writers[1]!, 1), store(writers[2]!, 2)])
+
+    expect(new Set(people.flat()).size).toBe(2)
+  }
+
+  await expectSoundRows(database)
+})
+
 test('messages written while their conversations are merged all end in the surviving one', async () => {
   const database = await createTestDatabase()
   const writers = openWriters(database)

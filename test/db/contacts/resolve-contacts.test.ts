@@ -47,10 +47,13 @@ describe('one contact', () => {
   })
 
   test('keeps the user ids that two business portfolios have for one phone', async () => {
+    const [phone, first, second] = ['15550103001', 'US.103', 'US.1030']
     const ids = [
-      ...(await resolve(database, [{ phone: '15550103001', user_id: 'US.103' }])),
-      ...(await resolve(database, [{ phone: '15550103001', user_id: 'US.1030' }])),
-      ...(await resolve(database, [{ user_id: 'US.103' }, { user_id: 'US.1030' }])),
+      await seen({ phone, user_id: first }, 'waba-1', 0),
+      await seen({ phone, user_id: second }, 'waba-2', 1),
+      await seen({ phone, user_id: first }, 'waba-1', 2),
+      await seen({ user_id: first }, 'waba-1', 3),
+      await seen({ user_id: second }, 'waba-2', 3),
     ]
 
     expect(new Set(ids).size).toBe(1)
@@ -143,6 +146,82 @@ describe('hostile identifiers', () => {
   })
 })
 
+describe('a phone that is seen with two user ids', () => {
+  test('is of two people, one after the other, where both ids are of one account', async () => {
+    const phone = '15550120001'
+    const ann = await seen({ phone, user_id: 'US.1200' }, 'waba-1', 0)
+    const bob = await seen({ phone, user_id: 'US.1201' }, 'waba-1', 10)
+
+    expect(bob).not.toBe(ann)
+    expect(await seen({ phone }, 'waba-1', 9)).toBe(ann)
+    expect(await seen({ phone }, 'waba-1', 11)).toBe(bob)
+    expect(await addresses(ann)).toEqual(['US.1200'])
+    expect(await addresses(bob)).toEqual(['15550120001', 'US.1201'])
+  })
+
+  test('goes back to the first one when it is seen with their user id again', async () => {
+    const phone = '15550121001'
+    const ann = await seen({ phone, user_id: 'US.1210' }, 'waba-1', 0)
+    await seen({ phone, user_id: 'US.1210' }, 'waba-1', 20)
+    const bob = await seen({ phone, user_id: 'US.1211' }, 'waba-1', 10)
+
+    expect(await seen({ phone }, 'waba-1', 5)).toBe(ann)
+    expect(await seen({ phone }, 'waba-1', 15)).toBe(bob)
+    expect(await seen({ phone }, 'waba-1', 25)).toBe(ann)
+  })
+
+  test('is of two people where a third id shows that both accounts belong to one portfolio', async () => {
+    await seen({ user_id: 'US.1220' }, 'waba-122a', 0)
+    await seen({ user_id: 'US.1220' }, 'waba-122b', 1)
+    const phone = '15550122001'
+
+    const ann = await seen({ phone, user_id: 'US.1221' }, 'waba-122a', 0)
+    const bob = await seen({ phone, user_id: 'US.1222' }, 'waba-122b', 10)
+
+    expect(bob).not.toBe(ann)
+  })
+
+  test('is of two people as long as the account of one of them is unknown', async () => {
+    const phone = '15550123001'
+    const [first] = await resolve(database, [{ phone, user_id: 'US.1230' }])
+    const second = await seen({ phone, user_id: 'US.1231' }, 'waba-2', 10)
+    expect(second).not.toBe(first)
+
+    await seen({ phone, user_id: 'US.1230' }, 'waba-1', 20)
+
+    expect(await seen({ user_id: 'US.1231' }, 'waba-2', 30)).toBe(
+      await seen({ user_id: 'US.1230' }, 'waba-1', 30),
+    )
+  })
+
+  test('gets no more entries than sixteen when two ids take turns with it, and both keep their contacts', async () => {
+    const phone = '15550124001'
+    const turns = Array.from({ length: 30 }, (_, day) => `US.124${day % 2}`)
+
+    const ids: (string | undefined)[] = []
+    for (const [day, user_id] of turns.entries()) ids.push(await seen({ phone, user_id }, 'waba-1', day))
+
+    expect(new Set(ids).size).toBe(2)
+    const { rows } = await database.pool.query('SELECT FROM contact_identifiers WHERE value = $1', [phone])
+    expect(rows).toHaveLength(16)
+  })
+
+  test('is of the person who has the user id, when an earlier version has stored both', async () => {
+    const phone = '15550125001'
+    const ann = await seen({ phone, user_id: 'US.1250' }, 'waba-1', 0)
+    await database.pool.query(
+      'UPDATE contact_identifiers SET account = NULL, first_linked_at = NULL, last_linked_at = NULL WHERE contact_id = $1',
+      [ann],
+    )
+
+    const bob = await seen({ phone, user_id: 'US.1251' }, 'waba-1', 10)
+
+    expect(bob).not.toBe(ann)
+    expect(await seen({ phone }, 'waba-1', 5)).toBe(ann)
+    expect(await seen({ phone }, 'waba-1', 15)).toBe(bob)
+  })
+})
+
 describe('name, username and phone', () => {
   test('are those seen last, in whatever order they arrive', async () => {
     const [id] = await resolve(database, [{ user_id: 'US.300', name: 'Second' }], at(2))
@@ -213,6 +292,22 @@ describe('a contact that is already known', () => {
     expect(rows).toEqual([{ first_used_at: at(0), last_used_at: at(61) }])
   })
 })
+
+/** The contact of a ref that a webhook of this account names on that day. */
+async function seen(ref: ContactRef, account: string, day: number): Promise<string | undefined> {
+  const sightings = [{ ref, seen_at: at(day * 24 * 60), account }]
+  const [id] = await database.db.transaction().execute((trx) => resolveContacts(trx, sightings))
+  return id
+}
+
+/** What the contact can be reached by. */
+async function addresses(id: string | undefined): Promise<string[]> {
+  const { rows } = await database.pool.query(
+    `SELECT value FROM contact_identifiers WHERE contact_id = $1 AND retired_at = 'infinity' ORDER BY kind, value`,
+    [id],
+  )
+  return rows.map(({ value }) => value)
+}
 
 async function profile(id: string | undefined) {
   const { rows } = await database.pool.query('SELECT name, username, phone FROM contacts WHERE id = $1', [id])
