@@ -33,7 +33,9 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
     for (const { file, tests } of plan) {
       if (signal.aborted) break
       print(`\n▶ ${file}, with ${tests.join(', ')}`)
-      results.push(await runFile(file, tests))
+      const result = await runFile(file, tests)
+      for (const survivor of survivorsOf(result)) print(`\n${formatSurvivor(survivor)}`)
+      results.push(result)
     }
     return report(results, options)
   })
@@ -81,7 +83,6 @@ function report(results: readonly FileResult[], { thresholdPercent, jsonFile }: 
     survivors,
     results.map(({ file }) => file),
   )
-  for (const survivor of survivors) print(`\n${formatSurvivor(survivor)}`)
   for (const { line, change } of stale)
     print(`\nmutate/accepted.ts names a mutant that is noticed, or is no more:\n  ${line}\n  ${change}`)
   print(`\n${formatScores(scores, thresholdPercent)}`)

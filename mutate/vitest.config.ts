@@ -33,6 +33,7 @@ export default {
     globalSetup: [],
     provide: JSON.parse(process.env.MUTATE_PROVIDED ?? '{}'),
     sequence: { ...base.test?.sequence, sequencer: InTheGivenOrder },
+    testTimeout: Number(process.env.MUTATE_TEST_TIMEOUT_MS) || (base.test?.testTimeout ?? 5 * SECOND),
     teardownTimeout: SECOND,
   },
 } satisfies ViteUserConfig

@@ -63,6 +63,20 @@ describe('access', () => {
     expect((await ask(path, headers)).status).toBe(status)
   })
 
+  test.each([
+    ['/page', `${USER}:${PASSWORD}`, (text: string) => basic(text)],
+    ['/api', 'token-1', bearerAuth],
+    ['/metrics', 'metrics-token', bearerAuth],
+  ])('%s refuses %j with a character changed, added or left out', async (path, secret, authorize) => {
+    const { ask } = await startApp({ maxWrongPasswords: 100 })
+    const characters = [...secret]
+    const changed = characters.map((_, at) => characters.with(at, '~').join(''))
+
+    for (const guess of [...changed, `${secret}~`, secret.slice(0, -1), `~${secret}`, secret.slice(1)])
+      expect([guess, (await ask(path, authorize(guess))).status]).toEqual([guess, 401])
+    expect((await ask(path, authorize(secret))).status).toBe(200)
+  })
+
   test('/metrics accepts no token when METRICS_TOKEN is not set', async () => {
     const { ask } = await startApp({ metricsToken: undefined })
 
@@ -176,3 +190,7 @@ describe('wrong passwords', () => {
     ])
   })
 })
+
+function basic(userAndPassword: string) {
+  return { authorization: `Basic ${Buffer.from(userAndPassword).toString('base64')}` }
+}

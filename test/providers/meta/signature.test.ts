@@ -60,6 +60,23 @@ describe('isSignedByMeta', () => {
     expect(isSignedByMeta(BODY, header, [SECRET])).toBe(false)
   })
 
+  test('refuses a digest with one character changed, whichever it is', () => {
+    for (let at = 0; at < hex.length; at++) {
+      const other = hex[at] === '0' ? '1' : '0'
+      const header = `sha256=${hex.slice(0, at)}${other}${hex.slice(at + 1)}`
+      expect([at, isSignedByMeta(BODY, header, [SECRET])]).toEqual([at, false])
+    }
+  })
+
+  test('refuses a secret with one character changed, added or left out', () => {
+    for (const secret of ['app_secreT', 'App_secret', 'app_secre', 'app_secrets', ' app_secret'])
+      expect([secret, isSignedByMeta(BODY, sign(BODY, secret), [SECRET])]).toEqual([secret, false])
+  })
+
+  test('accepts a webhook that several equal secrets have signed', () => {
+    expect(isSignedByMeta(BODY, good, [SECRET, SECRET])).toBe(true)
+  })
+
   test('refuses everything without a secret, and under an empty one', () => {
     expect(isSignedByMeta(BODY, sign(BODY, SECRET), [])).toBe(false)
     expect(isSignedByMeta(BODY, sign(BODY, ''), [''])).toBe(false)

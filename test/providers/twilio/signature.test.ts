@@ -203,6 +203,15 @@ describe('what is no signature', () => {
     expect(isSignedByTwilio({ ...webhook, headers }, SETTINGS)).toBe(false)
   })
 
+  test('one with a character changed, whichever it is', () => {
+    for (let at = 0; at < signature.length - 1; at++) {
+      const other = signature[at] === 'A' ? 'B' : 'A'
+      const header = `${signature.slice(0, at)}${other}${signature.slice(at + 1)}`
+      const headers = { ...webhook.headers, 'x-twilio-signature': header }
+      expect([at, isSignedByTwilio({ ...webhook, headers }, SETTINGS)]).toEqual([at, false])
+    }
+  })
+
   test('is any, where no token is known or the token is empty', () => {
     expect(isSignedByTwilio(webhook, { ...SETTINGS, authTokens: [] })).toBe(false)
     const forged = twilioWebhook(twilioMessage(), { authToken: '' })
