@@ -93,7 +93,12 @@ const messageFields = {
   received_at: time.nullable().describe('When the webhook arrived.'),
   created_at: time,
   updated_at: time,
-  source: z.string().describe('webhook, echo (sent from the phone app), history, backfill or api'),
+  source: z
+    .string()
+    .describe(
+      'webhook, echo (sent from the phone app), standby (in a conversation that another app holds: what the contact ' +
+        'wrote to it, or what that app answered), history, backfill or api',
+    ),
   contact: contact.describe('The other side of the conversation.'),
   sender: contact.nullable().describe('In a group: the contact that wrote the message.'),
   media: z.array(media),

@@ -18,10 +18,14 @@ export type ContactRef = {
   username?: string
 }
 
-/** How a message came here. A webhook has more data than a back-fill: see `detailOf`. */
-export type MessageSource = 'webhook' | 'echo' | 'history' | 'backfill' | 'api'
+/**
+ * How a message came here. A webhook has more data than a back-fill: see `detailOf`. `standby`: from a conversation that
+ * another app holds, either what the contact wrote or what that app (Meta Business Agent, say) answered.
+ */
+export type MessageSource = 'webhook' | 'echo' | 'standby' | 'history' | 'backfill' | 'api'
 
-const SOURCE_RANKS = { backfill: 1, history: 2, echo: 3, webhook: 4, api: 5 } as const
+/** Below `echo` and `webhook`: a copy from one of those says that the message is ours to answer, or whose answer it is. */
+const SOURCE_RANKS = { backfill: 1, history: 2, standby: 2, echo: 3, webhook: 4, api: 5 } as const
 
 /**
  * Rank of a copy of a message by the data that it has. A copy with a higher rank replaces the content of a stored one
@@ -104,8 +108,26 @@ export type StatusFact = {
 /** From `changed_at` on, the contact known as `from` is known as `to`. */
 export type IdentityChange = { from: ContactRef; to: ContactRef; changed_at: Date }
 
-/** Stored whole in `webhook_events`; identity changes and names of contacts in it are applied too. */
-export type OtherFact = { kind: 'other'; identities: IdentityChange[]; contacts: ContactRef[] }
+/** Which app answers in a conversation: this one, or another one on the same number. */
+export type ControlHolder = 'self' | 'other'
+
+/** From `at` on (the provider's time), `holder` has control of the conversation with `contact`. */
+export type ControlChange = {
+  contact: ContactRef
+  business_number: string
+  holder: ControlHolder
+  /** The holder's role in the provider's words. */
+  role?: string
+  at: Date
+}
+
+/** Stored whole in `webhook_events`; what it says of identities, names of contacts and control is applied too. */
+export type OtherFact = {
+  kind: 'other'
+  identities: IdentityChange[]
+  contacts: ContactRef[]
+  control?: ControlChange
+}
 
 /** Cannot be understood, or cannot be stored as the message or status that it claims to be. */
 export type ParkedFact = { kind: 'parked'; reason: string }

@@ -19,6 +19,8 @@ export type JobIds = {
   /** `participant`: of a group; '' elsewhere. */
   status(waMessageId: string, status: string, participant?: string): string
   echo(waMessageId: string): string
+  /** A message or echo of a conversation that another app holds. */
+  standby(waMessageId: string): string
   history(waMessageId: string, type: string): string
 }
 
@@ -38,6 +40,7 @@ export function createJobIds(plainId: string): JobIds {
       return participant === '' ? `status.${status}.${id}` : `status.${status}.${id}.${participant}`
     },
     echo: (id) => (isPlain(id) ? `echo.${id}` : hashed('echo', [id])),
+    standby: (id) => (isPlain(id) ? `standby.${id}` : hashed('standby', [id])),
     history: (id, type) =>
       isPlain(id) && WORD.test(type) ? `history.${id}.${type}` : hashed('history', [id, type]),
   }

@@ -32,6 +32,11 @@ describe('job ids', () => {
     expect(jobIds.status(WAMID, 'read', 'US.ENT.123')).toBe(`status.read.${WAMID}.US.ENT.123`)
   })
 
+  test('gives a message of standby an id of its own, beside that of the same message under `messages`', () => {
+    expect(jobIds.standby(WAMID)).toBe(`standby.${WAMID}`)
+    expect(jobIds.standby('a:b')).toMatch(/^standby\.[0-9a-f]{64}$/)
+  })
+
   test('gives an echo and a history message ids of their own', () => {
     expect(jobIds.echo(WAMID)).toBe(`echo.${WAMID}`)
     expect(jobIds.history(WAMID, 'media_placeholder')).toBe(`history.${WAMID}.media_placeholder`)

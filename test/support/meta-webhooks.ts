@@ -65,6 +65,32 @@ export function metaChange(value: Json, field = 'messages'): Json {
   return { value: { messaging_product: 'whatsapp', metadata, ...value }, field }
 }
 
+/** A change of a conversation that another app holds, with these lists. */
+export function metaStandby(lists: Json): Json {
+  return metaChange({ standby: lists }, 'standby')
+}
+
+/** An item of `message_echoes` in standby: what another app has sent, in the form in which it asked Meta to send it. */
+export function metaSentEcho(request: Json = {}, fields: Json = {}): Json {
+  const message = { to: META_CUSTOMER_PHONE, type: 'text', text: { body: 'We open at nine.' }, ...request }
+  return { id: wamid(), timestamp: '1760000000', message, ...fields }
+}
+
+/** A change that says who has control: passed to this app, unless told otherwise. It has no `metadata`. */
+export function metaHandover(fields: Json = {}, roles: Json = {}): Json {
+  const { type = 'control_passed' } = fields
+  const value = {
+    messaging_product: 'whatsapp',
+    recipient: { display_phone_number: META_BUSINESS_PHONE, phone_number_id: META_PHONE_NUMBER_ID },
+    sender: { phone_number: META_CUSTOMER_PHONE },
+    timestamp: '1760000000',
+    type,
+    [String(type)]: { previous_owner_role: 'ai_agent', new_owner_role: 'escalation', ...roles },
+    ...fields,
+  }
+  return { field: 'messaging_handovers', value }
+}
+
 /** A whole body with one entry. */
 export function metaWebhook(changes: readonly unknown[], entry: Json = {}): Json {
   return { object: 'whatsapp_business_account', entry: [{ id: META_ACCOUNT, changes, ...entry }] }

@@ -31,14 +31,20 @@ export type ReprocessTally = {
   left: number
 }
 
-/** Sources whose payload is the event as it came, and the kind of event. */
-const KIND_OF_SOURCE = { webhook: 'message', echo: 'echo', history: 'history' } as const
+/** Sources whose payload is the event as it came, and the kind of event in each direction. */
+const KINDS = {
+  webhook: { inbound: 'message', outbound: 'message' },
+  echo: { inbound: 'echo', outbound: 'echo' },
+  standby: { inbound: 'message', outbound: 'echo' },
+  history: { inbound: 'history', outbound: 'history' },
+} as const
 
 type MessageRow = {
   id: string
   provider: ProviderName
   wa_message_id: string
-  source: keyof typeof KIND_OF_SOURCE
+  source: keyof typeof KINDS
+  direction: 'inbound' | 'outbound'
   payload: string | null
   raw: Buffer | null
   received_at: Date | null
@@ -97,14 +103,14 @@ export async function reprocessMessages(
 }
 
 function isToReprocess(since: Date | undefined): RawBuilder<unknown> {
-  const sources = Object.keys(KIND_OF_SOURCE)
+  const sources = Object.keys(KINDS)
   return sql`source = ANY(${sources}::text[]) AND wa_message_id <> '' AND (payload IS NOT NULL OR raw IS NOT NULL)
     AND (${since ?? null}::timestamptz IS NULL OR received_at >= ${since ?? null})`
 }
 
 function selectMessages(condition: RawBuilder<unknown>): RawBuilder<MessageRow> {
   return sql<MessageRow>`
-    SELECT id, provider, wa_message_id, source, payload::text AS payload, raw, received_at
+    SELECT id, provider, wa_message_id, source, direction, payload::text AS payload, raw, received_at
     FROM chat_messages WHERE ${condition}`
 }
 
@@ -118,10 +124,18 @@ function deriveColumns(row: MessageRow, { reparse, normalize }: Parser): Derived
   return [{ id: row.id, ...contentColumns(item), error: jsonbColumn(item, error), sent_at: sent_at ?? null }]
 }
 
-function eventOf({ provider, wa_message_id, source, payload, raw, received_at }: MessageRow): WebhookEvent {
+function eventOf({
+  provider,
+  wa_message_id,
+  source,
+  direction,
+  payload,
+  raw,
+  received_at,
+}: MessageRow): WebhookEvent {
   return {
     v: EVENT_VERSION,
-    kind: KIND_OF_SOURCE[source],
+    kind: KINDS[source][direction],
     provider,
     received_at: received_at?.getTime() ?? 0,
     wa_message_id,

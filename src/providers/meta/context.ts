@@ -20,13 +20,23 @@ const PARTS: readonly unknown[] = [
  */
 export function readContext(json: string | undefined): MetaContext {
   if (json === undefined) return {}
-  const { object: name, entry_time, metadata, contact, list, thread_id, part } = object(parseExact(json))
+  const {
+    object: name,
+    entry_time,
+    metadata,
+    contact,
+    list,
+    is_standby,
+    thread_id,
+    part,
+  } = object(parseExact(json))
   return present<MetaContext>({
     object: text(name),
     entry_time: scalar(entry_time),
     metadata: isObject(metadata) ? metadata : undefined,
     contact: isObject(contact) ? contact : undefined,
     list: text(list),
+    is_standby: is_standby === true ? true : undefined,
     thread_id: scalar(thread_id),
     part: isPart(part) ? part : undefined,
   })

@@ -8,6 +8,7 @@
 
 import { present } from '../present.ts'
 import { type ContactIndex, indexContacts } from './contact-index.ts'
+import { HANDOVER_FIELD, handoverNumber } from './handover-number.ts'
 import {
   addresseeOf,
   contactOf,
@@ -18,6 +19,7 @@ import {
 } from './identity.ts'
 import { isObject, type JsonObject, list, object, own, scalar, text } from './json-reader.ts'
 import { isTooDeep } from './nesting.ts'
+import { sentMessage } from './sent-message.ts'
 
 export type MetaItemKind = 'message' | 'status' | 'echo' | 'history' | 'other'
 
@@ -31,6 +33,8 @@ export type MetaContext = {
   contact?: JsonObject
   /** The list in the value that held the item; absent where the item is a value. */
   list?: string
+  /** Another app holds the conversation, such as Meta Business Agent: this one only watches. */
+  is_standby?: boolean
   /** History: the other side of the conversation. */
   thread_id?: string
   /** What the item is, where the kind of the event does not say it. */
@@ -65,6 +69,8 @@ const ITEM_LISTS: Readonly<Record<string, MetaItemKind>> = {
   automatic_events: 'other',
 }
 
+const STANDBY_FIELD = 'standby'
+
 const ITEM_LIST_ENTRIES = Object.entries(ITEM_LISTS)
 const BODY_FIELDS = ['object', 'entry']
 const ENTRY_FIELDS = ['id', 'time', 'changes']
@@ -83,6 +89,9 @@ export function* itemsOfPart(part: MetaPart, value: unknown, around: Around): Ge
   if (part === 'entry') return yield* itemsOfEntry(value, around)
   if (part === 'change') return yield* itemsOfChange(value, around)
   if (part === 'chunk') return yield* itemsOfChunk(value, around, indexContacts(list([contact])))
+  // Versions without standby kept such a value whole.
+  const isWholeValue = part === 'other' && name === '' && isObject(value) && hasItems(value.standby)
+  if (isWholeValue) return yield* itemsOfValue(value, around)
   const listed = Object.hasOwn(ITEM_LISTS, name) ? ITEM_LISTS[name] : undefined
   yield { ...around, kind: listed === undefined ? part : kindOf(listed, value, around.field), value }
 }
@@ -111,20 +120,35 @@ function* itemsOfChange(change: unknown, outer: Around): Generator<MetaItem> {
     value,
     present<Around>({
       ...around,
-      business_number: scalar(object(metadata).phone_number_id),
-      context: present<MetaContext>({ ...around.context, metadata }),
+      business_number:
+        scalar(object(metadata).phone_number_id) ??
+        (field === HANDOVER_FIELD ? handoverNumber(value) : undefined),
+      context: present<MetaContext>({
+        ...around.context,
+        metadata,
+        is_standby: field === STANDBY_FIELD ? true : undefined,
+      }),
     }),
   )
 }
 
+/** A value. Of a conversation that another app holds, the lists are one level deeper, with contacts of their own. */
 function* itemsOfValue(value: JsonObject, around: Around): Generator<MetaItem> {
+  const { standby, ...rest } = value
+  if (!hasItems(standby)) return yield* itemsOfLevel(value, around, { isWhole: true })
+  yield* itemsOfLevel(standby, { ...around, context: { ...around.context, is_standby: true } })
+  yield* itemsOfLevel(rest, around)
+}
+
+/** `isWhole`: without any item, this level is one. */
+function* itemsOfLevel(value: JsonObject, around: Around, { isWhole = false } = {}): Generator<MetaItem> {
   const contacts = indexContacts(list(value.contacts))
-  let isWhole = true
+  let isOneItem = isWhole
   for (const item of itemsOfLists(value, around, contacts)) {
-    isWhole = false
+    isOneItem = false
     yield item
   }
-  if (isWhole) return yield other(value, around)
+  if (isOneItem) return yield other(value, around)
   const rest = restOfValue(value, around, contacts)
   if (rest !== undefined) yield other(rest, around)
 }
@@ -157,7 +181,7 @@ function kindOf(kind: MetaItemKind, item: unknown, field: string | undefined): M
 
 function unreadContactsOf(kind: MetaItemKind, item: JsonObject): UnreadContact[] {
   if (kind === 'message') return [senderOf(item)]
-  if (kind === 'echo') return [addresseeOf(item)]
+  if (kind === 'echo') return [addresseeOf(sentMessage(item))]
   if (kind === 'history') return [addresseeOf(item), senderOf(item)]
   if (kind === 'status') return [participantOf(item), recipientOf(item)]
   const { user_id, parent_user_id } = item
@@ -209,6 +233,10 @@ function restOfValue(value: JsonObject, around: Around, contacts: ContactIndex):
     ...(isContactsDone ? {} : { contacts: unmatched }),
     ...Object.fromEntries(rest),
   }
+}
+
+function hasItems(value: unknown): value is JsonObject {
+  return isObject(value) && ITEM_LIST_ENTRIES.some(([name]) => list(value[name]).length > 0)
 }
 
 function isSplit(name: string): boolean {

@@ -8,7 +8,8 @@ const NO_MESSAGE = 'M0'
 
 export function repliedMessageId(message: JsonObject): string | undefined {
   const context = first(editedMessage(message).context, message.context)
-  const id = messageId(object(context).id)
+  const { id: answered, message_id } = object(context)
+  const id = messageId(answered) ?? messageId(message_id)
   return id === NO_MESSAGE ? undefined : id
 }
 

@@ -1,7 +1,7 @@
 /** Media in a message: ids to download by, and what Meta says of the file. */
 import type { MediaFact } from '../../core/fact.ts'
 import { present } from '../present.ts'
-import { type JsonObject, object, scalar, text } from './json-reader.ts'
+import { first, type JsonObject, object, scalar, text } from './json-reader.ts'
 import { editedMessage, messageBody, messageType } from './message-type.ts'
 
 const MEDIA_TYPES = ['image', 'video', 'audio', 'voice', 'document', 'sticker']
@@ -14,7 +14,7 @@ export function messageMedia(message: JsonObject): MediaFact[] {
   if (!MEDIA_TYPES.includes(type) && text(body.mime_type) === undefined) return []
   const media = present<MediaFact>({
     id: scalar(body.id),
-    url: text(body.url),
+    url: first(text(body.url), text(body.link)),
     mime_type: text(body.mime_type),
     sha256: text(body.sha256),
     filename: text(body.filename),

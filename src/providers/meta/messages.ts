@@ -1,6 +1,6 @@
 /** Messages of every kind: received, echoed from the phone app, synchronised from its history. */
 import type { WebhookEvent } from '../../core/event.ts'
-import type { ContactRef, Fact, MessageFact } from '../../core/fact.ts'
+import type { ContactRef, Fact, MessageFact, MessageSource } from '../../core/fact.ts'
 import type { KnownStatus } from '../../core/status.ts'
 import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
@@ -12,6 +12,7 @@ import { messageMedia } from './message-media.ts'
 import { messageType } from './message-type.ts'
 import { businessNumber, callbackId } from './metadata.ts'
 import { type Parties, partiesOf } from './parties.ts'
+import { sentMessage } from './sent-message.ts'
 import { identityChange, newIdentity, oldIdentity } from './system-identity.ts'
 
 /** Stands in for media of the history, which comes later in a webhook of its own, under the same id. */
@@ -34,10 +35,11 @@ const HISTORY_STATUSES: Readonly<Record<string, KnownStatus>> = {
 
 export function messageFact(
   event: WebhookEvent & { kind: keyof typeof SOURCES },
-  message: JsonObject,
+  item: JsonObject,
   context: MetaContext,
 ): Fact {
   if (event.wa_message_id === undefined) return { kind: 'parked', reason: `${event.kind} has no id` }
+  const message = event.kind === 'echo' ? sentMessage(item) : item
   const type = messageType(message)
   const parties = partiesOf(event, message, context)
   const sent_at = unixTime(message.timestamp)
@@ -49,7 +51,7 @@ export function messageFact(
     account: event.account,
     business_number: businessNumber(event, context),
     direction: parties.direction,
-    source: SOURCES[event.kind],
+    source: sourceOf(event.kind, context),
     is_placeholder: event.kind === 'history' && type === PLACEHOLDER,
     wa_message_id: event.wa_message_id,
     callback_id: callbackId(message),
@@ -68,6 +70,10 @@ export function messageFact(
     sent_at,
     identity: identityChange(message, parties.sender ?? parties.contact, changeTime(sent_at, event)),
   })
+}
+
+function sourceOf(kind: keyof typeof SOURCES, { is_standby = false }: MetaContext): MessageSource {
+  return is_standby && kind !== 'history' ? 'standby' : SOURCES[kind]
 }
 
 /**

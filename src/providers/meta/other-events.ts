@@ -3,6 +3,8 @@ import type { WebhookEvent } from '../../core/event.ts'
 import type { ContactRef, IdentityChange, OtherFact } from '../../core/fact.ts'
 import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
+import { controlChange } from './handover.ts'
+import { HANDOVER_FIELD } from './handover-number.ts'
 import { contactOf, contactRef, identifiersOf, isIdentified } from './identity.ts'
 import { first, isObject, type JsonObject, list, object, text, unixTime } from './json-reader.ts'
 
@@ -10,11 +12,12 @@ export function otherFact(event: WebhookEvent, payload: unknown, context: MetaCo
   const value = object(payload)
   const change =
     context.list === 'user_id_update' ? userIdChange(value, context, event.received_at) : undefined
-  return {
+  return present<OtherFact>({
     kind: 'other',
     identities: change ? [change] : [],
     contacts: contactsIn(value, context).filter(isTelling),
-  }
+    control: event.field === HANDOVER_FIELD ? controlChange(event, value, context) : undefined,
+  })
 }
 
 /** `user_id_update`: `user_id` and `parent_user_id` are objects here, where contacts have strings. */

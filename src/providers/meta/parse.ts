@@ -96,6 +96,9 @@ function identify({ kind, value, context }: MetaItem): Identity {
   if (!isObject(value)) return { park: `${name} is not an object` }
   const id = messageId(value.id)
   if (id === undefined) return { park: `${name} ${messageIdProblem(value.id)}` }
+  const isSent = kind === 'message' || kind === 'echo'
+  // Apart from the job of the same message under `messages`, which the queue would drop.
+  if (isSent && context.is_standby) return { wa_message_id: id, job_id: metaJobIds.standby(id) }
   if (kind === 'message') return { wa_message_id: id, job_id: metaJobIds.message(id) }
   if (kind === 'echo') return { wa_message_id: id, job_id: metaJobIds.echo(id) }
   if (kind === 'history') return { wa_message_id: id, job_id: metaJobIds.history(id, messageType(value)) }

@@ -46,6 +46,8 @@ const FIELDS = [
   'history',
   'calls',
   'user_id_update',
+  'standby',
+  'messaging_handovers',
   'account_update',
   'in_orbit',
 ]
@@ -106,7 +108,7 @@ const anyItem = fc
   )
   .map(({ content, ...item }) => ({ ...item, [String(item.type)]: content }))
 const anyValue = fc.dictionary(
-  fc.constantFrom(...LISTS, 'metadata', 'x'),
+  fc.constantFrom(...LISTS, 'metadata', 'standby', 'x'),
   fc.oneof(fc.array(anyItem, { maxLength: 3 }), anyJson),
 )
 const anyChange = fc.record({

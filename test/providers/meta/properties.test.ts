@@ -10,8 +10,11 @@ import { parseMetaWebhook } from '../../../src/providers/meta/parse.ts'
 import {
   metaChange,
   metaContact,
+  metaHandover,
   metaMessage,
   metaMessagesWebhook,
+  metaSentEcho,
+  metaStandby,
   metaStatus,
   metaWebhook,
 } from '../../support/meta-webhooks.ts'
@@ -22,7 +25,7 @@ type Json = Record<string, unknown>
 
 /** Ids that collide with no key of the queue: a word of ours, a dot, and nothing but harmless characters. */
 const LEGAL_JOB_ID =
-  /^(?:(?:wamid|message|status|echo|history|event)\.[A-Za-z0-9+/=_.-]+|(?:SM|MM)[0-9a-fA-F]{32})$/
+  /^(?:(?:wamid|message|status|echo|standby|history|event)\.[A-Za-z0-9+/=_.-]+|(?:SM|MM)[0-9a-fA-F]{32})$/
 const LISTS = [
   'messages',
   'statuses',
@@ -87,6 +90,10 @@ const WEBHOOKS: Json[] = [
     ),
     metaChange({ user_id_update: [{ user_id: { previous: 'US.1', current: 'US.2' } }] }, 'user_id_update'),
     metaChange({ state_sync: [{ action: 'add', contact: { phone_number: '15551230001' } }] }),
+    metaStandby({ contacts: [metaContact()], messages: FIXTURES.slice(0, 2), statuses: [metaStatus()] }),
+    metaStandby({ message_echoes: [metaSentEcho({ recipient: 'US.1' }, { template: { name: 'x' } })] }),
+    metaHandover({ type: 'control_passed' }, { metadata: 'm' }),
+    metaHandover({ type: 'control_taken' }),
     metaChange({ groups: [{ added_participants: [{ wa_id: '15551230001', user_id: 'US.1' }] }] }),
   ]),
 ]

@@ -5,7 +5,9 @@ import {
   META_CUSTOMER_PHONE,
   metaChange,
   metaContact,
+  metaHandover,
   metaMessage,
+  metaSentEcho,
   metaStatus,
   metaWebhook,
 } from '../meta-webhooks.ts'
@@ -50,6 +52,20 @@ const history: Build = (marker) => {
   }
   const chunk = marked(marker, { metadata: { phase: 0, chunk_order: 1, progress: 55 }, threads: [thread] })
   return webhook(marker, [change(marker, { history: [chunk] }, 'history')])
+}
+
+const standby: Build = (marker) => {
+  const lists = {
+    contacts: [metaContact({ user_id: USER_ID })],
+    messages: [message(marker), message(marker, { type: 'audio', audio: IMAGE })],
+    message_echoes: [
+      marked(marker, metaSentEcho({}, { id: `wamid.${marker.unique()}` })),
+      marked(marker, metaSentEcho({ to: undefined, recipient: USER_ID }, { id: `wamid.${marker.unique()}` })),
+    ],
+    statuses: [status(marker, { status: 'read' })],
+  }
+  const handover = marked(marker, metaHandover({ timestamp: '1760000100' }))
+  return webhook(marker, [change(marker, { standby: marked(marker, lists) }, 'standby'), handover])
 }
 
 const others: readonly [field: string, value: (marker: Marker) => Json][] = [
@@ -120,6 +136,7 @@ export const META_WEBHOOKS: readonly Build[] = [
   mixed,
   numberChange,
   numberChange,
+  standby,
   history,
   (marker) =>
     webhook(marker, [
