@@ -86,6 +86,65 @@ describe('createBatcher', () => {
     expect(batches.map((batch) => batch.items)).toEqual([[4, 5], [6], [50], [1, 1, 1], [1]])
   })
 
+  test('fills a batch up to exactly its bytes', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 9, maxInFlight: 9, maxBytes: 10, sizeOf: (item) => item })
+
+    for (const item of [4, 6, 10, 1]) void batcher.add(item)
+    for (let i = 0; i < 4; i++) await turn()
+
+    expect(batches.map((batch) => batch.items)).toEqual([[4, 6], [10], [1]])
+  })
+
+  test('runs no more batches at a time than it may, and the next one when one ends or fails', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 2 })
+
+    const results = [1, 2, 3, 4].map((item) => batcher.add(item).catch((err: Error) => err.message))
+    for (let i = 0; i < 5; i++) await turn()
+    expect(batches.map((batch) => batch.items)).toEqual([[1], [2]])
+    expect(batcher.pending()).toBe(4)
+    batches[1]?.finish(new Error('refused'))
+    for (let i = 0; i < 3; i++) await turn()
+    expect(batches.map((batch) => batch.items)).toEqual([[1], [2], [3]])
+    expect(batcher.pending()).toBe(3)
+    for (const at of [0, 2]) batches[at]?.finish()
+    for (let i = 0; i < 3; i++) await turn()
+    batches[3]?.finish()
+
+    expect(await Promise.all(results)).toEqual(['done 1', 'refused', 'done 3', 'done 4'])
+    expect(batcher.pending()).toBe(0)
+  })
+
+  test('waits for no other item at the end of the turn, and begins nothing before it', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 10, maxInFlight: 1 })
+
+    void batcher.add(1)
+    await Promise.resolve()
+    expect(batches).toHaveLength(0)
+    await turn()
+    expect(batches).toHaveLength(1)
+  })
+
+  test('runs nothing for items that were rejected before their batch began', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 10, maxInFlight: 1 })
+
+    const given = batcher.add(1)
+    const drained = batcher.drain()
+    batcher.rejectWaiting(new Error('given up'))
+
+    await expect(given).rejects.toThrow('given up')
+    await drained
+    await turn()
+    await turn()
+    expect([batches.length, batcher.pending()]).toEqual([0, 0])
+    void batcher.add(2)
+    await turn()
+    expect(batches.map((batch) => batch.items)).toEqual([[2]])
+  })
+
   test('fails only the batch that failed', async () => {
     const { batches, run } = heldBatches()
     const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 2 })
@@ -99,6 +158,26 @@ describe('createBatcher', () => {
 
     await expect(first).rejects.toThrow('refused')
     expect(await second).toBe('done 2')
+  })
+
+  test('is drained at once when it is idle, and for everybody who waits for it', async () => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 1 })
+    await batcher.drain()
+
+    const drains: string[] = []
+    void batcher.add(1).catch(() => {})
+    void batcher.add(2).catch(() => {})
+    for (const name of ['first', 'second']) void batcher.drain().then(() => drains.push(name))
+    await turn()
+    batches[0]?.finish(new Error('refused'))
+    await turn()
+    await turn()
+    expect(drains).toEqual([])
+    batches[1]?.finish(new Error('refused'))
+    await turn()
+
+    expect(drains).toEqual(['first', 'second'])
   })
 
   test('drains when no item waits or is running', async () => {

@@ -1,6 +1,14 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { contentJobId, createJobIds, otherNumberJobId, ownJobId } from '../../src/core/job-id.ts'
+import {
+  contentJobId,
+  createJobIds,
+  otherNumberJobId,
+  ownJobId,
+  readReceiptJobId,
+  sendJobId,
+} from '../../src/core/job-id.ts'
 
 const WAMID = 'wamid.HBgLMTU1NTAwMDEyMzQVAgASGBQzQTdCNDlDQjk0RjA2MkE0RjZFMwA='
 const SID = `SM${'0123456789abcdef'.repeat(2)}`
@@ -70,6 +78,46 @@ describe('job ids', () => {
     ['', ''],
   ])('hashes a status whose word or participant could do harm: %j %j', (word, participant) => {
     expect(jobIds.status(WAMID, word, participant)).toMatch(/^status\.[0-9a-f]{64}$/)
+  })
+
+  test.each([
+    ['a word of 41 letters', 'a'.repeat(41), '', true],
+    ['a word of 42 letters', 'a'.repeat(42), '', false],
+    ['a word of one letter', 'a', '', true],
+    ['a word that begins with _', '_sent', '', false],
+    ['a word with a digit', 'sent2', '', false],
+    ['a participant of 20 digits', 'read', '1'.repeat(20), true],
+    ['a participant of 21 digits', 'read', '1'.repeat(21), false],
+    ['a user id of 140 letters', 'read', `US.${'a'.repeat(140)}`, true],
+    ['a user id of 141 letters', 'read', `US.${'a'.repeat(141)}`, false],
+    ['a participant of three parts', 'read', 'US.ENT.1', true],
+    ['a participant of four parts', 'read', 'US.ENT.1.2', false],
+    ['a participant with an empty part', 'read', 'US.', false],
+    ['a participant with a space', 'read', ' 15550101', false],
+  ])('%s: whether it is used as it is', (_what, word, participant, isUsed) => {
+    const raw = ['status', word, WAMID, ...(participant === '' ? [] : [participant])].join('.')
+    const id = jobIds.status(WAMID, word, participant)
+    expect(id.replace(/^status\.[0-9a-f]{64}$/, 'hashed')).toBe(isUsed ? raw : 'hashed')
+  })
+
+  test('hashes the echo and the history of what is no plain id or type, each in its own way', () => {
+    expect(jobIds.echo('a:b')).toMatch(/^echo\.[0-9a-f]{64}$/)
+    expect(jobIds.history('a:b', 'image')).toMatch(/^history\.[0-9a-f]{64}$/)
+    expect(jobIds.history(WAMID, 'a:b')).toMatch(/^history\.[0-9a-f]{64}$/)
+    expect(jobIds.history(WAMID, 'a:b')).not.toBe(jobIds.history(WAMID, 'a:c'))
+    expect(contentJobId(['a'])).toMatch(/^event\.[0-9a-f]{64}$/)
+  })
+
+  test('stay the same from release to release, so that what waits on the queue is known again', () => {
+    const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
+
+    expect(jobIds.message('a:b')).toBe(`message.${sha256('3:a:b')}`)
+    expect(jobIds.status('grüß', 'sent', '15550101')).toBe(`status.${sha256('6:grüß4:sent8:15550101')}`)
+    expect(contentJobId(['a\ud800', 'b'])).toBe(`event.${sha256(String.raw`json "a\ud800"1:b`)}`)
+    expect(otherNumberJobId('echo.x', '100200300')).toBe(
+      `echo.x.number-${createHash('sha1').update('"100200300"').digest('hex')}`,
+    )
+    expect([sendJobId('42'), readReceiptJobId('42')]).toEqual(['send.42', 'receipt.42'])
   })
 
   test('keeps hashed ids apart when their parts only join to the same text', () => {
