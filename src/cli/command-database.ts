@@ -7,7 +7,7 @@ import { createPool } from '../db/connect.ts'
 import { openEmbeddedPostgres } from '../local/embedded-postgres.ts'
 import { type CommandContext, textOption, writeLine } from './command.ts'
 
-export type CommandDatabase = { pool: Pool; close(): Promise<void> }
+export type CommandDatabase = { url: string; pool: Pool; close(): Promise<void> }
 
 export type CommandDatabaseOptions = {
   applicationName: string
@@ -37,14 +37,15 @@ export async function openCommandDatabase(
     given === undefined
       ? await openEmbeddedPostgres({ dataDir: config.dataDir, onLog: (line) => writeLine(stderr, line) })
       : undefined
-  const pool = createPool({ url: given ?? embedded?.url ?? '', applicationName, max })
+  const url = given ?? embedded?.url ?? ''
+  const pool = createPool({ url, applicationName, max })
   const close = async () => {
     await pool.end()
     await embedded?.stop()
   }
   try {
     await pool.query('SELECT 1')
-    return { pool, close }
+    return { url, pool, close }
   } catch (err) {
     await close()
     throw new Error(`cannot use the database: ${reasonOf(err)}; check DATABASE_URL`, { cause: err })

@@ -42,6 +42,10 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'read stored messages and parked events again with this version',
     load: () => import('./reprocess.ts'),
   },
+  'replay-completed': {
+    summary: 'store the events of completed jobs again, after the database has lost commits',
+    load: () => import('./replay-completed.ts'),
+  },
   backfill: {
     summary: 'fetch messages from Twilio whose webhooks never came',
     load: () => import('./backfill.ts'),

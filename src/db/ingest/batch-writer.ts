@@ -31,6 +31,8 @@ import { writeWebhookEvents } from './webhook-events.ts'
 export type WriteOptions = {
   /** Whether the outcomes are added to the totals. False for events that were counted when they arrived. */
   isCounted?: boolean
+  /** False for events that were counted when they arrived, and whose row may be gone since then. */
+  countsDuplicates?: boolean
   /** Contacts that this process resolved lately. */
   contactCache?: ContactCache | undefined
   /** Absent: no business number stands for a service that chooses the sending number. */
@@ -69,7 +71,7 @@ type Written = {
 async function writeInTransaction(
   trx: Transaction<Database>,
   items: readonly StoreItem[],
-  { isCounted = true, contactCache }: WriteOptions,
+  { isCounted = true, countsDuplicates = true, contactCache }: WriteOptions,
 ): Promise<Written> {
   const outcomes = new Map<StoreItem, FinalOutcome>()
   const { placed, onCommit } = await placeMessages(trx, items, contactCache)
@@ -83,7 +85,8 @@ async function writeInTransaction(
   await storeEvents(trx, [...items.filter(isEventItem), ...parked.values()], outcomes)
   for (const [item, copy] of parked) outcomes.set(item, outcomes.get(copy) ?? 'parked')
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
-  if (isCounted) await addCounts(trx, countOutcomes(inOrder))
+  const counted = countsDuplicates ? inOrder : inOrder.filter((outcome) => outcome !== 'duplicate')
+  if (isCounted) await addCounts(trx, countOutcomes(counted))
   return { outcomes: inOrder, placeholderUpdates, onCommit }
 }
 
