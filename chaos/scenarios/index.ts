@@ -3,6 +3,7 @@ import { OUTAGES } from '../outages/table.ts'
 import type { Scenario } from '../scenario.ts'
 import { BACKENDS, type Backend } from '../world/world.ts'
 import { deliveryScenarios } from './deliveries.ts'
+import { lostCommitsScenarios } from './lost-commits.ts'
 import { processScenarios } from './processes.ts'
 import { soakScenarios } from './soak.ts'
 import { upgradeScenarios } from './upgrades.ts'
@@ -10,6 +11,7 @@ import { upgradeScenarios } from './upgrades.ts'
 export const SCENARIOS: readonly Scenario[] = [
   ...processScenarios,
   ...OUTAGES,
+  ...lostCommitsScenarios,
   ...deliveryScenarios,
   ...upgradeScenarios,
   ...soakScenarios,

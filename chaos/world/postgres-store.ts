@@ -10,6 +10,8 @@ import { copyPostgresTemplate } from './postgres-template.ts'
 
 export type PostgresStore = {
   url: string
+  /** With all of its files. */
+  directory(): string
   /** SIGKILL to the server's first process; its others end with it. Resolves when it answers again. */
   kill(): Promise<void>
   /** Stopped in order, and started again. Resolves when it answers, after at least `awayMs`. */
@@ -56,6 +58,7 @@ export async function startPostgresStore(options: PostgresStoreOptions): Promise
 
   const store: PostgresStore = {
     url,
+    directory: () => path.join(directory, 'postgres'),
     async kill() {
       const data = dataDirectory()
       const pid = readPostmaster(data)?.pid

@@ -41,7 +41,7 @@ export async function copyPostgresTemplate(
 ): Promise<void> {
   const home = path.join(directory, 'postgres')
   mkdirSync(home, { recursive: true, mode: 0o755 })
-  await copy(path.join(template, 'postgres', 'data'), path.join(home, 'data'))
+  await copyFiles(path.join(template, 'postgres', 'data'), path.join(home, 'data'))
   const connection = readConnection(path.join(template, 'postgres'))
   if (connection === undefined) throw new Error(`${template} has no PostgreSQL`)
   writeConnection(home, { ...connection, port: await takePort() })
@@ -61,7 +61,7 @@ async function migrate(url: string): Promise<void> {
 }
 
 /** With owners and modes, which PostgreSQL insists on. */
-async function copy(from: string, to: string): Promise<void> {
+export async function copyFiles(from: string, to: string): Promise<void> {
   const child = spawn('cp', ['-a', from, to], { stdio: 'ignore' })
   const [code] = await once(child, 'exit')
   if (code !== 0) throw new Error(`cp of ${from} failed with ${String(code)}`)
