@@ -119,14 +119,32 @@ export const SWEEP = {
 /** A half-open breaker lets no second message through for so long. Longer than a call may take. */
 export const BREAKER_TRIAL_MS = MINUTE
 
+/**
+ * How many calls of each kind a worker makes at the same time (worker/bulkheads.ts). A number that hangs keeps its slots until
+ * its breaker opens, so it gets half of its provider's at most, and only while the provider answers.
+ */
+export const SLOTS = {
+  sends: {
+    /** Before the first answer. If the provider hangs, as many messages of a worker become `unknown`. */
+    perSender: { first: 5, most: 50 },
+    /** With a quarter of a second for each call, more than Meta takes from one number. */
+    perProvider: { first: 20, most: 100 },
+  },
+  /** A copy takes long: with more of them, each would take longer. */
+  copies: { perSender: { first: 5, most: 5 }, perProvider: { first: 10, most: 10 } },
+  receipts: { perSender: { first: 5, most: 5 }, perProvider: { first: 10, most: 10 } },
+  /** Conversations of one number that wait in a worker. The sweep notifies again of those that find no room. */
+  maxWaiting: 1_000,
+} as const
+
 export const RATE_LIMIT = {
   /** Share of the rate that may go at once; the rest is refilled. So no second holds more than the rate. */
   burstShare: 0.1,
-  /** Jobs of a worker that wait for a token at a time. The others end, so that other numbers have their turn. */
+  /** Conversations of one number that wait in a worker for a token. More would only claim in vain. */
   maxWaiting: 4,
-  /** A job that has run for longer waits no more; the sweep notifies again. */
+  /** Longest wait without another claim: the rate may have been raised meanwhile. */
   maxWaitMs: SECOND,
-  /** Random share added to each wait, so that the waiting jobs do not claim at the same moment. */
+  /** Random share added to each wait, so that those that wait do not claim at the same moment. */
   spreadMs: 50,
 } as const
 
@@ -137,8 +155,6 @@ export const PROVIDER_COPY = {
   /** A worker that has not extended its claim for so long is dead; another one copies. */
   claimMs: 15 * SECOND,
   extendEveryMs: 4 * SECOND,
-  /** For each worker. Copies take long, and texts must not wait for them. */
-  maxAtOnce: 10,
   /** Meta forgets a file after 30 days; a message may wait for days after its copy. */
   maxAgeDays: 25,
 } as const

@@ -31,7 +31,8 @@ export function createOutboundProducer({
   const v = OUTBOUND_JOB_VERSION
   const add = async (jobs: readonly OutboundJob[]) => {
     if (jobs.length === 0) return
-    await withDeadline(queue.addBulk(jobs.map(bulkEntry)), timeoutMs, 'notifying the send workers')
+    const entries = jobs.toReversed().map(bulkEntry)
+    await withDeadline(queue.addBulk(entries), timeoutMs, 'notifying the send workers')
   }
   return {
     notifySends: (messageIds) => add(messageIds.map((message_id) => ({ v, kind: 'send', message_id }))),
@@ -40,8 +41,17 @@ export function createOutboundProducer({
   }
 }
 
-/** Removed on completion and on failure: BullMQ would ignore the next notification for a message whose job is still there. */
+/**
+ * The last one added is taken first (`lifo`): so a message does not wait behind thousands of notifications that a sender left
+ * while it could not send. What is sent first in a conversation is decided by the rows.
+ *
+ * Removed on completion and on failure: BullMQ would ignore the next notification for a message whose job is still there.
+ */
 function bulkEntry(job: OutboundJob) {
   const jobId = job.kind === 'send' ? sendJobId(job.message_id) : readReceiptJobId(job.conversation_id)
-  return { name: job.kind, data: job, opts: { jobId, removeOnComplete: true, removeOnFail: true } }
+  return {
+    name: job.kind,
+    data: job,
+    opts: { jobId, lifo: true, removeOnComplete: true, removeOnFail: true },
+  }
 }

@@ -278,7 +278,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
       expect(sentTo(to)).toEqual(['once', 'another'])
     })
 
-    test('after the commit, before its job has ended: accepted, not sent again', async () => {
+    test('after the commit: accepted, not sent again', async () => {
       const to = somebody()
       const held = holding()
       meta.next(held.behaviour)

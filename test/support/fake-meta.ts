@@ -15,6 +15,8 @@ export type FakeMeta = FakeServer & {
   read(): unknown[]
   /** The id with which a message was accepted. */
   idOf(callbackId: string): string | undefined
+  /** From now on the behaviours apply to read receipts too. */
+  includeReceipts(): void
   /** The next message that is accepted gets this id. */
   acceptAs(id: string): void
 }
@@ -23,8 +25,11 @@ export async function startFakeMeta(): Promise<FakeMeta> {
   const ids = new Map<string, string>()
   const given: string[] = []
   let files = 0
+  let includesReceipts = false
   const server = await startFakeServer({
-    isSend: (call) => isMedia(call) || (call.path.endsWith('/messages') && bodyOf(call).status === undefined),
+    isSend: (call) =>
+      isMedia(call) ||
+      (call.path.endsWith('/messages') && (includesReceipts || bodyOf(call).status === undefined)),
     succeed: (call) => {
       const body = bodyOf(call)
       if (isMedia(call)) return { status: 200, body: { id: `11668461814214${++files}` } }
@@ -49,12 +54,16 @@ export async function startFakeMeta(): Promise<FakeMeta> {
     files: () => server.calls.filter(isMedia).map((call) => call.body),
     read: () => bodies().flatMap((body) => (body.status === 'read' ? [body.message_id] : [])),
     idOf: (callbackId: string) => ids.get(callbackId),
+    includeReceipts: () => {
+      includesReceipts = true
+    },
     acceptAs: (id: string) => given.push(id),
     reset: () => {
       reset()
       ids.clear()
       given.length = 0
       files = 0
+      includesReceipts = false
     },
   })
 }

@@ -4,7 +4,7 @@ import type { ReceiverObserver } from '../../api/receive-webhook.ts'
 import type { Logger } from '../../logger/logger.ts'
 import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
 import type { SendReport } from '../../worker/send-message.ts'
-import type { SendWorkerObserver } from '../../worker/send-worker.ts'
+import type { SendObserver } from '../../worker/send-tasks.ts'
 
 export function observeReceiver(metrics: Metrics, log: Logger): ReceiverObserver {
   return {
@@ -34,7 +34,7 @@ export function observeWorker(metrics: Metrics, log: Logger): InboundWorkerObser
   }
 }
 
-export function observeSends(metrics: Metrics, log: Logger): SendWorkerObserver {
+export function observeSends(metrics: Metrics, log: Logger): SendObserver {
   return {
     onSend: (report) => {
       metrics.countSend(report.provider, report.result)

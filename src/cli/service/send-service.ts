@@ -37,9 +37,6 @@ export type SendService = {
   close(deadlineMs: number): Promise<void>
 }
 
-/** At the same time. With a quarter of a second for each call, more than Meta takes from one number. */
-const MAX_CALLS = 100
-
 export function startSendService(deps: SendServiceDeps): SendService {
   const { config, db, backend, store, metrics, log, stop } = deps
   const senders = createSenders(config.providers)
@@ -49,7 +46,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
     senders,
     findMissingCredential: missingCredentials(config.providers),
     uploadFolder: config.uploadFolder,
-    concurrency: Math.min(config.worker.concurrency, MAX_CALLS),
+    concurrency: config.worker.concurrency,
     observer: observeSends(metrics, log),
     stop,
   })

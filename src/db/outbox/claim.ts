@@ -13,9 +13,9 @@ import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { SQLSTATE } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { checkBreaker, startTrial } from './circuit-breaker.ts'
+import { type BreakerState, checkBreaker, startTrial } from './circuit-breaker.ts'
 import type { StoredRequest } from './create.ts'
-import { attachProviderCopy, type CopyOptions } from './provider-copies.ts'
+import { attachProviderCopy, claimProviderCopy } from './provider-copies.ts'
 import { takeToken } from './rate-limiter.ts'
 import { findRecipient } from './recipient.ts'
 
@@ -24,53 +24,99 @@ export type Claim = { message: OutboundMessage; attempt: number }
 
 /**
  * - `claimed`: call the provider and record the result
- * - `copy`: still queued; copy its file to the provider, record that result, and claim again
+ * - `needs_copy`: the provider wants the file of the oldest message first: `claimCopy`
  * - `unsendable`: the oldest message cannot be sent and has failed; claim again
  * - `idle`: nothing waits in this conversation
- * - `waiting`: the oldest message is being sent, backs off, or its circuit breaker is open
+ * - `waiting`: the oldest message is being sent, or backs off
+ * - `paused`: the circuit breaker of the sender is open
  * - `limited`: the rate of the number is used up; claim again in `waitMs`
  */
 export type ClaimOutcome =
-  | { kind: 'claimed' | 'copy'; claim: Claim }
-  | { kind: 'unsendable'; message_id: string; error: SendError }
-  | { kind: 'idle' | 'waiting' }
+  | { kind: 'claimed'; claim: Claim }
+  | Unsendable
+  | { kind: 'needs_copy' | 'idle' | 'waiting' | 'paused' }
   | { kind: 'limited'; waitMs: number }
 
-const NO_COPIES: CopyOptions = { copiesTo: [], mayCopy: false }
+type Unsendable = { kind: 'unsendable'; message_id: string; error: SendError }
 
-/** Claims the oldest message that waits in the conversation of this message. */
+/**
+ * - `copy`: copy the file of the claimed message, which is still queued; record the result, and claim the message
+ * - `ready`: the oldest message needs no copy any more; claim it
+ * - `busy`: another worker copies the file
+ */
+export type CopyClaimOutcome =
+  | { kind: 'copy'; claim: Claim }
+  | Unsendable
+  | { kind: 'ready' | 'busy' | 'idle' | 'waiting' | 'paused' }
+
+/** Claims the oldest message that waits in the conversation of this message. `copiesTo`: providers that want copies. */
 export async function claimNext(
   db: Kysely<Database>,
   messageId: string,
-  copies = NO_COPIES,
+  copiesTo: readonly string[] = [],
 ): Promise<ClaimOutcome> {
-  return retryConflicts(() => db.transaction().execute((trx) => claimInTransaction(trx, messageId, copies)))
+  return retryConflicts(() => db.transaction().execute((trx) => claimInTransaction(trx, messageId, copiesTo)))
+}
+
+/** Claims the copying of the file of the oldest message that waits in the conversation of this message. */
+export async function claimCopy(
+  db: Kysely<Database>,
+  messageId: string,
+  copiesTo: readonly string[],
+): Promise<CopyClaimOutcome> {
+  return retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      const next = await findSendable(trx, messageId, copiesTo)
+      if (next.kind === 'ready') return { kind: 'ready' }
+      if (next.kind !== 'needs_copy') return next
+      const { message, attempt } = next
+      if (!(await claimProviderCopy(trx, message))) return { kind: 'busy' }
+      return { kind: 'copy', claim: { message, attempt } }
+    }),
+  )
 }
 
 async function claimInTransaction(
   trx: Transaction<Database>,
   messageId: string,
-  copies: CopyOptions,
+  copiesTo: readonly string[],
 ): Promise<ClaimOutcome> {
+  const next = await findSendable(trx, messageId, copiesTo)
+  if (next.kind === 'needs_copy') return { kind: 'needs_copy' }
+  if (next.kind !== 'ready') return next
+  const { message, breaker } = next
+  const waitMs = await takeToken(trx, message)
+  if (waitMs !== undefined) return { kind: 'limited', waitMs }
+  const attempt = await markSending(trx, message)
+  if (breaker === 'half_open') await startTrial(trx, message)
+  return { kind: 'claimed', claim: { message, attempt } }
+}
+
+type Sendable = { message: OutboundMessage; attempt: number; breaker: BreakerState }
+
+/** The oldest message that waits, when it may be sent or needs a copy of its file first. */
+async function findSendable(
+  trx: Transaction<Database>,
+  messageId: string,
+  copiesTo: readonly string[],
+): Promise<
+  | ({ kind: 'ready' } & Sendable)
+  | ({ kind: 'needs_copy' } & Sendable)
+  | Unsendable
+  | { kind: 'idle' | 'waiting' | 'paused' }
+> {
   await lockMergesShared(trx)
   const conversation = await lockConversation(trx, messageId)
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
   if (conversation === undefined || head === undefined) return { kind: 'idle' }
   if (head.is_blocked) return { kind: 'waiting' }
   const breaker = await checkBreaker(trx, conversation)
-  if (breaker === 'open') return { kind: 'waiting' }
+  if (breaker === 'open') return { kind: 'paused' }
   const described = await describe(trx, conversation, head)
   if ('error' in described) return failUnsendable(trx, head.id, described.error)
-  const upload = await attachProviderCopy(trx, described, copies)
+  const upload = await attachProviderCopy(trx, described, copiesTo)
   if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
-  if (upload.kind === 'busy') return { kind: 'waiting' }
-  const { message } = upload
-  if (upload.kind === 'copy') return { kind: 'copy', claim: { message, attempt: head.send_attempts } }
-  const waitMs = await takeToken(trx, conversation)
-  if (waitMs !== undefined) return { kind: 'limited', waitMs }
-  const attempt = await markSending(trx, message)
-  if (breaker === 'half_open') await startTrial(trx, message)
-  return { kind: 'claimed', claim: { message, attempt } }
+  return { kind: upload.kind, message: upload.message, attempt: head.send_attempts, breaker }
 }
 
 type Conversation = { id: string; provider: ProviderName; business_number: string; contact_id: string }
@@ -189,7 +235,7 @@ async function failUnsendable(
   trx: Transaction<Database>,
   messageId: string,
   error: SendError,
-): Promise<ClaimOutcome> {
+): Promise<Unsendable> {
   await sql`
     WITH failed AS (
       UPDATE chat_messages SET status = 'failed', error = ${JSON.stringify([error])}::jsonb, updated_at = now()

@@ -11,24 +11,18 @@ import { PROVIDER_COPY } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import { findUpload } from './uploads.ts'
 
-/** `copiesTo`: names of the providers that want copies. `mayCopy`: this worker has a free place for one more. */
-export type CopyOptions = { copiesTo: readonly string[]; mayCopy: boolean }
-
 /**
  * - `ready`: the message can be sent; it has its upload and the provider's id of the copy
- * - `copy`: the provider needs a copy first, and this worker has claimed it
- * - `busy`: another worker copies the file, or this one has no free place
+ * - `needs_copy`: the provider wants a copy first; the message has its upload
  * - `gone`: the upload was removed
  */
-export type CopyState =
-  | { kind: 'ready' | 'copy'; message: OutboundMessage }
-  | { kind: 'busy' }
-  | { kind: 'gone' }
+export type CopyState = { kind: 'ready' | 'needs_copy'; message: OutboundMessage } | { kind: 'gone' }
 
+/** `copiesTo`: names of the providers that want copies. */
 export async function attachProviderCopy(
   trx: Transaction<Database>,
   message: OutboundMessage,
-  { copiesTo, mayCopy }: CopyOptions,
+  copiesTo: readonly string[],
 ): Promise<CopyState> {
   const { content } = message
   if (!('media' in content) || content.media.upload_id === undefined) return { kind: 'ready', message }
@@ -37,14 +31,11 @@ export async function attachProviderCopy(
   const withUpload = { ...message, upload }
   if (!copiesTo.includes(message.provider)) return { kind: 'ready', message: withUpload }
   const id = await findCopy(trx, withUpload)
-  if (id !== undefined)
-    return {
-      kind: 'ready',
-      message: { ...withUpload, content: { ...content, media: { ...content.media, id } } },
-    }
-  return mayCopy && (await claimCopy(trx, withUpload))
-    ? { kind: 'copy', message: withUpload }
-    : { kind: 'busy' }
+  if (id === undefined) return { kind: 'needs_copy', message: withUpload }
+  return {
+    kind: 'ready',
+    message: { ...withUpload, content: { ...content, media: { ...content.media, id } } },
+  }
 }
 
 async function findCopy(
@@ -60,7 +51,8 @@ async function findCopy(
   return rows[0]?.media_id
 }
 
-async function claimCopy(
+/** False: another worker copies the file, or has just done so. */
+export async function claimProviderCopy(
   trx: Transaction<Database>,
   { provider, business_number, upload }: OutboundMessage,
 ): Promise<boolean> {

@@ -48,7 +48,7 @@ describe('in-doubt results in a row', () => {
     expect(await readOpenBreakers(database.db)).toMatchObject([
       { provider: 'meta', business_number: META_PHONE_NUMBER_ID, failures: 1, error: { code: 'timeout' } },
     ])
-    expect(await claimNext(database.db, await order())).toEqual({ kind: 'waiting' })
+    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
     expect(await send(accepted(), 'another')).toBe('accepted')
   })
 
@@ -106,7 +106,7 @@ describe('in-doubt results in a row', () => {
       waits.push(Math.round(wait))
       await endPauses()
       const trial = await claim()
-      expect(await claimNext(database.db, await order())).toEqual({ kind: 'waiting' })
+      expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
       await record(trial, IN_DOUBT)
     }
 
@@ -133,7 +133,7 @@ describe('a provider that answers none of its numbers', () => {
     await send(IN_DOUBT, 'third')
 
     expect(await openFor()).toEqual([''])
-    expect(await claimNext(database.db, await order('fourth'))).toEqual({ kind: 'waiting' })
+    expect(await claimNext(database.db, await order('fourth'))).toEqual({ kind: 'paused' })
     await endPauses()
     await send(IN_DOUBT, 'fourth')
     expect(await readOpenBreakers(database.db)).toMatchObject([{ business_number: '', failures: 2 }])
