@@ -6,6 +6,7 @@ import * as reading from './0003-reading.ts'
 import * as backfill from './0004-backfill.ts'
 import * as uploads from './0005-uploads.ts'
 import * as contactGeneration from './0006-contact-generation.ts'
+import * as boundedMerges from './0007-bounded-merges.ts'
 import * as userIds from './0008-user-ids.ts'
 import * as sendDoubts from './0011-send-doubts.ts'
 
@@ -16,6 +17,7 @@ export const migrations: Record<string, Migration> = {
   '0004-backfill': backfill,
   '0005-uploads': uploads,
   '0006-contact-generation': contactGeneration,
+  '0007-bounded-merges': boundedMerges,
   '0008-user-ids': userIds,
   '0011-send-doubts': sendDoubts,
 }

@@ -157,7 +157,11 @@ export const change = z
       ),
     conversation_id: id.nullable(),
     message_id: id.nullable(),
-    merged_into: id.nullable().describe('message.merged: the message that this one was merged into.'),
+    merged_into: id
+      .nullable()
+      .describe(
+        'message.merged and conversation.merged: the message or conversation that this one was merged into.',
+      ),
     created_at: time,
     message: message
       .nullable()

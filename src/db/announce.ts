@@ -20,7 +20,7 @@ const COLUMNS: Record<ChangeKind, { target: string; source: string }> = {
     target: 'conversation_id, message_id, merged_into',
     source: 'conversation_id, id, merged_into',
   },
-  'conversation.merged': { target: 'conversation_id', source: 'id' },
+  'conversation.merged': { target: 'conversation_id, merged_into', source: 'id, merged_into' },
   'conversation.read': { target: 'conversation_id', source: 'id' },
 }
 
@@ -29,7 +29,7 @@ const COLUMNS: Record<ChangeKind, { target: string; source: string }> = {
  * statement of a WITH, or a CTE of its own: `announced AS (${announce('message.status', 'updated')})`.
  *
  * `source` returns `id` and `conversation_id` of messages; for 'message.merged' also `merged_into`, the id of the message
- * that stays. For conversations it returns `id`.
+ * that stays. For conversations it returns `id`; for 'conversation.merged' also `merged_into`.
  */
 export function announce(kind: ChangeKind, source: string): RawBuilder<unknown> {
   const columns = COLUMNS[kind]

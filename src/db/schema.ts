@@ -24,6 +24,8 @@ export type ContactIdentifiersTable = {
   /** `infinity` while the contact has the identifier; the driver reads it as the number Infinity. */
   retired_at: ColumnType<Date | number, Date | string | undefined, Date | string>
   contact_id: string
+  /** The contact that had it before contacts were merged; null: no merge has moved it. */
+  original_contact_id: string | null
   first_used_at: Timestamp
   last_used_at: Timestamp
   created_at: GeneratedTimestamp
@@ -39,12 +41,27 @@ export type PortfolioAccountsTable = {
   portfolio: string
 }
 
+/** Each merge of two contacts, with the survivor's profile as it was before. */
+export type ContactMergesTable = {
+  id: Id
+  loser_id: string
+  survivor_id: string
+  survivor_name: string | null
+  survivor_username: string | null
+  survivor_phone: string | null
+  merged_at: GeneratedTimestamp
+}
+
 export type ConversationsTable = {
   id: Id
   provider: string
   business_number: string
   contact_id: string
+  /** The contact that had it before contacts were merged; null: no merge has moved it. */
+  original_contact_id: string | null
   merged_into: string | null
+  /** Of a merged conversation that still has messages. */
+  moving_since: Timestamp | null
   last_message_at: Timestamp | null
   last_read_message_id: Generated<string>
   created_at: GeneratedTimestamp
@@ -53,6 +70,8 @@ export type ConversationsTable = {
 export type ChatMessagesTable = {
   id: Id
   conversation_id: string
+  /** The conversation that had it before conversations were merged; null: no merge has moved it. */
+  original_conversation_id: string | null
   direction: 'inbound' | 'outbound'
   provider: string
   wa_message_id: string | null
@@ -149,7 +168,7 @@ export type ChangesTable = {
   conversation_id: string | null
   message_id: string | null
   created_at: GeneratedTimestamp
-  /** On 'message.merged': the id of the message that stays. */
+  /** On 'message.merged' and 'conversation.merged': the id of the message or conversation that stays. */
   merged_into: string | null
 }
 
@@ -233,6 +252,7 @@ export type UploadCopiesTable = {
 export type Database = {
   contacts: ContactsTable
   contact_identifiers: ContactIdentifiersTable
+  contact_merges: ContactMergesTable
   portfolio_accounts: PortfolioAccountsTable
   conversations: ConversationsTable
   chat_messages: ChatMessagesTable
@@ -256,6 +276,7 @@ export type Database = {
 export const TABLES: readonly string[] = Object.keys({
   contacts: true,
   contact_identifiers: true,
+  contact_merges: true,
   portfolio_accounts: true,
   conversations: true,
   chat_messages: true,

@@ -6,6 +6,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { Kysely, PostgresDialect } from 'kysely'
 import { beforeAll, expect, test } from 'vitest'
 import type { MessageFact } from '../../src/core/fact.ts'
+import { moveMergedMessages } from '../../src/db/contacts/move-messages.ts'
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
 import { identifyMessage } from '../../src/db/ingest/merge-messages.ts'
 import type { StoreItem } from '../../src/db/ingest/store-item.ts'
@@ -27,6 +28,7 @@ import { metaJobs, PARSER, reprocessOptions, storeJobs } from '../support/reproc
 const HIDDEN = {
   message: [
     'updated_at',
+    'original_conversation_id',
     'callback_id',
     'detail',
     'request',
@@ -37,7 +39,7 @@ const HIDDEN = {
     'looked_up_at',
     'not_before',
   ],
-  conversation: [],
+  conversation: ['original_contact_id', 'moving_since'],
 }
 
 /** Changes that no kind of announcement stands for. */
@@ -52,6 +54,12 @@ const NOT_ANNOUNCED: {
     row: 'conversation',
     columns: ['contact_id'],
     reason: 'the feed tells of messages and conversations, not of what is known about a contact',
+  },
+  {
+    writer: 'moveMergedMessages',
+    row: 'message',
+    columns: ['conversation_id'],
+    reason: 'readers see the message in the remaining conversation since the merge, which was announced',
   },
   {
     writer: 'writeBatch: the placeholder of a message in another conversation',
@@ -151,6 +159,18 @@ const WRITERS: Record<string, Writer> = {
     await write(statusItem(uniqueId(), 'sent', { recipient: { phone, user_id } }))
     await write(messageItem(uniqueId(), { contact: { parent_user_id } }))
     return () => write(statusItem(uniqueId(), 'sent', { recipient: { phone, user_id, parent_user_id } }))
+  },
+  moveMergedMessages: async () => {
+    const [phone, user_id, id] = [uniquePhone(), `US.${uniquePhone()}`, uniqueId()]
+    await write(messageItem(uniqueId(), { contact: { phone } }))
+    await write(messageItem(id, { contact: { user_id } }))
+    const client = await database.pool.connect()
+    await client.query('BEGIN')
+    await client.query('SELECT FROM chat_messages WHERE wa_message_id = $1 FOR UPDATE', [id])
+    await write(statusItem(uniqueId(), 'sent', { recipient: { phone, user_id } }))
+    await client.query('COMMIT')
+    client.release()
+    return () => moveMergedMessages(db)
   },
   'identifyMessage: a message that was sent': async () => {
     const id = await order()

@@ -32,6 +32,7 @@ const SENDS_CLOSE_TIMEOUT_MS = 2_500
 const QUEUE_READY_TIMEOUT_MS = 3_000
 const SAFETY_TIMEOUT_MS = 2_000
 const SAFETY_INTERVAL_MS = 60_000
+const MOVE_INTERVAL_MS = 1_000
 const SWEEP_INTERVAL_MS = 5_000
 const DUPLICATES_INTERVAL_MS = 2_000
 const PRUNE_INTERVAL_MS = 10 * 60_000
@@ -99,6 +100,7 @@ async function startReceiver({ config, log, context, stores, metrics }: Part): P
 async function startWorker({ config, log, context, stores, metrics }: Part): Promise<void> {
   const { startWorkerService } = await import('./worker-service.ts')
   const { createChangePruner } = await import('../../worker/change-pruner.ts')
+  const { createMessageMover } = await import('../../worker/message-mover.ts')
   const { createUploadPruner } = await import('../../worker/upload-pruner.ts')
   const { db, backend } = stores
   const worker = startWorkerService({ config, db, backend, metrics, log, stop: context.signal })
@@ -106,6 +108,10 @@ async function startWorker({ config, log, context, stores, metrics }: Part): Pro
     worker.close({ inboundMs: INBOUND_CLOSE_TIMEOUT_MS, sendsMs: SENDS_CLOSE_TIMEOUT_MS }),
   )
   const pruner = createChangePruner({ db })
+  const mover = createMessageMover({ db })
+  repeat(context, log, 'messages of merged conversations', MOVE_INTERVAL_MS, () =>
+    mover.runOnce(context.signal),
+  )
   repeat(context, log, 'failed job sweep', SWEEP_INTERVAL_MS, () => worker.sweepFailedJobs())
   repeat(context, log, 'old changes', PRUNE_INTERVAL_MS, () => pruner.runOnce(context.signal))
   const uploads = createUploadPruner({ db, uploadFolder: config.uploadFolder })

@@ -7,6 +7,7 @@ import { sql, type Transaction } from 'kysely'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import type { Contact } from './identity-map.ts'
+import { moveWithMerge } from './move-messages.ts'
 
 /** Gives the losers' identifiers and conversations to the survivors. */
 export async function writeContactMerges(
@@ -20,11 +21,17 @@ export async function writeContactMerges(
     trx,
   )
   await sql`
+    INSERT INTO contact_merges (loser_id, survivor_id, survivor_name, survivor_username, survivor_phone)
+    SELECT m.loser, m.survivor, c.name, c.username, c.phone
+    FROM unnest(${losers}::bigint[], ${survivors}::bigint[]) AS m (loser, survivor) JOIN contacts c ON c.id = m.survivor
+    ORDER BY m.loser`.execute(trx)
+  await sql`
     UPDATE contacts c SET merged_into = m.survivor
     FROM unnest(${losers}::bigint[], ${survivors}::bigint[]) AS m (loser, survivor)
     WHERE c.id = m.loser OR c.merged_into = m.loser`.execute(trx)
   await sql`
-    UPDATE contact_identifiers i SET contact_id = m.survivor
+    UPDATE contact_identifiers i SET contact_id = m.survivor,
+      original_contact_id = coalesce(i.original_contact_id, m.loser)
     FROM unnest(${losers}::bigint[], ${survivors}::bigint[]) AS m (loser, survivor)
     WHERE i.contact_id = m.loser`.execute(trx)
   await mergeConversations(trx, losers, survivors)
@@ -79,15 +86,19 @@ async function reassignConversations(
 ): Promise<void> {
   if (reassigned.length === 0) return
   await sql`
-    UPDATE conversations v SET contact_id = m.contact_id
+    UPDATE conversations v SET contact_id = m.contact_id,
+      original_contact_id = coalesce(v.original_contact_id, v.contact_id)
     FROM unnest(${reassigned.map(({ id }) => id)}::bigint[], ${reassigned.map(({ survivor }) => survivor)}::bigint[])
       AS m (id, contact_id)
     WHERE v.id = m.id`.execute(trx)
 }
 
+/** How many messages behind the last one that was read are searched for the first unread one. */
+const UNREAD_SEARCH = 1_000
+
 /**
- * Moves the messages of the losers to the kept conversations. Unread messages stay unread; in exchange a message that was
- * read may show as unread.
+ * Makes the losers parts of the kept conversations. Their messages move now or later: see move-messages.ts. Unread messages
+ * stay unread; in exchange a message that was read may show as unread.
  */
 async function writeConversationMerges(
   trx: Transaction<Database>,
@@ -101,8 +112,12 @@ async function writeConversationMerges(
       SELECT * FROM unnest(${losers}::bigint[], ${kept}::bigint[]) AS p (loser, kept)
     ), member AS MATERIALIZED (
       SELECT v.id, coalesce(p.kept, v.id) AS kept, v.last_message_at, v.last_read_message_id, (
-        SELECT min(m.id) FROM chat_messages m
-        WHERE m.conversation_id = v.id AND m.direction = 'inbound' AND m.id > v.last_read_message_id
+        SELECT coalesce(min(n.id) FILTER (WHERE n.direction = 'inbound'),
+          CASE WHEN count(*) = ${UNREAD_SEARCH} THEN max(n.id) END)
+        FROM (
+          SELECT m.id, m.direction FROM chat_messages m
+          WHERE m.conversation_id = v.id AND m.id > v.last_read_message_id ORDER BY m.id LIMIT ${UNREAD_SEARCH}
+        ) n
       ) AS first_unread_id
       FROM conversations v LEFT JOIN pair p ON p.loser = v.id
       WHERE v.id IN (SELECT loser FROM pair UNION SELECT kept FROM pair)
@@ -115,19 +130,11 @@ async function writeConversationMerges(
     SET last_message_at = t.last_message_at, last_read_message_id = t.last_read_message_id
     FROM total t WHERE v.id = t.kept`.execute(trx)
   await sql`
-    WITH pair (id, kept) AS (
+    WITH pair (id, merged_into) AS (
       SELECT * FROM unnest(${losers}::bigint[], ${kept}::bigint[])
     ), merged AS (
-      UPDATE conversations v SET merged_into = p.kept FROM pair p WHERE v.id = p.id OR v.merged_into = p.id
+      UPDATE conversations v SET merged_into = p.merged_into FROM pair p WHERE v.id = p.id OR v.merged_into = p.id
     )
     ${announce('conversation.merged', 'pair')}`.execute(trx)
-  await sql`
-    WITH locked AS MATERIALIZED (
-      SELECT id, conversation_id FROM chat_messages WHERE conversation_id = ANY (${losers}::bigint[])
-      ORDER BY id FOR NO KEY UPDATE
-    )
-    UPDATE chat_messages m SET conversation_id = p.kept, updated_at = now()
-    FROM locked JOIN unnest(${losers}::bigint[], ${kept}::bigint[]) AS p (loser, kept)
-      ON p.loser = locked.conversation_id
-    WHERE m.id = locked.id`.execute(trx)
+  await moveWithMerge(trx, losers)
 }

@@ -9,6 +9,7 @@ import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import { detailOf } from '../../core/fact.ts'
 import { announce } from '../announce.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 import { statusOrder } from './status-order.ts'
 
@@ -159,9 +160,12 @@ async function updateLastMessageTimes(
     message.conversation_id,
   ])
   const messageIds = moved.map((message) => message.id)
+  const parts = partsOf(sql`c.id`)
   await sql`
     UPDATE conversations c SET last_message_at = CASE
-      WHEN EXISTS (SELECT FROM chat_messages m WHERE m.conversation_id = c.id)
+      WHEN EXISTS (
+        SELECT FROM chat_messages m WHERE m.conversation_id IN (SELECT id FROM ${parts} part_of_it)
+      )
       THEN greatest(c.last_message_at, (
         SELECT max(least(m.sent_at, m.received_at)) FROM chat_messages m
         WHERE m.id = ANY(${messageIds}::bigint[]) AND m.conversation_id = c.id

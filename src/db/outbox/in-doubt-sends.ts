@@ -3,6 +3,7 @@ import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Recipient } from '../../core/outbound.ts'
 import { RECONCILIATION } from '../../core/send-policy.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 
 export type InDoubtSend = {
@@ -23,7 +24,7 @@ const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM chat_messages o
-    WHERE o.conversation_id = m.conversation_id AND o.id <> m.id AND o.source = 'api'
+    WHERE o.conversation_id IN (SELECT id FROM ${partsOf(sql`m.conversation_id`)} part_of_it) AND o.id <> m.id AND o.source = 'api'
       AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
       AND o.send_attempts > 0 AND o.content = m.content
   )`

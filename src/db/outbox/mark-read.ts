@@ -3,6 +3,7 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import { announce } from '../announce.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 import { requestReadReceipt } from './read-receipts.ts'
 
@@ -60,7 +61,8 @@ async function findLast(
 ): Promise<string | undefined> {
   const asked = messageId === undefined ? sql`true` : sql`id = ${messageId}::bigint`
   const { rows } = await sql<{ id: string }>`
-    SELECT id FROM chat_messages WHERE conversation_id = ${conversationId}::bigint AND ${asked}
-    ORDER BY id DESC LIMIT 1`.execute(trx)
+    SELECT l.id FROM ${partsOf(sql`${conversationId}::bigint`)} part CROSS JOIN LATERAL (
+      SELECT id FROM chat_messages WHERE conversation_id = part.id AND ${asked} ORDER BY id DESC LIMIT 1
+    ) l ORDER BY l.id DESC LIMIT 1`.execute(trx)
   return rows[0]?.id
 }

@@ -9,6 +9,7 @@ import { phoneDigits } from '../../core/phone.ts'
 import { resolveConversations } from '../contacts/conversations.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { resolveContacts } from '../contacts/resolve-contacts.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 
 /**
@@ -153,7 +154,7 @@ async function findLinked(
   if (!isRowId(messageId)) return undefined
   const { rows } = await sql<{ wa_message_id: string | null; status: string | null }>`
     SELECT nullif(m.wa_message_id, '') AS wa_message_id, m.status FROM chat_messages m
-    WHERE m.conversation_id = ${conversation.id} AND m.id = coalesce(
+    WHERE m.conversation_id IN (SELECT id FROM ${partsOf(sql`${conversation.id}::bigint`)} part_of_it) AND m.id = coalesce(
       (SELECT kept_id::bigint FROM chat_messages_duplicates
        WHERE source_table = 'chat_messages' AND original_id = ${messageId} AND NOT EXISTS (
          SELECT FROM chat_messages o WHERE o.id = ${messageId}::bigint)

@@ -6,6 +6,7 @@ import { type Kysely, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { ReadReceipt, SendError } from '../../core/outbound.ts'
 import { SWEEP } from '../../core/send-policy.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 
 /**
@@ -20,11 +21,15 @@ export async function requestReadReceipt(
 ): Promise<boolean> {
   const { rows } = await sql`
     INSERT INTO read_receipts (conversation_id, message_id, wa_message_id)
-    SELECT m.conversation_id, m.id, m.wa_message_id
-    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
-    WHERE m.conversation_id = ${conversationId} AND m.id <= ${upToMessageId} AND m.direction = 'inbound'
-      AND m.source = 'webhook' AND m.wa_message_id <> '' AND c.provider = ANY(${receiptProviders}::text[])
-    ORDER BY m.id DESC LIMIT 1
+    SELECT c.id, l.id, l.wa_message_id
+    FROM conversations c, ${partsOf(sql`${conversationId}::bigint`)} part CROSS JOIN LATERAL (
+      SELECT m.id, m.wa_message_id FROM chat_messages m
+      WHERE m.conversation_id = part.id AND m.id <= ${upToMessageId} AND m.direction = 'inbound'
+        AND m.source = 'webhook' AND m.wa_message_id <> ''
+      ORDER BY m.id DESC LIMIT 1
+    ) l
+    WHERE c.id = ${conversationId} AND c.provider = ANY(${receiptProviders}::text[])
+    ORDER BY l.id DESC LIMIT 1
     ON CONFLICT ON CONSTRAINT read_receipts_pkey DO UPDATE SET message_id = excluded.message_id,
       wa_message_id = excluded.wa_message_id, attempts = 0, not_before = now(), requested_at = now(),
       settled_at = NULL, error = NULL

@@ -1,5 +1,6 @@
 /** Resending: a new message with the content of one that may not have arrived. Only a person may decide this. */
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { type CreateOutcome, findByKey, insertOnce, type KeyOptions, type StoredRequest } from './create.ts'
@@ -20,6 +21,7 @@ export async function createResend(
 ): Promise<CreateOutcome> {
   return retryConflicts(() =>
     db.transaction().execute(async (trx) => {
+      await lockMergesShared(trx)
       const known = await findByKey(trx, options)
       if (known !== undefined) return known
       const original = await lockOriginal(trx, messageId)
@@ -58,9 +60,10 @@ type Original = {
 async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
   if (!isRowId(messageId)) return undefined
   const { rows } = await sql<Original>`
-    SELECT m.id, m.status, m.request, m.conversation_id, m.provider, m.reply_to_wa_message_id,
+    SELECT m.id, m.status, m.request, coalesce(c.merged_into, c.id) AS conversation_id, m.provider, m.reply_to_wa_message_id,
       m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
-    FROM chat_messages m WHERE m.id = ${messageId} AND m.direction = 'outbound'
+    FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.id = ${messageId} AND m.direction = 'outbound'
     FOR NO KEY UPDATE OF m`.execute(trx)
   return rows[0]
 }

@@ -1,6 +1,7 @@
 /** Conversations as the API and the dashboard show them, the one with the newest message first. */
 import { type Kysely, sql } from 'kysely'
 import { phoneDigits } from '../../core/phone.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 import { type ContactView, getContact, readContactViews } from './contact.ts'
 import { type MessageView, readMessageViews } from './message.ts'
@@ -81,13 +82,19 @@ function withDetails(conversations: ReturnType<typeof sql>) {
       ${positionTime(sql`v.last_message_at`)} AS time, v.created_at, l.id AS last_message_id, u.unread_count
     FROM (${conversations}) v
     LEFT JOIN LATERAL (
-      SELECT m.id FROM chat_messages m WHERE m.conversation_id = v.id
-      ORDER BY ${timeOf('m')} DESC, m.id DESC LIMIT 1
+      SELECT n.id FROM ${partsOf(sql`v.id`)} part CROSS JOIN LATERAL (
+        SELECT m.id, ${timeOf('m')} AS happened_at FROM chat_messages m WHERE m.conversation_id = part.id
+        ORDER BY ${timeOf('m')} DESC, m.id DESC LIMIT 1
+      ) n
+      ORDER BY n.happened_at DESC, n.id DESC LIMIT 1
     ) l ON true
     CROSS JOIN LATERAL (
       SELECT count(*) FILTER (WHERE ${countsAsUnread('n')})::integer AS unread_count FROM (
-        SELECT m.direction, m.source, m.message_type FROM chat_messages m
-        WHERE m.conversation_id = v.id AND m.id > v.last_read_message_id ORDER BY m.id DESC LIMIT ${UNREAD_WINDOW}
+        SELECT newest.* FROM ${partsOf(sql`v.id`)} part CROSS JOIN LATERAL (
+          SELECT m.id, m.direction, m.source, m.message_type FROM chat_messages m
+          WHERE m.conversation_id = part.id AND m.id > v.last_read_message_id ORDER BY m.id DESC LIMIT ${UNREAD_WINDOW}
+        ) newest
+        ORDER BY newest.id DESC LIMIT ${UNREAD_WINDOW}
       ) n
     ) u`
 }

@@ -1,6 +1,7 @@
 /** The messages of a conversation, newest first, and one message with its history. */
 import { type Kysely, sql } from 'kysely'
 import { parseExact } from '../../core/json-text.ts'
+import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
 import { type MessageView, readMessageViews } from './message.ts'
 import { isEffect, timeOf } from './message-effects.ts'
@@ -34,12 +35,16 @@ export async function listMessages(
       ? sql`true`
       : sql`(${timeOf('m')}, m.id) < (${after.time}::timestamptz, ${after.id}::bigint)`
   const { rows } = await sql<Position>`
-    SELECT m.id, ${positionTime(timeOf('m'))} AS time FROM chat_messages m
-    WHERE m.conversation_id = ${id}::bigint AND ${beyond} AND NOT (${isEffect('m')} AND EXISTS (
-      SELECT FROM chat_messages t WHERE t.wa_message_id = m.target_wa_message_id
-        AND t.wa_message_id IS NOT NULL AND t.wa_message_id <> ''
-    ))
-    ORDER BY ${timeOf('m')} DESC, m.id DESC LIMIT ${limit + 1}`.execute(db)
+    SELECT l.id, ${positionTime(sql`l.happened_at`)} AS time
+    FROM ${partsOf(sql`${id}::bigint`)} part CROSS JOIN LATERAL (
+      SELECT m.id, ${timeOf('m')} AS happened_at FROM chat_messages m
+      WHERE m.conversation_id = part.id AND ${beyond} AND NOT (${isEffect('m')} AND EXISTS (
+        SELECT FROM chat_messages t WHERE t.wa_message_id = m.target_wa_message_id
+          AND t.wa_message_id IS NOT NULL AND t.wa_message_id <> ''
+      ))
+      ORDER BY ${timeOf('m')} DESC, m.id DESC LIMIT ${limit + 1}
+    ) l
+    ORDER BY l.happened_at DESC, l.id DESC LIMIT ${limit + 1}`.execute(db)
   const page = cutPage(rows, limit)
   const views = await readMessageViews(
     db,

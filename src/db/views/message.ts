@@ -100,7 +100,7 @@ export async function readMessageViews(
  */
 async function readRows(db: Kysely<Database>, ids: readonly string[]): Promise<Row[]> {
   const { rows } = await sql<Row>`
-    SELECT m.id, m.conversation_id, m.direction, m.provider, v.business_number, m.wa_message_id, m.client_message_id,
+    SELECT m.id, v.id AS conversation_id, m.direction, m.provider, v.business_number, m.wa_message_id, m.client_message_id,
       m.message_type, m.content, m.status, m.error, m.resend_of, x.id AS resent_as, m.sent_at,
       coalesce(r.id, (m.request ->> 'reply_to_message_id')::bigint) AS reply_to,
       coalesce(t.id, (m.request #>> '{content,reaction,message_id}')::bigint) AS target,
@@ -108,7 +108,8 @@ async function readRows(db: Kysely<Database>, ids: readonly string[]): Promise<R
       m.media_id, m.media_url, m.media_mime_type, m.media_sha256, m.media_filename, m.media_voice, m.media,
       m.forwarded, m.frequently_forwarded, m.referral
     FROM chat_messages m
-    JOIN conversations v ON v.id = m.conversation_id
+    JOIN conversations o ON o.id = m.conversation_id
+    JOIN conversations v ON v.id = coalesce(o.merged_into, o.id)
     LEFT JOIN contacts s ON s.id = m.sender_contact_id
     LEFT JOIN chat_messages r ON r.wa_message_id = m.reply_to_wa_message_id
       AND r.wa_message_id IS NOT NULL AND r.wa_message_id <> ''
