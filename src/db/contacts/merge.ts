@@ -7,7 +7,7 @@ import { sql, type Transaction } from 'kysely'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
 import type { Contact } from './identity-map.ts'
-import { moveWithMerge } from './move-messages.ts'
+import { isOfConversation, moveWithMerge } from './move-messages.ts'
 
 /** Gives the losers' identifiers and conversations to the survivors. */
 export async function writeContactMerges(
@@ -116,7 +116,8 @@ async function writeConversationMerges(
           CASE WHEN count(*) = ${UNREAD_SEARCH} THEN max(n.id) END)
         FROM (
           SELECT m.id, m.direction FROM chat_messages m
-          WHERE m.conversation_id = v.id AND m.id > v.last_read_message_id ORDER BY m.id LIMIT ${UNREAD_SEARCH}
+          WHERE ${isOfConversation(sql`v.id`, sql`v.last_read_message_id`)}
+          ORDER BY m.conversation_id, m.id LIMIT ${UNREAD_SEARCH}
         ) n
       ) AS first_unread_id
       FROM conversations v LEFT JOIN pair p ON p.loser = v.id
