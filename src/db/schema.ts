@@ -1,71 +1,13 @@
 /** Types of the tables, for Kysely. The migrations create the tables; test/db/schema.test.ts compares the two. */
-import type { ColumnType, Generated, JSONColumnType } from 'kysely'
-
-/** bigint columns come back as strings: ids beyond 2^53 stay exact. */
-type Id = Generated<string>
-type Timestamp = ColumnType<Date, Date | string, Date | string>
-type GeneratedTimestamp = ColumnType<Date, Date | string | undefined, Date | string>
-/** jsonb is written as JSON text and read as a value. */
-type Json = JSONColumnType<object, string | null, string | null>
-
-export type ContactsTable = {
-  id: Id
-  name: string | null
-  username: string | null
-  phone: string | null
-  merged_into: string | null
-  created_at: GeneratedTimestamp
-  updated_at: GeneratedTimestamp
-}
-
-export type ContactIdentifiersTable = {
-  kind: 'phone' | 'user_id' | 'parent_user_id' | 'group' | 'none'
-  value: string
-  /** `infinity` while the contact has the identifier; the driver reads it as the number Infinity. */
-  retired_at: ColumnType<Date | number, Date | string | undefined, Date | string>
-  contact_id: string
-  /** The contact that had it before contacts were merged; null: no merge has moved it. */
-  original_contact_id: string | null
-  first_used_at: Timestamp
-  last_used_at: Timestamp
-  created_at: GeneratedTimestamp
-  /** Of a phone: when it was seen with a user id of the contact. */
-  first_linked_at: Timestamp | null
-  last_linked_at: Timestamp | null
-  /** Of a user id: the provider's account in which it was first seen. */
-  account: string | null
-}
-
-export type PortfolioAccountsTable = {
-  account: string
-  portfolio: string
-}
-
-/** Each merge of two contacts, with the survivor's profile as it was before. */
-export type ContactMergesTable = {
-  id: Id
-  loser_id: string
-  survivor_id: string
-  survivor_name: string | null
-  survivor_username: string | null
-  survivor_phone: string | null
-  merged_at: GeneratedTimestamp
-}
-
-export type ConversationsTable = {
-  id: Id
-  provider: string
-  business_number: string
-  contact_id: string
-  /** The contact that had it before contacts were merged; null: no merge has moved it. */
-  original_contact_id: string | null
-  merged_into: string | null
-  /** Of a merged conversation that still has messages. */
-  moving_since: Timestamp | null
-  last_message_at: Timestamp | null
-  last_read_message_id: Generated<string>
-  created_at: GeneratedTimestamp
-}
+import type { Generated } from 'kysely'
+import type { GeneratedTimestamp, Id, Json, Timestamp } from './column-types.ts'
+import type {
+  ContactIdentifiersTable,
+  ContactMergesTable,
+  ContactsTable,
+  ConversationsTable,
+  PortfolioAccountsTable,
+} from './contact-tables.ts'
 
 export type ChatMessagesTable = {
   id: Id

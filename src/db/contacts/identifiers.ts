@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { ContactRef } from '../../core/fact.ts'
 import { scrubText } from '../../core/json-text.ts'
 import { phoneKey } from '../../core/phone.ts'
-import type { ContactIdentifiersTable } from '../schema.ts'
+import type { ContactIdentifiersTable } from '../contact-tables.ts'
 
 export type IdentifierKind = ContactIdentifiersTable['kind']
 export type Identifier = { kind: IdentifierKind; value: string }
