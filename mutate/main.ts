@@ -59,7 +59,7 @@ async function runFile(file: string, tests: readonly string[]): Promise<FileResu
   const folder = openFolder()
   try {
     const found = await runMutants(file, tests, path.join(folder, 'stryker'))
-    const mutants = checkTypes(file, found, path.join(folder, 'types'))
+    const mutants = await checkTypes(file, found, path.join(folder, 'types'))
     return { file, tests, mutants, seconds: (performance.now() - startedAt) / 1000 }
   } finally {
     rmSync(folder, { recursive: true, force: true })

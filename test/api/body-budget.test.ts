@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createBodyBudget } from '../../src/api/body-budget.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
 import { cleanUp } from '../support/clean-up.ts'
@@ -111,4 +111,100 @@ test('large bodies one after the other are all accepted: each is released at its
   for (let round = 0; round < 5; round++) statuses.push(await post(90 * KIB))
 
   expect(statuses).toEqual([200, 200, 200, 200, 200])
+})
+
+describe('one body', () => {
+  const open = (maxBytes: number) =>
+    createBodyBudget({ maxHeldBytes: 10_000, smallBytes: 100 }).startBody(maxBytes)
+
+  test('has the bytes of its pieces in order, whatever their sizes', () => {
+    for (const sizes of [[], [1], [3, 1, 1, 200, 5, 1_000, 1], [100, 100], [1, 99, 1]]) {
+      const body = open(5_000)
+      const pieces = sizes.map((size, index) => Buffer.alloc(size, index + 1))
+      for (const piece of pieces) expect(body.add(piece)).toBeUndefined()
+
+      expect(body.bytes().equals(Buffer.concat(pieces))).toBe(true)
+    }
+  })
+
+  test('may have exactly as many bytes as were announced', () => {
+    const body = open(100)
+
+    expect([body.add(Buffer.alloc(60)), body.add(Buffer.alloc(40))]).toEqual([undefined, undefined])
+    expect(body.add(Buffer.alloc(1))).toBe('too_large')
+    expect(body.bytes()).toHaveLength(100)
+  })
+
+  test('may have 1,024 tiny pieces; with more they must have 256 bytes on the average', () => {
+    const tiny = () => {
+      const body = createBodyBudget().startBody(1024 * KIB)
+      for (let piece = 0; piece < 1_024; piece++) expect(body.add(Buffer.alloc(1))).toBeUndefined()
+      return body
+    }
+
+    expect(tiny().add(Buffer.alloc(1))).toBe('too_many_pieces')
+    expect(tiny().add(Buffer.alloc(1_025 * 256 - 1_024 - 1))).toBe('too_many_pieces')
+    expect(tiny().add(Buffer.alloc(1_025 * 256 - 1_024))).toBeUndefined()
+  })
+
+  test('has no bytes after it was dropped', () => {
+    const body = open(100)
+    body.add(Buffer.from('abc'))
+
+    body.drop()
+
+    expect(body.bytes()).toHaveLength(0)
+  })
+})
+
+/** In a budget of 1,000 bytes, where bodies up to 100 bytes are small: how many a further body may bring. */
+describe('the room that is left', () => {
+  const roomBeside = (use: (budget: ReturnType<typeof createBodyBudget>) => void) => {
+    const fits = (bytes: number) => {
+      const budget = createBodyBudget({ maxHeldBytes: 1_000, smallBytes: 100 })
+      use(budget)
+      return budget.startBody(5_000).add(Buffer.alloc(bytes)) === undefined
+    }
+    return Array.from({ length: 1_001 }, (_, bytes) => bytes).findLast(fits)
+  }
+  const add = (body: ReturnType<ReturnType<typeof createBodyBudget>['startBody']>, ...sizes: number[]) => {
+    for (const size of sizes) body.add(Buffer.alloc(size))
+    return body
+  }
+
+  test.each<[string, (budget: ReturnType<typeof createBodyBudget>) => void, number]>([
+    ['nothing', () => {}, 1_000],
+    ['one piece, as it is', (budget) => add(budget.startBody(5_000), 400), 600],
+    ['a body that has grown, doubled', (budget) => add(budget.startBody(5_000), 400, 1), 200],
+    ['a body that fits what it has doubled to', (budget) => add(budget.startBody(5_000), 400, 1, 399), 200],
+    [
+      'a body that may not double to more than it has announced',
+      (budget) => add(budget.startBody(500), 400, 1),
+      500,
+    ],
+    ['a large second piece', (budget) => add(budget.startBody(5_000), 10, 890), 100],
+    ['a small body, doubled to the size of small ones', (budget) => add(budget.startBody(5_000), 60, 1), 900],
+    ['a small body that has announced less', (budget) => add(budget.startBody(70), 60, 1), 930],
+    ['a piece that was refused', (budget) => add(budget.startBody(5_000), 300, 701), 700],
+    ['a body that was dropped', (budget) => add(budget.startBody(5_000), 400, 1).drop(), 1_000],
+    [
+      'a body that was dropped twice',
+      (budget) => {
+        add(budget.startBody(5_000), 500)
+        const body = add(budget.startBody(5_000), 400)
+        body.drop()
+        body.drop()
+      },
+      500,
+    ],
+    [
+      'more small bodies than it has bytes for',
+      (budget) => {
+        for (let count = 0; count < 11; count++) add(budget.startBody(100), 100)
+      },
+      100,
+    ],
+  ])('beside %s', (_what, use, room) => {
+    expect(roomBeside(use)).toBe(room)
+  })
 })

@@ -64,6 +64,134 @@ describe('a store that has failed', () => {
   })
 })
 
+describe('what is reported', () => {
+  test('is each webhook with its provider, its jobs and its result, when the answer is known', async () => {
+    const { receive, reports } = createReported()
+
+    expect(await receive()).toBe('queued')
+    expect(await receive({ 'x-hub-signature-256': `sha256=${'0'.repeat(64)}` })).toBe('forged')
+
+    expect(reports).toMatchObject([
+      { provider: 'meta', result: 'queued', jobs: { length: EVENTS_A_WEBHOOK } },
+      { provider: 'meta', result: 'forged', jobs: { length: 0 } },
+    ])
+    for (const { durationMs } of reports) {
+      expect(durationMs).toBeGreaterThan(0)
+      expect(durationMs).toBeLessThan(MINUTE)
+    }
+  })
+
+  test('is that a circuit opens, with the cause, and that it closes, once each', async () => {
+    const refused = new Error('refused')
+    const { receive, circuits, away, clock } = createReported()
+    away.queue = refused
+
+    expect([await receive(), await receive()]).toEqual(['stored', 'stored'])
+    expect(circuits).toEqual([['queue', true, refused]])
+    away.direct = true
+    expect([await receive(), await receive()]).toEqual(['unavailable', 'unavailable'])
+    expect(circuits.slice(1)).toEqual([['direct', true, undefined]])
+
+    clock.now += 1_000
+    away.direct = false
+    // The trial of the queue fails, and that is nothing new; the database is back.
+    expect(await receive()).toBe('stored')
+    expect(circuits.slice(2)).toEqual([['direct', false]])
+    clock.now += 1_000
+    away.queue = undefined
+    expect([await receive(), await receive()]).toEqual(['queued', 'queued'])
+    expect(circuits.slice(3)).toEqual([['queue', false]])
+  })
+
+  test('is a database that does not answer in time as the cause, and not again for the next webhook', async () => {
+    const { receive, circuits, away, clock } = createReported({ directTimeoutMs: 1 })
+    away.queue = new Error('refused')
+    away.direct = 'silent'
+
+    expect(await receive()).toBe('unavailable')
+    clock.now += 1_000
+    expect(await receive()).toBe('unavailable')
+
+    expect(circuits.filter(([name]) => name === 'direct')).toEqual([
+      ['direct', true, expect.objectContaining({ message: 'storing directly took longer than 1 ms' })],
+    ])
+  })
+})
+
+test('a forged webhook reaches no store', async () => {
+  const { receive, asked } = createReported()
+
+  await receive({})
+
+  expect(asked).toEqual({ queue: 0, direct: 0 })
+})
+
+test('a defect of the direct path is no outage: it is thrown, and the circuit stays closed', async () => {
+  const { receive, circuits, away } = createReported()
+  away.queue = new Error('refused')
+  away.direct = new Error('a defect')
+
+  await expect(receive()).rejects.toThrow('a defect')
+  await expect(receive()).rejects.toThrow('a defect')
+
+  expect(circuits.map(([name]) => name)).toEqual(['queue'])
+})
+
+const isQueueFull = () => true
+test.each<[string, Partial<ReceiverDeps>, { queue?: number; direct?: number }, ReceiveResult]>([
+  ['the queue has room and 20,000 events wait for it', {}, { queue: 20_000 }, 'queued'],
+  ['20,001 events wait for the queue', {}, { queue: 20_001 }, 'stored'],
+  ['the queue is nearly full', { isQueueFull }, {}, 'stored'],
+  ['20,000 events wait for the database too', { isQueueFull }, { direct: 20_000 }, 'stored'],
+  ['20,001 events wait for the database too', { isQueueFull }, { direct: 20_001 }, 'unavailable'],
+])('while %s', async (_what, options, pending, result) => {
+  const { receive, circuits } = createReported(options, pending)
+
+  expect(await receive()).toBe(result)
+
+  expect(circuits).toEqual([])
+})
+
+/** A receiver whose stores the test takes away; a second of `clock` ends a cool-down. */
+function createReported(
+  options: Partial<ReceiverDeps> = {},
+  pending: { queue?: number; direct?: number } = {},
+) {
+  const clock = { now: 0 }
+  const away: { queue: Error | undefined; direct: boolean | 'silent' | Error } = {
+    queue: undefined,
+    direct: false,
+  }
+  const asked = { queue: 0, direct: 0 }
+  const reports: Parameters<ReceiverDeps['observer']['onWebhook']>[0][] = []
+  const circuits: unknown[][] = []
+  const receive = createReceiver({
+    queue: {
+      add: async () => {
+        asked.queue++
+        if (away.queue) throw away.queue
+      },
+      pending: () => pending.queue ?? 0,
+    },
+    direct: {
+      store: async () => {
+        asked.direct++
+        if (away.direct instanceof Error) throw away.direct
+        return away.direct === 'silent' ? await new Promise<never>(() => {}) : !away.direct
+      },
+      pending: () => pending.direct ?? 0,
+    },
+    queueCircuit: createCircuit({ coolDownMs: 1_000, now: () => clock.now }),
+    directCircuit: createCircuit({ coolDownMs: 1_000, now: () => clock.now }),
+    observer: {
+      onWebhook: (report) => void reports.push(report),
+      onCircuit: (...report) => void circuits.push(report),
+    },
+    ...options,
+  })
+  return { receive, reports, circuits, away, asked, clock }
+}
+
 /** Each call receives a webhook with many messages. The stores accept everything and confirm nothing. */
 function createStuckReceiver(): () => Promise<ReceiveResult> {
   let release = () => {}
@@ -90,22 +218,24 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
   })
 }
 
-type ReceiverOptions = Omit<ReceiverDeps, 'isQueueFull' | 'observer'>
+type ReceiverOptions = Omit<ReceiverDeps, 'isQueueFull' | 'observer'> & Partial<ReceiverDeps>
 
-/** Each call is a webhook with many messages. */
-function createReceiver(options: ReceiverOptions): () => Promise<ReceiveResult> {
+/** Each call is a webhook with many messages; signed, unless other headers are given. */
+function createReceiver(
+  options: ReceiverOptions,
+): (headers?: Record<string, string>) => Promise<ReceiveResult> {
   const receive = createReceiveWebhook({
     isQueueFull: () => false,
     observer: { onWebhook: () => {}, onCircuit: () => {} },
     ...options,
   })
   const meta = providerWith('meta', { META_APP_SECRET })
-  return () => {
+  return (headers) => {
     const messages = Array.from({ length: EVENTS_A_WEBHOOK }, () => metaMessage())
     const rawBody = Buffer.from(JSON.stringify(metaMessagesWebhook(messages)))
     return receive(meta, {
       rawBody,
-      headers: metaHeaders(rawBody),
+      headers: headers ?? metaHeaders(rawBody),
       url: '/webhooks/meta',
       received_at: Date.now(),
     })

@@ -10,7 +10,11 @@ const COMMAND = path.join(PROJECT, 'mutate', 'main.ts')
 const FILES = {
   'package.json': '{ "name": "invented", "type": "module" }',
   'vitest.config.ts': "export default { test: { include: ['test/**/*.test.ts'], pool: 'forks' } }\n",
-  'src/limit.ts': 'export const isTooLong = (text: string): boolean => text.length > 10\n',
+  'tsconfig.json': '{ "compilerOptions": { "strict": true, "noEmit": true, "types": [] } }',
+  // The type checker refuses another text in place of 'letters', which the test would not notice.
+  'src/limit.ts': `
+export const isTooLong = (text: string, _unit: 'letters' = 'letters'): boolean => text.length > 10
+`,
   'test/limit.test.ts': `
 import { expect, test } from 'vitest'
 import { isTooLong } from '../src/limit.ts'
@@ -30,13 +34,13 @@ describe('npm run mutate', () => {
     const run = mutate(project, ['src/limit.ts', '--json', result])
     const { code } = await run.ended
 
-    expect(run.stdout).toContain('src/limit.ts:1:53\n')
+    expect(run.stdout).toContain('src/limit.ts:2:83\n')
     expect(run.stdout).toContain('\n  change  text.length > 10 → text.length >= 10\n')
     expect(run.stdout).toMatch(/^src\/limit\.ts +5 +4 +0 +80\.0 % ✗ +\d+ s$/m)
     expect(code).toBe(1)
     expect(JSON.parse(readFileSync(result, 'utf8'))).toMatchObject({
       scores: [{ file: 'src/limit.ts', mutants: 5, noticed: 4 }],
-      survivors: [{ line: 1, change: 'text.length > 10 → text.length >= 10', isReached: true }],
+      survivors: [{ line: 2, change: 'text.length > 10 → text.length >= 10', isReached: true }],
     })
     expect(readdirSync(path.join(project, '.vitest'))).toEqual([])
   })
