@@ -24,6 +24,8 @@ export type FailedJobSweepDeps = {
   findMessageId: FindMessageId
   /** How long after its failure a job is run again. */
   restMs?: number
+  /** After this time no further job is started; 30 s unless given. */
+  maxRunMs?: number
   now?: () => number
   /** When it aborts, the sweep starts no further job. */
   signal?: AbortSignal
@@ -52,7 +54,7 @@ const PARKED_REASON = 'its worker died each time it was run'
 /** Runs one job after another. An error of one job does not stop the others. */
 export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepReport> {
   const report: SweepReport = { retried: 0, ranAlone: 0, parked: 0, failed: 0 }
-  const endsAt = performance.now() + MAX_RUN_MS
+  const endsAt = performance.now() + (deps.maxRunMs ?? MAX_RUN_MS)
   for (const id of await deps.queue.getRanges(['failed'], 0, MAX_JOBS_A_RUN - 1, true)) {
     if (deps.signal?.aborted || performance.now() > endsAt) break
     try {

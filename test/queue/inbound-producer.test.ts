@@ -22,6 +22,19 @@ test('rejects all waiting events after one deadline when the queue does not answ
   expect(producer.pending()).toBe(0)
 })
 
+test('rejects a webhook when one of its round trips fails, although another one succeeds', async () => {
+  let roundTrips = 0
+  const producer = createInboundProducer({
+    addInbound: async () => {
+      if (++roundTrips === 2) throw new Error('refused')
+      return { dropped: Promise.resolve(0) }
+    },
+  })
+
+  await expect(producer.add(jobs(300))).rejects.toThrow('refused')
+  expect(roundTrips).toBe(2)
+})
+
 test('a round trip that fails leaves the waiting events alone', async () => {
   let roundTrips = 0
   const producer = createInboundProducer({

@@ -185,6 +185,41 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await rows()).toEqual([{ wa_message_id: ID }])
   })
 
+  test('starts no job after its time is over, and the next sweep runs it', async () => {
+    const maxRunMs = 1_000
+    await addStalledJob('wamid.older', { ...event(), wa_message_id: 'wamid.older' })
+    await addStalledJob()
+    const startedAt = performance.now()
+    const slow: EventStore = {
+      ...store,
+      storeAlone: async (item) => {
+        await eventually(() => expect(performance.now() - startedAt).toBeGreaterThan(maxRunMs + 100))
+        return store.storeAlone(item)
+      },
+    }
+    const deps = { queue, store: slow, normalize, findMessageId, restMs: 0 }
+
+    expect(await sweepFailedJobs({ ...deps, maxRunMs })).toEqual({ ...NOTHING, ranAlone: 1 })
+    expect(await sweepFailedJobs(deps)).toEqual({ ...NOTHING, ranAlone: 1 })
+  })
+
+  test('stores a job that runs alone in a batch of its own', async () => {
+    await addStalledJob()
+    const shared: string[] = []
+    const watched: EventStore = {
+      ...store,
+      store: (item) => {
+        shared.push(item.job_id)
+        return store.store(item)
+      },
+    }
+
+    await sweepFailedJobs({ queue, store: watched, normalize, findMessageId, restMs: 0 })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+    expect(shared).toEqual([])
+  })
+
   test('starts no job after its signal has aborted', async () => {
     await addStalledJob()
 

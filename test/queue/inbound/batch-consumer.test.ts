@@ -10,7 +10,7 @@ import { eventually } from '../../support/eventually.ts'
 import { type InboundQueue, inboundJob, openInboundQueue } from '../../support/inbound-queue.ts'
 import { describeWithRedis } from '../../support/redis.ts'
 
-const LOCK_MS = 200
+const LOCK_MS = 500
 const INTERVAL_MS = 50
 
 describeWithRedis('a batch consumer', () => {
@@ -72,6 +72,43 @@ describeWithRedis('a batch consumer', () => {
     expect(most).toBe(8)
   })
 
+  test('runs two batches at a time again after the queue was empty', async () => {
+    let gate = Promise.withResolvers<void>()
+    let running = 0
+    consume(
+      async () => {
+        running++
+        await gate.promise
+        running--
+        return { outcome: 'stored' }
+      },
+      { concurrency: 8 },
+    )
+
+    for (const round of [1, 2]) {
+      await add(jobs(20).map(({ event }, i) => ({ job_id: `wamid.${round}.${i}`, event })))
+      await eventually(() => expect(running).toBe(8))
+      gate.resolve()
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(20 * round))
+      gate = Promise.withResolvers<void>()
+    }
+  })
+
+  test('waits for as long as a job asks before it reserves again', async () => {
+    const pauseMs = 400
+    const ranAt: number[] = []
+    await add(jobs(1))
+
+    consume(async () => {
+      ranAt.push(performance.now())
+      return ranAt.length === 1 ? { outcome: 'retry', pauseMs } : { outcome: 'stored' }
+    })
+
+    await eventually(() => expect(ranAt).toHaveLength(2))
+    // A timer may fire a millisecond early.
+    expect((ranAt[1] ?? 0) - (ranAt[0] ?? 0)).toBeGreaterThan(pauseMs - 5)
+  })
+
   test('with a concurrency of one, runs one job at a time, in their order', async () => {
     const steps: string[] = []
     await add(jobs(3))
@@ -104,12 +141,7 @@ describeWithRedis('a batch consumer', () => {
     consume(process)
     await eventually(() => expect(ran).toEqual(['wamid.0']))
 
-    // By then the other consumer has looked for stalled jobs several times.
-    const since = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
-    await eventually(async () => {
-      const last = Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
-      expect(last - since).toBeGreaterThan(3 * LOCK_MS)
-    })
+    await lookForStalledJobsFor(3 * LOCK_MS)
     release()
 
     await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
@@ -200,6 +232,43 @@ describeWithRedis('a batch consumer', () => {
     })
   })
 
+  test('closing waits for both batches, and keeps their locks until then', async () => {
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const firstBatch = ['wamid.0', 'wamid.1']
+    let running = 0
+    await add(jobs(8))
+    const consumer = consume(
+      async ({ id }) => {
+        running++
+        await gates[firstBatch.includes(id) ? 0 : 1]?.promise
+        return { outcome: 'stored' }
+      },
+      { concurrency: 4 },
+    )
+    await eventually(() => expect(running).toBe(4))
+    let isClosed = false
+    const closed = consumer.close().then(() => {
+      isClosed = true
+    })
+
+    const others: string[] = []
+    consume(async ({ id }) => {
+      others.push(id)
+      return { outcome: 'stored' }
+    })
+    await lookForStalledJobsFor(2 * LOCK_MS)
+    expect(others).toEqual(['wamid.4', 'wamid.5', 'wamid.6', 'wamid.7'])
+    gates[0]?.resolve()
+    await eventually(async () => expect(await queue.getCompletedCount()).toBe(6))
+    await lookForStalledJobsFor(2 * LOCK_MS)
+    expect(isClosed).toBe(false)
+    expect(others).toHaveLength(4)
+
+    gates[1]?.resolve()
+    await closed
+    expect(await queue.getCompletedCount()).toBe(8)
+  })
+
   test('closing does not wait for jobs to come', async () => {
     const consumer = consume(async () => ({ outcome: 'stored' }))
     await eventually(async () => expect(await client.client('LIST')).toContain('cmd=bzpopmin'))
@@ -212,6 +281,13 @@ describeWithRedis('a batch consumer', () => {
 
     expect(await closesSoon(consumer)).toBe(true)
   })
+
+  /** Resolves when a consumer has looked for stalled jobs several times, over this time. */
+  async function lookForStalledJobsFor(ms: number): Promise<void> {
+    const lastLook = async () => Number(await client.get(`${QUEUE_PREFIX}:inbound:stalled-check`))
+    const since = Date.now()
+    await eventually(async () => expect((await lastLook()) - since).toBeGreaterThan(ms))
+  }
 
   /** Whether it closes within 1.5 s. Redis keeps the command of a waiting consumer open for longer. */
   function closesSoon(consumer: InboundConsumer): Promise<boolean> {

@@ -79,11 +79,11 @@ describeWithRedis('inbound jobs on Redis', () => {
     })
   }
 
-  function startWorker(process: (job: Job) => Promise<unknown>): Worker {
+  function startWorker(process: (job: Job) => Promise<unknown>, { lockDuration = LOCK_MS } = {}): Worker {
     const worker = new Worker('inbound', process, {
       prefix: QUEUE_PREFIX,
       connection: inbound.connect(),
-      lockDuration: LOCK_MS,
+      lockDuration,
       stalledInterval: INTERVAL_MS,
       maxStalledCount: 10,
     })
@@ -189,6 +189,20 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(ids(await jobs.reserve(3))).toEqual(['wamid.A', 'wamid.B', 'wamid.C'])
   })
 
+  test('a job that is requeued twice, because the first answer was lost, waits once', async () => {
+    await add([inboundJob('wamid.A')])
+    const { client: losing, loseNextAnswer } = losingClient()
+    const jobs = openJobs({ client: losing })
+    await jobs.reserve(1)
+    const requeued = [{ id: 'wamid.A', verdict: 'requeued', value: '' } as const]
+    loseNextAnswer()
+    await expect(jobs.complete(requeued, 0)).rejects.toThrow('Connection is closed.')
+
+    await jobs.complete(requeued, 0)
+
+    expect(await queue.getJobCounts('wait', 'active')).toEqual({ wait: 1, active: 0 })
+  })
+
   test.each([
     ['waiting', 0],
     ['active', 1],
@@ -253,6 +267,40 @@ describeWithRedis('inbound jobs on Redis', () => {
     await jobs.complete(completed('wamid.new'), 0)
 
     expect(await client.keys('*:wamid.*')).toEqual([`${QUEUE_PREFIX}:inbound:wamid.new`])
+  })
+
+  test('keeps a completed job for as many seconds as asked for', async () => {
+    const jobs = openJobs({ age: 60 })
+    await add([inboundJob('wamid.old'), inboundJob('wamid.new')])
+    await jobs.reserve(2)
+    await jobs.complete(completed('wamid.old'), 0)
+    await client.zadd(`${QUEUE_PREFIX}:inbound:completed`, Date.now() - 30_000, 'wamid.old')
+
+    await jobs.complete(completed('wamid.new'), 0)
+
+    expect(await queue.getCompletedCount()).toBe(2)
+  })
+
+  test('extends no lock of jobs that are completed', async () => {
+    await add([inboundJob('wamid.A')])
+    const jobs = openJobs()
+    await jobs.reserve(1)
+    await jobs.complete(completed('wamid.A'), 0)
+    await eventually(async () => expect(await client.keys('*:taken:*')).toEqual([]))
+
+    await jobs.extendLocks()
+
+    expect(await client.keys('*:taken:*')).toEqual([])
+  })
+
+  test("leaves a job alone that BullMQ's worker runs", async () => {
+    await add([inboundJob('wamid.A')])
+    startWorker(() => new Promise(() => {}), { lockDuration: 60_000 })
+    await eventually(async () => expect(await queue.getActiveCount()).toBe(1))
+
+    await openJobs().requeueStalled()
+
+    expect(await queue.getJobCounts('wait', 'active')).toEqual({ wait: 0, active: 1 })
   })
 
   test('requeues the jobs of a dead consumer, and not those of one that extends its locks', async () => {
@@ -344,6 +392,22 @@ describeWithRedis('inbound jobs on Redis', () => {
     startWorker(async ({ id }) => void ran.push(String(id)))
 
     await eventually(() => expect(ran).toEqual(['wamid.A']))
+  })
+
+  test('a job may stall as often as asked for', async () => {
+    await add([inboundJob('wamid.A')])
+    const jobs = openJobs({ maxCount: 1 })
+    const reserveAfterStall = () =>
+      eventually(async () => {
+        await jobs.requeueStalled()
+        const [job] = await jobs.reserve(1)
+        expect(job).toBeDefined()
+        return job
+      })
+    await jobs.reserve(1)
+
+    expect(await reserveAfterStall()).not.toHaveProperty('failedReason')
+    expect(await reserveAfterStall()).toHaveProperty('failedReason')
   })
 
   test('a job that stalls too often is reserved with the reason to fail it', async () => {
