@@ -52,6 +52,8 @@ export type WorkerOptions = {
   concurrency?: number
   callTimeoutMs?: number
   copyTimeoutMs?: number
+  /** Of the worker alone, for a database that is away. */
+  db?: Kysely<Database>
   /** Without it only the test notifies the worker. */
   sweeps?: boolean
 }
@@ -70,6 +72,8 @@ type SentRow = {
 
 const SECOND = 1000
 const META_TOKEN = 'test-token'
+/** How long a worker of `startWorker` has to end. */
+const CLOSE_MS = 2_000
 
 /** Ends with the test. Started once for a file it ends with the file: then `reset` it before each test. */
 export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending> {
@@ -132,7 +136,7 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
       const stop = new AbortController()
       const worker = createSendWorker({
         backend,
-        db,
+        db: options.db ?? db,
         senders,
         findMissingCredential: missingCredentials(providers),
         uploadFolder,
@@ -164,7 +168,7 @@ export async function startSending(kind: 'redis' | 'postgres'): Promise<Sending>
         : Promise.resolve()
       const close = async () => {
         stop.abort()
-        await Promise.all([worker.close(2_000), swept])
+        await Promise.all([worker.close(CLOSE_MS), swept])
         // As if the time were over after which another worker sweeps.
         await database.pool.query(`DELETE FROM leases WHERE name = 'send-sweep'`)
       }

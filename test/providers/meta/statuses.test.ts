@@ -124,6 +124,16 @@ describe('a status in a group', () => {
     expect(statusOf({ ...GROUP, ...fields }).participant).toBe(Object.values(fields)[0])
   })
 
+  test('is of a group when it names a participant, whatever its recipient type', () => {
+    const fields = { recipient_id: 'group-1', recipient_participant_id: '15551230007' }
+
+    for (const recipient_type of [undefined, 'individual'])
+      expect(statusOf({ ...fields, recipient_type })).toMatchObject({
+        participant: '15551230007',
+        recipient: { group_id: 'group-1' },
+      })
+  })
+
   test('about nobody in particular has no participant', () => {
     expect(statusOf(GROUP)).toMatchObject({ participant: '', recipient: { group_id: 'group-1' } })
   })

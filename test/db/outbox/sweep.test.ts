@@ -1,0 +1,114 @@
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { SWEEP } from '../../../src/core/send-policy.ts'
+import { claimNext } from '../../../src/db/outbox/claim.ts'
+import { failExpiredSends, findDueSends, markLostSendsUnknown } from '../../../src/db/outbox/sweep.ts'
+import { eventually } from '../../support/eventually.ts'
+import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
+import { orderText } from '../../support/outbound.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
+
+let database: TestDatabase
+let phones = 15551230000
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+})
+beforeEach(() =>
+  database.pool.query('DELETE FROM send_pauses; TRUNCATE chat_messages, conversations, contacts CASCADE'),
+)
+
+const order = (number = META_PHONE_NUMBER_ID, phone = String(++phones)) =>
+  orderText(database.db, 'Hello', { to: { phone } }, { defaultNumbers: { meta: number } })
+const set = (id: string, assignments: string) =>
+  database.pool.query(`UPDATE chat_messages SET ${assignments} WHERE id = $1`, [id])
+const claim = (id: string) =>
+  eventually(async () => expect(await claimNext(database.db, id)).toMatchObject({ kind: 'claimed' }))
+const read = async (id: string) =>
+  (await database.pool.query('SELECT * FROM chat_messages WHERE id = $1', [id])).rows[0]
+
+/** The same message to other people, one conversation each. Returns all ids, the oldest first. */
+async function copyMany(id: string, count: number): Promise<string[]> {
+  await database.pool.query(
+    `WITH people AS (INSERT INTO contacts (name) SELECT 'somebody' FROM generate_series(1, $2::integer) RETURNING id),
+     places AS (
+       INSERT INTO conversations (provider, business_number, contact_id)
+       SELECT c.provider, c.business_number, p.id FROM people p, chat_messages m JOIN conversations c ON c.id = m.conversation_id
+       WHERE m.id = $1 RETURNING id
+     )
+     INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail,
+       message_type, content, status, request, request_hash)
+     SELECT places.id, direction, provider, gen_random_uuid(), gen_random_uuid(), source, detail, message_type, content,
+       status, request, request_hash
+     FROM places, chat_messages m WHERE m.id = $1`,
+    [id, count],
+  )
+  const { rows } = await database.pool.query<{ id: string }>('SELECT id FROM chat_messages ORDER BY id')
+  return rows.map((row) => row.id)
+}
+
+describe('the sweep', () => {
+  test('takes a send for lost after a minute, and not while a worker may be calling', async () => {
+    const id = await order()
+    await claim(id)
+
+    await set(id, `sending_since = clock_timestamp() - interval '50 seconds'`)
+    expect(await markLostSendsUnknown(database.db)).toBe(0)
+    expect((await read(id)).status).toBe('sending')
+    await set(id, `sending_since = clock_timestamp() - interval '61 seconds'`)
+    expect(await markLostSendsUnknown(database.db)).toBe(1)
+
+    expect(await read(id)).toMatchObject({ status: 'unknown', error: [{ code: 'lost' }] })
+  })
+
+  test('fails a message that waited for a day, not one that waited for less, and keeps its last refusal', async () => {
+    const id = await order()
+    await set(
+      id,
+      `error = '[{"code": 131056, "message": "too many"}]', created_at = now() - interval '23 hours'`,
+    )
+    expect(await failExpiredSends(database.db)).toBe(0)
+    expect((await read(id)).status).toBe('queued')
+
+    await set(id, `created_at = now() - interval '24 hours 1 minute'`)
+    expect(await failExpiredSends(database.db)).toBe(1)
+
+    expect(await read(id)).toMatchObject({
+      status: 'failed',
+      error: [{ code: 'expired' }, { code: 131056 }],
+    })
+  })
+
+  test('notifies of a message when its own notification may be lost, or its back-off is over; of no other', async () => {
+    const old = `created_at = now() - interval '1 minute'`
+    const phone = String(++phones)
+    const due = await order(undefined, phone)
+    const next = await order(undefined, phone)
+    for (const id of [due, next]) await set(id, old)
+    await order()
+    const backsOff = await order()
+    await set(backsOff, `${old}, not_before = clock_timestamp() + interval '5 seconds'`)
+    const sending = await order()
+    await set(sending, old)
+    await claim(sending)
+    const paused = await order('paused')
+    await set(paused, old)
+    await database.pool.query(
+      `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+       VALUES ('meta', 'paused', clock_timestamp() + interval '1 minute', 1, now(), now())`,
+    )
+
+    expect(await findDueSends(database.db)).toEqual([due])
+    await set(backsOff, 'not_before = clock_timestamp()')
+    expect(await findDueSends(database.db)).toEqual([due, backsOff])
+  })
+
+  test('notifies of as many messages of each number as it may send, whatever waits for another', async () => {
+    const many = await copyMany(await order('busy'), SWEEP.maxSendsANumber + 2)
+    const other = await order('other')
+    await database.pool.query(`UPDATE chat_messages SET created_at = now() - interval '1 minute'`)
+
+    const due = await findDueSends(database.db)
+
+    expect(due).toEqual([...many.slice(0, SWEEP.maxSendsANumber), other])
+  })
+})

@@ -1,0 +1,30 @@
+/** A lock that a test holds, so that what it calls stops in the middle of a transaction. */
+import { expect } from 'vitest'
+import { eventually } from './eventually.ts'
+import type { TestDatabase } from './postgres.ts'
+
+export type HeldLock = {
+  /** Resolves when so many sessions of the database wait for a lock. */
+  reached(waiting?: number): Promise<void>
+  release(): Promise<void>
+}
+
+/** `statement`: takes the lock, for example `SELECT … FOR UPDATE`. */
+export async function holdLock(database: TestDatabase, statement: string): Promise<HeldLock> {
+  const holder = await database.pool.connect()
+  await holder.query('BEGIN')
+  await holder.query(statement)
+  return {
+    reached: (waiting = 1) =>
+      eventually(async () => {
+        const { rows } = await database.pool.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        )
+        expect(rows).toHaveLength(waiting)
+      }),
+    release: async () => {
+      await holder.query('COMMIT')
+      holder.release()
+    },
+  }
+}
