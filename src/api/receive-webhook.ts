@@ -30,12 +30,17 @@ export type ReceiverObserver = {
   onCircuit(name: 'queue' | 'direct', isOpen: boolean, cause?: unknown): void
 }
 
+/**
+ * What became of events that were given to the database: all are stored; it does not take events; or it takes others, and
+ * refuses one of these.
+ */
+export type DirectResult = 'stored' | 'unavailable' | 'refused'
+
 export type ReceiverDeps = {
   queue: { add(jobs: readonly InboundJob[]): Promise<void>; pending(): number }
   /** Whether the queue is so full that events should not be added. */
   isQueueFull: () => boolean
-  /** Stores events in the database. `store` resolves with whether all of them are stored. */
-  direct: { store(jobs: readonly InboundJob[]): Promise<boolean>; pending(): number }
+  direct: { store(jobs: readonly InboundJob[]): Promise<DirectResult>; pending(): number }
   queueCircuit: Circuit
   directCircuit: Circuit
   observer: ReceiverObserver
@@ -90,11 +95,11 @@ async function tryDirect(deps: ReceiverDeps, jobs: readonly InboundJob[]): Promi
   const { direct, directCircuit, observer, directTimeoutMs = DIRECT_TIMEOUT_MS } = deps
   if (direct.pending() > MAX_PENDING_EVENTS || !directCircuit.tryEnter()) return false
   try {
-    const isStored = await withDeadline(direct.store(jobs), directTimeoutMs, 'storing directly')
-    if (isStored) {
+    const result = await withDeadline(direct.store(jobs), directTimeoutMs, 'storing directly')
+    if (result !== 'unavailable') {
       if (directCircuit.isOpen()) observer.onCircuit('direct', false)
       directCircuit.succeed()
-      return true
+      return result === 'stored'
     }
     return failDirect(deps, undefined)
   } catch (err) {

@@ -18,7 +18,7 @@ export type Batcher<Item, Result> = {
 export type BatcherOptions<Item, Result> = {
   /** Returns one result for each item, in the same order. */
   run: (items: Item[]) => Promise<Result[]>
-  maxItems: number
+  maxItems: number | (() => number)
   /** Maximum number of batches that run at the same time. */
   maxInFlight: number
   /** Maximum size of a batch in bytes, by `sizeOf`; a larger item is a batch of its own. */
@@ -78,11 +78,12 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   }
 
   function takeBatch(): Waiting<Item, Result>[] {
+    const most = typeof maxItems === 'number' ? maxItems : maxItems()
     let bytes = 0
     let count = 0
     for (const entry of waiting) {
       bytes += entry.bytes
-      if (count > 0 && (count >= maxItems || bytes > maxBytes)) break
+      if (count > 0 && (count >= most || bytes > maxBytes)) break
       count++
     }
     const batch = waiting.slice(0, count)

@@ -4,6 +4,7 @@
  * An error of the server has a SQLSTATE (PostgreSQL, appendix A). One of the connection has Node's code (`ECONNREFUSED`);
  * those that the driver makes itself have only a message.
  */
+import { SilentServerError } from './silent-server.ts'
 
 /** The states that the code tells apart by name. */
 export const SQLSTATE = {
@@ -72,19 +73,38 @@ export function isUnavailable(err: unknown): boolean {
 }
 
 /**
+ * Whether a statement took longer than a time-out: the server's, the driver's, or that of silent-server.ts. A time-out of
+ * connecting is none: there the server did nothing.
+ */
+function isTimeout(err: unknown): boolean {
+  if (sqlStateOf(err) === SQLSTATE.QUERY_CANCELED || err instanceof SilentServerError) return true
+  return err instanceof Error && /^query read timeout/i.test(err.message)
+}
+
+/**
  * What to do after a failed write.
  *
  * - `data`: this event cannot be stored as it is: isolate it and park it
  * - `conflict`: try the same batch again at once
- * - `wait`: everything else, from a refused connection to a missing column or grant. The event is fine; try again later
+ * - `timeout`: the batch took too long: try a smaller one
+ * - `refused`: the server answered with another error. It can be the fault of one event (a trigger that raises), or of the
+ *   database (a missing column or grant); which of the two shows when the events are stored one by one
+ * - `wait`: the database is away. The events are fine; try again later
  */
-export type WriteFailure = 'data' | 'conflict' | 'wait'
+export type WriteFailure = 'data' | 'conflict' | 'timeout' | 'refused' | 'wait'
 
 export function classifyWriteFailure(err: unknown): WriteFailure {
   // The stack or a string grew too large: retried, this event would stop the events of its batch for ever.
   if (err instanceof RangeError) return 'data'
+  if (isTimeout(err)) return 'timeout'
   const meaning = meaningOf(sqlStateOf(err) ?? '')
-  return meaning === 'data' || meaning === 'conflict' ? meaning : 'wait'
+  if (meaning === 'data' || meaning === 'conflict') return meaning
+  return isUnavailable(err) || isOfTheSystem(err) ? 'wait' : 'refused'
+}
+
+/** Whether the error is of the operating system or of Node, as one of TLS or of a file. */
+function isOfTheSystem(err: unknown): boolean {
+  return err instanceof Error && 'code' in err && sqlStateOf(err) === undefined
 }
 
 /** Classes begin with a digit, or are one of these four; without that, Node's `EPIPE` would pass for a state. */

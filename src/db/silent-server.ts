@@ -9,13 +9,18 @@
 import { Socket } from 'node:net'
 import { Client, type Pool, type PoolClient } from 'pg'
 
-/** Closes a connection in use when the server has sent nothing for `silenceMs`. The query fails with code ETIMEDOUT. */
+/** Nothing came from the server for too long: it is away, or the statement takes too long. */
+export class SilentServerError extends Error {
+  override name = 'SilentServerError'
+  code = 'ETIMEDOUT'
+}
+
+/** Closes a connection in use when the server has sent nothing for `silenceMs`. The query fails with SilentServerError. */
 export function giveUpSilentServer(pool: Pool, silenceMs: number): void {
   pool.on('connect', (client) => {
     const socket = socketOf(client)
     socket?.on('timeout', () => {
-      const message = `PostgreSQL has said nothing for ${silenceMs} ms`
-      socket.destroy(Object.assign(new Error(message), { code: 'ETIMEDOUT' }))
+      socket.destroy(new SilentServerError(`PostgreSQL has said nothing for ${silenceMs} ms`))
       closeIdleConnections(pool).catch(() => {})
     })
   })

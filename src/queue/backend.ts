@@ -56,7 +56,8 @@ export type ReservedJob = { id: string; data: unknown; failedReason?: string }
  * How the processing of a job ended; an error thrown by it fails the job.
  * - a final outcome: the job is completed, and kept for a while so that the queue drops its duplicates. With
  *   `removeWhenDone` it is removed at once, and its event can be added again.
- * - `retry`: the job is requeued, which uses up no attempt. The consumer reserves no job for `pauseMs`.
+ * - `retry`: the job is requeued, which uses up no attempt. The consumer reserves no job for `pauseMs`; with 0 it
+ *   goes on with the others.
  */
 export type InboundJobResult =
   | { outcome: FinalOutcome; removeWhenDone?: boolean }

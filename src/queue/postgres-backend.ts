@@ -44,6 +44,8 @@ const DEFAULT_CONNECTIONS = 2
 const STALLED_INTERVAL_MS = 1_000
 /** On a dead connection the query would take until its time-out, and all running jobs would wait for it. */
 const MAX_RATE_LIMIT_WAIT_MS = 500
+/** How long a job that alone is to be retried keeps its place among the running ones. */
+const REQUEUE_DELAY_MS = 250
 
 export function openPostgresBackend(options: PostgresBackendOptions): QueueBackend {
   const { databaseUrl, onError, onSilence = () => {} } = options
@@ -125,8 +127,10 @@ function consumeJobs(
   let pausedUntil = 0
 
   async function pause(pauseMs: number): Promise<never> {
+    // Without a pause of the queue, this job would come back in the same moment.
+    if (pauseMs === 0) await delay(REQUEUE_DELAY_MS)
     // Every running job gets here; the first one pauses the queue for all.
-    if (performance.now() >= pausedUntil) {
+    if (pauseMs > 0 && performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + pauseMs
       // The queue may be in the PostgreSQL that is away. The job is requeued even if this call fails: a failed job would wait
       // for the sweep, which takes longer.

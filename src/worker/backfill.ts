@@ -10,6 +10,7 @@ import type { Kysely } from 'kysely'
 import type { FinalOutcome, ProviderName } from '../core/event.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
 import type { StoreItem } from '../db/ingest/store-item.ts'
+import { storeUntilFinal } from '../db/ingest/store-until-final.ts'
 import {
   type BackfillKey,
   findStored,
@@ -186,11 +187,7 @@ async function readItems(
 
 /** @throws the driver's error when the database does not take them. */
 async function storeAll({ store }: Run, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
-  const results = await Promise.all(items.map((item) => store.store(item)))
-  return results.map((result) => {
-    if (result.outcome === 'retry') throw result.cause
-    return result.outcome
-  })
+  return Promise.all(items.map((item) => storeUntilFinal(store, item)))
 }
 
 function countOutcomes(

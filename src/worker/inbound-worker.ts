@@ -2,7 +2,8 @@
  * The consumer of the queue `inbound`: every job is one event, and ends in an outcome.
  *
  * The event store writes the jobs that run at the same time as one batch. While the database is away they are requeued,
- * which uses up no attempt, and the consumer pauses.
+ * which uses up no attempt, and the consumer pauses. A single job that the database refuses is requeued without a pause, until
+ * the event store has stored or parked it.
  */
 
 import type { Outcome } from '../core/event.ts'
@@ -64,6 +65,7 @@ export function createInboundWorker(deps: InboundWorkerDeps): InboundConsumer {
     const item = itemOf(job)
     const result = await store.store(item)
     observer.onOutcome(result.outcome, item.event)
+    if (result.outcome === 'retry' && result.isOnlyThis) return { outcome: 'retry', pauseMs: 0 }
     if (result.outcome === 'retry') return pause(result.cause)
     // A job that is kept would make the queue drop the event when it comes again with its payload.
     return { outcome: result.outcome, removeWhenDone: isUnusable(job) }

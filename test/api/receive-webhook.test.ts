@@ -45,7 +45,7 @@ describe('a store that has failed', () => {
       direct: {
         store: async () => {
           asked.direct++
-          return !isAway
+          return isAway ? 'unavailable' : 'stored'
         },
         pending: () => 0,
       },
@@ -208,7 +208,7 @@ function createStuckReceiver(): () => Promise<ReceiveResult> {
     direct: {
       store: (jobs) => {
         direct += jobs.length
-        return released.then(() => true)
+        return released.then(() => 'stored' as const)
       },
       pending: () => direct,
     },

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { classifyWriteFailure, isUnavailable, sqlStateOf } from '../../src/db/errors.ts'
+import { SilentServerError } from '../../src/db/silent-server.ts'
 
 const failed = (code: string) => Object.assign(new Error('failed'), { code })
 
@@ -11,24 +12,24 @@ describe('an error of PostgreSQL', () => {
     ['22P05', 'data', false], // untranslatable_character
     ['23505', 'data', false], // unique_violation
     ['25006', 'wait', true], // read_only_sql_transaction
-    ['25P02', 'wait', false], // in_failed_sql_transaction
-    ['28P01', 'wait', false], // invalid_password
-    ['3D000', 'wait', false], // invalid_catalog_name
+    ['25P02', 'refused', false], // in_failed_sql_transaction
+    ['28P01', 'refused', false], // invalid_password
+    ['3D000', 'refused', false], // invalid_catalog_name
     ['40001', 'conflict', false], // serialization_failure
     ['40P01', 'conflict', false], // deadlock_detected
-    ['42501', 'wait', false], // insufficient_privilege
-    ['42P01', 'wait', false], // undefined_table
+    ['42501', 'refused', false], // insufficient_privilege
+    ['42P01', 'refused', false], // undefined_table
     ['53100', 'wait', true], // disk_full
     ['53300', 'wait', true], // too_many_connections
     ['54000', 'data', false], // program_limit_exceeded
     ['55P03', 'wait', true], // lock_not_available
-    ['55006', 'wait', false], // object_in_use
-    ['57014', 'wait', true], // query_canceled
+    ['55006', 'refused', false], // object_in_use
+    ['57014', 'timeout', true], // query_canceled
     ['57P01', 'wait', true], // admin_shutdown
     ['57P03', 'wait', true], // cannot_connect_now
-    ['58030', 'wait', false], // io_error
-    ['P0001', 'wait', false], // raise_exception
-    ['XX000', 'wait', false], // internal_error
+    ['58030', 'refused', false], // io_error
+    ['P0001', 'refused', false], // raise_exception
+    ['XX000', 'refused', false], // internal_error
     ['ECONNREFUSED', 'wait', true],
     ['ECONNRESET', 'wait', true],
     ['ETIMEDOUT', 'wait', true],
@@ -58,7 +59,22 @@ describe('an error of PostgreSQL', () => {
     'is none of our own: %s',
     (err) => {
       expect(isUnavailable(err)).toBe(false)
-      expect(classifyWriteFailure(err)).toBe('wait')
+      expect(classifyWriteFailure(err)).toBe('refused')
+    },
+  )
+
+  test.each([new Error('Query read timeout'), new SilentServerError('nothing for 5000 ms')])(
+    'is a time-out, for which a smaller batch is tried: %s',
+    (err) => {
+      expect(classifyWriteFailure(err)).toBe('timeout')
+      expect(isUnavailable(err)).toBe(true)
+    },
+  )
+
+  test.each(['timeout exceeded when trying to connect', 'Connection terminated due to connection timeout'])(
+    'of connecting is no time-out of a batch: %s',
+    (message) => {
+      expect(classifyWriteFailure(new Error(message))).toBe('wait')
     },
   )
 

@@ -5,7 +5,7 @@ import { createHandshakeRoutes } from '../../api/handshake-routes.ts'
 import { type HttpServer, startHttpServer } from '../../api/http-server.ts'
 import { createMediaLinks } from '../../api/media-links.ts'
 import type { Metrics } from '../../api/metrics.ts'
-import { createReceiveWebhook } from '../../api/receive-webhook.ts'
+import { createReceiveWebhook, type DirectResult } from '../../api/receive-webhook.ts'
 import { createWebhookListener } from '../../api/webhook-listener.ts'
 import type { Config } from '../../config/config-groups.ts'
 import { createCircuit } from '../../core/circuit.ts'
@@ -112,11 +112,13 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
 function directPath(store: EventStore, normalize: Normalize) {
   return {
     pending: () => store.pending(),
-    store: async (jobs: readonly InboundJob[]) => {
+    store: async (jobs: readonly InboundJob[]): Promise<DirectResult> => {
       const results = await Promise.all(
         jobs.map((job) => store.store({ ...job, fact: normalize(job.event) })),
       )
-      return results.every(({ outcome }) => outcome !== 'retry')
+      const retries = results.filter((result) => result.outcome === 'retry')
+      if (retries.length === 0) return 'stored'
+      return retries.every(({ isOnlyThis }) => isOnlyThis) ? 'refused' : 'unavailable'
     },
   }
 }

@@ -1,21 +1,29 @@
 /**
  * The event store: gives every item an outcome, whatever fails.
  *
- * Items that arrive while a batch is being written form the next batch. One bad item does not fail its batch: when
- * PostgreSQL refuses the data, the batch is halved until the bad item is alone. Then it is stored without jsonb; when
- * that is refused too, it is parked with the reason. After any other failure the whole batch has the outcome `retry`.
+ * Items that arrive while a batch is being written form the next batch. One bad item does not fail its batch (isolate.ts).
+ * An item whose data PostgreSQL refuses is stored without jsonb; when that is refused too, it is parked with the reason. One
+ * that fails in another way is a suspect (suspects.ts): it has the outcome `retry`, and from then on it is tried by itself, so
+ * that it costs no other batch anything, until it is stored or parked. When the database is away, all have `retry`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../../core/batcher.ts'
 import type { FinalOutcome } from '../../core/event.ts'
 import { type ContactCache, createContactCache } from '../contacts/contact-cache.ts'
-import { classifyWriteFailure, sqlStateOf } from '../errors.ts'
+import { classifyWriteFailure } from '../errors.ts'
 import type { Database } from '../schema.ts'
+import { type BatchSize, createBatchSize } from './batch-size.ts'
 import { type WriteOptions, writeBatch } from './batch-writer.ts'
+import { type WriteResult, writeIsolated } from './isolate.ts'
+import { refusal } from './refusal.ts'
 import { parkedItem, type StoreItem } from './store-item.ts'
+import { createSuspects, type Suspects } from './suspects.ts'
 
-export type StoreResult = { outcome: FinalOutcome } | { outcome: 'retry'; cause: unknown }
+/** `isOnlyThis`: the database refuses this item and stores others, so there is no need to wait before storing more. */
+export type StoreResult =
+  | { outcome: FinalOutcome }
+  | { outcome: 'retry'; cause: unknown; isOnlyThis: boolean }
 
 export type EventStore = {
   /** Stores an item in the next batch. Never rejects. */
@@ -32,20 +40,34 @@ export type EventStoreOptions = Omit<WriteOptions, 'contactCache'> & {
   db: Kysely<Database>
   /** Called after each batch with the number of its items and the time that it took. */
   onBatch?: (items: number, durationMs: number) => void
+  /** A clock in milliseconds that never goes back. */
+  now?: () => number
 }
 
 /** Larger batches gain little (measured: 100 rows 23 k/s, 500 rows 30 k/s) and hold locks for longer. */
 const MAX_BATCH_ITEMS = 256
 /** Two, so that one batch is prepared while PostgreSQL works on the other. */
 const MAX_BATCHES_IN_FLIGHT = 2
+/** Connections that suspects use, besides those of the batches. */
+const MAX_SUSPECTS_IN_FLIGHT = 2
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
 /** Deadlocks and vanished rows are rare and pass by themselves; after more tries than this something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
 
-type Target = { db: Kysely<Database>; options: WriteOptions; contactCache: ContactCache }
+type Target = {
+  db: Kysely<Database>
+  options: WriteOptions
+  contactCache: ContactCache
+  size: BatchSize
+  suspects: Suspects
+  now: () => number
+}
 
-export function createEventStore({ db, onBatch, ...options }: EventStoreOptions): EventStore {
-  const target = { db, options, contactCache: createContactCache() }
+export function createEventStore(options: EventStoreOptions): EventStore {
+  const { db, onBatch, now = () => performance.now(), ...writeOptions } = options
+  const suspects = createSuspects(now)
+  const size = createBatchSize(MAX_BATCH_ITEMS)
+  const target = { db, options: writeOptions, contactCache: createContactCache(), size, suspects, now }
 
   async function run(items: StoreItem[]): Promise<StoreResult[]> {
     const startedAt = performance.now()
@@ -54,54 +76,100 @@ export function createEventStore({ db, onBatch, ...options }: EventStoreOptions)
     return results
   }
 
-  const batcher: Batcher<StoreItem, StoreResult> = createBatcher({
+  const batches: Batcher<StoreItem, StoreResult> = createBatcher({
     run,
-    maxItems: MAX_BATCH_ITEMS,
+    maxItems: size.current,
     maxInFlight: MAX_BATCHES_IN_FLIGHT,
     maxBytes: MAX_BATCH_BYTES,
     sizeOf: (item) => item.event.payload.length + (item.event.context?.length ?? 0),
   })
+  const retries: Batcher<StoreItem, StoreResult> = createBatcher({
+    run,
+    maxItems: 1,
+    maxInFlight: MAX_SUSPECTS_IN_FLIGHT,
+  })
 
   return {
-    store: (item) => batcher.add(item),
+    store: async (item) => {
+      const suspect = suspects.get(item)
+      if (suspect === undefined) return batches.add(item)
+      if (suspects.isDue(suspect)) return retries.add(item)
+      return { outcome: 'retry', cause: suspect.cause, isOnlyThis: suspects.isOnlyThis(item) }
+    },
     storeAlone: async (item) => (await run([item]))[0] as StoreResult,
-    pending: () => batcher.pending(),
-    drain: () => batcher.drain(),
+    pending: () => batches.pending() + retries.pending(),
+    drain: async () => {
+      await Promise.all([batches.drain(), retries.drain()])
+    },
   }
 }
 
 async function storeItems(target: Target, items: readonly StoreItem[]): Promise<StoreResult[]> {
-  try {
-    const outcomes = await writeWithConflictRetries(target, items)
-    return outcomes.map((outcome) => ({ outcome }))
-  } catch (cause) {
-    if (classifyWriteFailure(cause) !== 'data') return items.map(() => ({ outcome: 'retry', cause }))
-    const [only] = items
-    if (items.length === 1 && only !== undefined) return [await storeRefused(target, only, cause)]
-    const half = Math.ceil(items.length / 2)
-    return [
-      ...(await storeItems(target, items.slice(0, half))),
-      ...(await storeItems(target, items.slice(half))),
-    ]
+  /** When each reason of a failure was first met, so that what is stored afterwards shows that it is not the database. */
+  const failedSince = new Map<string, number>()
+  const write = async (some: readonly StoreItem[]) => {
+    try {
+      return await writeAndNote(target, some)
+    } catch (cause) {
+      const reason = refusal(cause)
+      if (!failedSince.has(reason)) failedSince.set(reason, target.now())
+      throw cause
+    }
   }
+  const results = await writeIsolated(items, { write, size: target.size })
+  const finalKinds = new Set(items.flatMap(({ fact }, index) => (isFinal(results[index]) ? fact.kind : [])))
+  return Promise.all(
+    items.map(async (item, index) => {
+      const result = results[index] as WriteResult
+      if (isFinal(result)) {
+        target.suspects.forget(item)
+        return result
+      }
+      const { outcome, cause, failure } = result
+      if (outcome === 'refused' && failure === 'data') return storeRefused(target, item, cause)
+      // Refused like everything else of its kind, it says nothing; tried alone, it is remembered all the same.
+      const isSuspect = outcome === 'refused' && (items.length === 1 || finalKinds.has(item.fact.kind))
+      if (isSuspect) return suspect(target, item, cause, failedSince.get(refusal(cause)))
+      return { outcome: 'retry', cause, isOnlyThis: false }
+    }),
+  )
+}
+
+function isFinal(result: WriteResult | undefined): result is { outcome: FinalOutcome } {
+  return result !== undefined && result.outcome !== 'refused' && result.outcome !== 'put back'
+}
+
+async function writeAndNote(target: Target, items: readonly StoreItem[]): Promise<FinalOutcome[]> {
+  const startedAt = target.now()
+  const outcomes = await writeWithConflictRetries(target, items)
+  const storedKinds = new Set(
+    items.flatMap(({ fact }, index) => (outcomes[index] === 'stored' ? fact.kind : [])),
+  )
+  target.suspects.stored(storedKinds, startedAt)
+  return outcomes
 }
 
 /** Stores an item whose data PostgreSQL refused: first without jsonb, then as a parked event, which has bytes only. */
 async function storeRefused(target: Target, item: StoreItem, cause: unknown): Promise<StoreResult> {
-  if (item.withoutJsonb === true && item.fact.kind === 'parked') return { outcome: 'retry', cause }
+  if (item.withoutJsonb === true && item.fact.kind === 'parked')
+    return suspect(target, item, cause, undefined)
   const bytesOnly = { ...item, withoutJsonb: true }
   const next = item.withoutJsonb === true ? parkedItem(bytesOnly, refusal(cause)) : bytesOnly
   return (await storeItems(target, [next]))[0] as StoreResult
 }
 
-/** The reason for parking. The message of a data error can quote the data, so only SQLSTATE and constraint are kept. */
-function refusal(cause: unknown): string {
-  if (cause instanceof RangeError) return `cannot be written: ${cause.name}`
-  const constraint =
-    typeof cause === 'object' && cause !== null && 'constraint' in cause
-      ? ` (${String(cause.constraint)})`
-      : ''
-  return `refused by PostgreSQL: SQLSTATE ${sqlStateOf(cause) ?? 'unknown'}${constraint}`
+/** Parks the item when it has been refused often enough while others were stored. */
+async function suspect(
+  target: Target,
+  item: StoreItem,
+  cause: unknown,
+  since: number | undefined,
+): Promise<StoreResult> {
+  const verdict = target.suspects.refused(item, cause, since)
+  if (verdict === 'park' && item.fact.kind !== 'parked') {
+    return (await storeItems(target, [parkedItem(item, refusal(cause))]))[0] as StoreResult
+  }
+  return { outcome: 'retry', cause, isOnlyThis: target.suspects.isOnlyThis(item) }
 }
 
 async function writeWithConflictRetries(

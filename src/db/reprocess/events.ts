@@ -10,6 +10,7 @@ import type { FinalOutcome } from '../../core/event.ts'
 import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts } from '../counters.ts'
+import { classifyWriteFailure } from '../errors.ts'
 import type { EventStore } from '../ingest/event-store.ts'
 import { textColumn } from '../ingest/payload-columns.ts'
 import type { StoreItem } from '../ingest/store-item.ts'
@@ -110,7 +111,9 @@ function eventOf(row: ParkedRow): WebhookEvent {
 }
 
 type Retry = { row: ParkedRow; items: StoreItem[] }
+/** `refused`: PostgreSQL refuses the item still, for a reason of a user's own. */
 type StoredItem = { item: StoreItem; outcome: FinalOutcome }
+type TriedItem = StoredItem | { item: StoreItem; outcome: 'refused' }
 
 /** Stores the events of each retry. Returns the retries whose events are all in their tables. */
 async function retryAll(
@@ -122,18 +125,20 @@ async function retryAll(
   )
   const recovered: Retry[] = []
   for (const [index, retry] of retries.entries()) {
-    const results = stored[index] ?? []
-    if (!(await areAllStored(db, results, retry.row))) continue
+    const results = (stored[index] ?? []).filter((tried) => tried.outcome !== 'refused')
+    if (results.length < retry.items.length || !(await areAllStored(db, results, retry.row))) continue
     await db.transaction().execute((trx) => markReprocessed(trx, retry.row, results))
     recovered.push(retry)
   }
   return recovered
 }
 
-async function storeItem(store: EventStore, item: StoreItem): Promise<StoredItem> {
+/** @throws the driver's error when the database takes no items */
+async function storeItem(store: EventStore, item: StoreItem): Promise<TriedItem> {
   const result = await store.store(item)
-  if (result.outcome === 'retry') throw result.cause
-  return { item, outcome: result.outcome }
+  if (result.outcome !== 'retry') return { item, outcome: result.outcome }
+  if (!result.isOnlyThis && classifyWriteFailure(result.cause) !== 'refused') throw result.cause
+  return { item, outcome: 'refused' }
 }
 
 async function areAllStored(
