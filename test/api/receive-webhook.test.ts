@@ -177,7 +177,8 @@ function createReported(
       store: async () => {
         asked.direct++
         if (away.direct instanceof Error) throw away.direct
-        return away.direct === 'silent' ? await new Promise<never>(() => {}) : !away.direct
+        if (away.direct === 'silent') return new Promise<never>(() => {})
+        return away.direct ? 'unavailable' : 'stored'
       },
       pending: () => pending.direct ?? 0,
     },
@@ -191,6 +192,24 @@ function createReported(
   })
   return { receive, reports, circuits, away, asked, clock }
 }
+
+test('one event that the database refuses is answered 503, and other webhooks are still stored directly', async () => {
+  const results = ['refused', 'stored'] as const
+  let asked = 0
+  const receive = createReceiver({
+    queue: {
+      add: async () => {
+        throw new Error('refused')
+      },
+      pending: () => 0,
+    },
+    direct: { store: async () => results[asked++] ?? 'stored', pending: () => 0 },
+    queueCircuit: createCircuit({ coolDownMs: MINUTE }),
+    directCircuit: createCircuit({ coolDownMs: MINUTE }),
+  })
+
+  expect([await receive(), await receive()]).toEqual(['unavailable', 'stored'])
+})
 
 /** Each call receives a webhook with many messages. The stores accept everything and confirm nothing. */
 function createStuckReceiver(): () => Promise<ReceiveResult> {
