@@ -9,6 +9,7 @@ import * as contactGeneration from './0006-contact-generation.ts'
 import * as boundedMerges from './0007-bounded-merges.ts'
 import * as userIds from './0008-user-ids.ts'
 import * as sendDoubts from './0011-send-doubts.ts'
+import * as conversationControl from './0012-conversation-control.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
@@ -20,4 +21,5 @@ export const migrations: Record<string, Migration> = {
   '0007-bounded-merges': boundedMerges,
   '0008-user-ids': userIds,
   '0011-send-doubts': sendDoubts,
+  '0012-conversation-control': conversationControl,
 }

@@ -142,6 +142,19 @@ export const conversation = z
     last_read_message_id: z.string().nullable(),
     last_message: message.nullable(),
     last_message_at: time.nullable(),
+    control: z
+      .strictObject({
+        holder: z.enum(['self', 'other']).describe('other: another app, such as Meta Business Agent.'),
+        role: z
+          .string()
+          .nullable()
+          .describe("The holder's role in the provider's words: ai_agent, escalation …"),
+        since: time,
+      })
+      .nullable()
+      .describe(
+        'Which app answers here, where several share the number; null where the provider has said nothing.',
+      ),
     created_at: time,
   })
   .meta({ id: 'Conversation' }) satisfies z.ZodType<ConversationView>
@@ -152,7 +165,8 @@ export const change = z
     kind: z
       .string()
       .describe(
-        'message.created, message.updated, message.status, message.merged, conversation.read, conversation.merged; ' +
+        'message.created, message.updated, message.status, message.merged, conversation.read, conversation.control, ' +
+          'conversation.merged; ' +
           'other kinds may be added at any time.',
       ),
     conversation_id: id.nullable(),

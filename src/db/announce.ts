@@ -8,7 +8,7 @@ import { type RawBuilder, sql } from 'kysely'
 
 /** What can happen to a message, and to a conversation. Part of the interface: docs/api.md describes each word. */
 export type MessageChange = 'message.created' | 'message.updated' | 'message.status' | 'message.merged'
-export type ConversationChange = 'conversation.merged' | 'conversation.read'
+export type ConversationChange = 'conversation.merged' | 'conversation.read' | 'conversation.control'
 export type ChangeKind = MessageChange | ConversationChange
 
 /** The columns of `changes` that the CTE fills besides the kind, and the columns of the CTE that fill them. */
@@ -22,6 +22,7 @@ const COLUMNS: Record<ChangeKind, { target: string; source: string }> = {
   },
   'conversation.merged': { target: 'conversation_id, merged_into', source: 'id, merged_into' },
   'conversation.read': { target: 'conversation_id', source: 'id' },
+  'conversation.control': { target: 'conversation_id', source: 'id' },
 }
 
 /**

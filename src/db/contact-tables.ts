@@ -59,4 +59,9 @@ export type ConversationsTable = {
   last_message_at: Timestamp | null
   last_read_message_id: Generated<string>
   created_at: GeneratedTimestamp
+  /** 'self' or 'other'; null where nothing was said about control. */
+  control_holder: string | null
+  control_role: string | null
+  control_at: Timestamp | null
+  control_confirmed_at: Timestamp | null
 }

@@ -39,7 +39,7 @@ const HIDDEN = {
     'looked_up_at',
     'not_before',
   ],
-  conversation: ['original_contact_id', 'moving_since'],
+  conversation: ['original_contact_id', 'moving_since', 'control_confirmed_at'],
 }
 
 /** Changes that no kind of announcement stands for. */
@@ -171,6 +171,26 @@ const WRITERS: Record<string, Writer> = {
     await client.query('COMMIT')
     client.release()
     return () => moveMergedMessages(db)
+  },
+  'writeBatch: another app gets control': async () => {
+    const phone = uniquePhone()
+    await write(messageItem(uniqueId(), { contact: { phone }, sent_at: new Date(1_000) }))
+    return () =>
+      write(messageItem(uniqueId(), { contact: { phone }, source: 'standby', sent_at: new Date(2_000) }))
+  },
+  'writeBatch: control comes back with an ordinary message': async () => {
+    const phone = uniquePhone()
+    const contact = { phone }
+    await write(messageItem(uniqueId(), { contact, source: 'standby', sent_at: new Date(1_000) }))
+    return () => write(messageItem(uniqueId(), { contact, sent_at: new Date(2_000) }))
+  },
+  'writeBatch: conversations that turn out to be one, of which another app holds one': async () => {
+    const [phone, user_id] = [uniquePhone(), `US.${uniquePhone()}`]
+    await write(messageItem(uniqueId(), { contact: { phone } }))
+    await write(
+      messageItem(uniqueId(), { contact: { user_id }, source: 'standby', sent_at: new Date(1_000) }),
+    )
+    return () => write(statusItem(uniqueId(), 'sent', { recipient: { phone, user_id } }))
   },
   'identifyMessage: a message that was sent': async () => {
     const id = await order()

@@ -6,6 +6,7 @@
 import { sql, type Transaction } from 'kysely'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
+import { mergeControl } from './conversation-control.ts'
 import type { Contact } from './identity-map.ts'
 import { isOfConversation, moveWithMerge } from './move-messages.ts'
 
@@ -130,6 +131,7 @@ async function writeConversationMerges(
     UPDATE conversations v
     SET last_message_at = t.last_message_at, last_read_message_id = t.last_read_message_id
     FROM total t WHERE v.id = t.kept`.execute(trx)
+  await mergeControl(trx, losers, kept)
   await sql`
     WITH pair (id, merged_into) AS (
       SELECT * FROM unnest(${losers}::bigint[], ${kept}::bigint[])

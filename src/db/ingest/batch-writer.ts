@@ -8,12 +8,14 @@ import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../../core/event.ts'
 import type { ChoosesNumber } from '../../core/outbound.ts'
 import type { ContactCache } from '../contacts/contact-cache.ts'
+import { type ControlSign, recordControl } from '../contacts/conversation-control.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts, type Counter } from '../counters.ts'
 import type { Database } from '../schema.ts'
 import { identifyByCallback } from './callback-ids.ts'
 import { moveToPlaceholderConversations, type PlaceholderUpdate } from './history-placeholders.ts'
-import { type MessageOutcome, type PlacedMessage, writeMessages } from './messages.ts'
+import type { PlacedMessage } from './insert-messages.ts'
+import { type MessageOutcome, writeMessages } from './messages.ts'
 import { placeMessages } from './place-messages.ts'
 import { applyStatuses, writeStatuses } from './statuses.ts'
 import {
@@ -40,7 +42,7 @@ export type WriteOptions = {
 }
 
 /**
- * Stores a batch and returns the outcome of each item, in order. The batch is stored whole or not at all. Three steps follow
+ * Stores a batch and returns the outcome of each item, in order. The batch is stored whole or not at all. Four steps follow
  * the commit; when one of them throws, the batch is stored, and repeating it (or parts of it) also repeats these steps.
  * @throws the driver's error; see `classifyWriteFailure`
  */
@@ -58,6 +60,7 @@ export async function writeBatch(
     db,
     facts.map((fact) => fact.wa_message_id),
   )
+  await recordControl(db, written.control)
   return written.outcomes
 }
 
@@ -65,6 +68,7 @@ type Written = {
   outcomes: FinalOutcome[]
   /** Messages whose placeholder came after them. */
   placeholderUpdates: PlaceholderUpdate[]
+  control: ControlSign[]
   onCommit: () => void
 }
 
@@ -74,7 +78,7 @@ async function writeInTransaction(
   { isCounted = true, countsDuplicates = true, contactCache }: WriteOptions,
 ): Promise<Written> {
   const outcomes = new Map<StoreItem, FinalOutcome>()
-  const { placed, onCommit } = await placeMessages(trx, items, contactCache)
+  const { placed, control, onCommit } = await placeMessages(trx, items, contactCache)
   const { parked, placeholderUpdates } = await storeMessages(
     trx,
     items.filter(isMessageItem),
@@ -87,7 +91,7 @@ async function writeInTransaction(
   const inOrder = items.map((item) => outcomes.get(item) ?? 'duplicate')
   const counted = countsDuplicates ? inOrder : inOrder.filter((outcome) => outcome !== 'duplicate')
   if (isCounted) await addCounts(trx, countOutcomes(counted))
-  return { outcomes: inOrder, placeholderUpdates, onCommit }
+  return { outcomes: inOrder, placeholderUpdates, control, onCommit }
 }
 
 /** `parked`: for each message that cannot be stored as a message, the item to park instead. */

@@ -13,14 +13,18 @@ import { indexableText } from '../contacts/identifiers.ts'
 import { SQLSTATE } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { applyPlaceholders, type PlaceholderUpdate } from './history-placeholders.ts'
-import { CONTENT_COLUMNS, contentColumns, fromRecord, recordDefinition } from './message-columns.ts'
-import { jsonbColumn, payloadColumns, textColumn } from './payload-columns.ts'
+import {
+  insertMessages,
+  type MessageRow,
+  messageRow,
+  type PlacedMessage,
+  RECORD,
+  REPLACED_COLUMNS,
+} from './insert-messages.ts'
+import { fromRecord } from './message-columns.ts'
+import { textColumn } from './payload-columns.ts'
 import { statusOrder } from './status-order.ts'
 import { setStatus } from './statuses.ts'
-import type { MessageItem } from './store-item.ts'
-
-/** A message with the conversation and the sender that it belongs to. */
-export type PlacedMessage = { item: MessageItem; conversation_id: string; sender_contact_id: string | null }
 
 /** `reason`: of a parked message. `placeholderUpdate`: for `moveToPlaceholderConversations`. */
 export type MessageOutcome = {
@@ -29,34 +33,7 @@ export type MessageOutcome = {
   placeholderUpdate?: PlaceholderUpdate
 }
 
-type MessageRow = ReturnType<typeof messageRow>
 type ExistingRow = { wa_message_id: string; detail: number; provider: string; business_number: string }
-
-/** Columns that a copy with a higher `detail` replaces. */
-const REPLACED_COLUMNS = {
-  source: 'text',
-  detail: 'smallint',
-  payload: 'jsonb',
-  raw: 'bytea',
-  ...CONTENT_COLUMNS,
-} as const
-
-const IDENTITY_COLUMNS = {
-  conversation_id: 'bigint',
-  direction: 'text',
-  provider: 'text',
-  wa_message_id: 'text',
-  sender_contact_id: 'bigint',
-  status: 'text',
-  error: 'jsonb',
-  sent_at: 'timestamptz',
-  received_at: 'timestamptz',
-} as const
-
-const COLUMNS = { ...IDENTITY_COLUMNS, ...REPLACED_COLUMNS }
-
-/** `json_to_recordset` takes all rows in one parameter, so the text of the statement is always the same. */
-const RECORD = recordDefinition(COLUMNS)
 
 /** Stores each message once. Outcomes are in the order of `placed`. */
 export async function writeMessages(
@@ -148,36 +125,6 @@ function duplicateOf(message: PlacedMessage, kept: PlacedMessage | undefined): M
 }
 
 const OTHER_NUMBER = 'wa_message_id is already stored for another business number'
-
-/**
- * Inserts messages and sets `last_message_at` of their conversations, which are locked in the order of their ids. Returns the
- * wa_message_ids that were inserted.
- */
-async function insertMessages(trx: Transaction<Database>, rows: readonly MessageRow[]): Promise<Set<string>> {
-  const result = await sql<{ wa_message_id: string }>`
-    WITH inserted AS (
-      INSERT INTO chat_messages (${sql.raw(Object.keys(COLUMNS).join(', '))})
-      SELECT ${sql.raw(
-        Object.entries(COLUMNS)
-          .map(([name, type]) => fromRecord(name, type))
-          .join(', '),
-      )}
-      FROM json_to_recordset(${JSON.stringify(rows)}::json) AS r(${sql.raw(RECORD)})
-      ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> '' DO NOTHING
-      RETURNING id, conversation_id, wa_message_id, least(sent_at, received_at) AS happened_at
-    ), latest AS (
-      SELECT conversation_id, max(happened_at) AS happened_at FROM inserted GROUP BY conversation_id
-    ), locked AS (
-      SELECT c.id, l.happened_at FROM conversations c JOIN latest l ON l.conversation_id = c.id
-      WHERE c.last_message_at IS NULL OR c.last_message_at < l.happened_at
-      ORDER BY c.id FOR NO KEY UPDATE OF c
-    ), updated_conversations AS (
-      UPDATE conversations c SET last_message_at = greatest(c.last_message_at, locked.happened_at)
-      FROM locked WHERE c.id = locked.id
-    ), announced AS (${announce('message.created', 'inserted')})
-    SELECT wa_message_id FROM inserted`.execute(trx)
-  return new Set(result.rows.map((row) => row.wa_message_id))
-}
 
 /**
  * The outcome of every message that the index refused: `duplicate`, `merged` when it replaces content of the stored row, or
@@ -272,25 +219,6 @@ async function raiseStatuses(
 
 function statusKey(waMessageId: string, status: string): string {
   return JSON.stringify([waMessageId, textColumn(status)])
-}
-
-function messageRow({ item, conversation_id, sender_contact_id }: PlacedMessage) {
-  const { fact, event } = item
-  return {
-    conversation_id,
-    direction: fact.direction,
-    provider: fact.provider,
-    wa_message_id: fact.wa_message_id,
-    sender_contact_id,
-    status: textColumn(fact.status),
-    error: jsonbColumn(item, fact.error),
-    sent_at: fact.sent_at ?? null,
-    received_at: new Date(event.received_at),
-    source: fact.source,
-    detail: detailOf(fact.source, fact.is_placeholder),
-    ...payloadColumns(item),
-    ...contentColumns(item),
-  }
 }
 
 function detail({ item }: PlacedMessage): number {

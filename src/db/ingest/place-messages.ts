@@ -1,6 +1,8 @@
 /** The conversation and the sender of every message of a batch, from the contact cache or from the database. */
 import type { Transaction } from 'kysely'
+import type { ControlChange } from '../../core/fact.ts'
 import type { CacheEntries, ContactCache } from '../contacts/contact-cache.ts'
+import type { ControlSign } from '../contacts/conversation-control.ts'
 import { type ConversationKey, resolveConversations } from '../contacts/conversations.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
 import {
@@ -10,12 +12,14 @@ import {
   type SeenContact,
 } from '../contacts/resolve-contacts.ts'
 import type { Database } from '../schema.ts'
-import type { PlacedMessage } from './messages.ts'
+import type { PlacedMessage } from './insert-messages.ts'
 import { isMessageItem, type StoreItem } from './store-item.ts'
 
 export type Placement = {
   /** One for each message among the items, in their order. */
   placed: PlacedMessage[]
+  /** What the items say about control of conversations, for `recordControl`. */
+  control: ControlSign[]
   /** Stores in the cache what was looked up. Call it after the commit. */
   onCommit: () => void
 }
@@ -31,7 +35,7 @@ export async function placeMessages(
 ): Promise<Placement> {
   const refs = items.flatMap(contactRefs)
   const changes = items.flatMap(identityChanges)
-  if (refs.length === 0 && changes.length === 0) return { placed: [], onCommit: () => {} }
+  if (refs.length === 0 && changes.length === 0) return { placed: [], control: [], onCommit: () => {} }
   // An identity change can merge contacts, so every contact of such a batch has to be resolved in the database.
   const cache = changes.length === 0 ? contactCache : undefined
   const epoch = cache === undefined ? '' : await lockMergesShared(trx)
@@ -46,22 +50,31 @@ export async function placeMessages(
   ])
 
   const messages = items.filter(isMessageItem)
-  const keys = messages.map(({ fact }) => ({
-    provider: fact.provider,
-    business_number: fact.business_number,
-    contact_id: contactIds.get(fact.contact) ?? '',
+  const controls = items.flatMap(controlChanges)
+  const keys = [
+    ...messages.map(({ fact }) => fact),
+    ...controls.map(({ event, change }) => ({ provider: event.provider, ...change })),
+  ].map(({ provider, business_number, contact }) => ({
+    provider,
+    business_number,
+    contact_id: contactIds.get(contact) ?? '',
   }))
   const { ids, entries } = await placeConversations(trx, keys, cache)
   const contacts = missing.flatMap(({ ref }, index) => {
     const contact = resolved[index]
     return contact === undefined ? [] : { ref, resolved: contact }
   })
+  const placed = messages.map((item, index) => ({
+    item,
+    conversation_id: ids[index] ?? '',
+    sender_contact_id: (item.fact.sender && contactIds.get(item.fact.sender)) ?? null,
+  }))
+  const handovers = controls.map(({ change: { holder, role = null, at } }, index) => {
+    return { conversation_id: ids[messages.length + index] ?? '', holder, role, at }
+  })
   return {
-    placed: messages.map((item, index) => ({
-      item,
-      conversation_id: ids[index] ?? '',
-      sender_contact_id: (item.fact.sender && contactIds.get(item.fact.sender)) ?? null,
-    })),
+    placed,
+    control: [...handovers, ...placed.flatMap(standbySign)],
     onCommit: () => cache?.store(epoch, { contacts, conversations: entries }),
   }
 }
@@ -96,7 +109,20 @@ function contactRefs({ fact, event }: StoreItem): SeenContact[] {
   }
   if (fact.kind !== 'other') return []
   const account = accountOf(event)
-  return fact.contacts.map((ref) => ({ ref, seen_at: received, account }))
+  const { contacts, control } = fact
+  const ofControl = control === undefined ? [] : [{ ref: control.contact, seen_at: control.at, account }]
+  return [...contacts.map((ref) => ({ ref, seen_at: received, account })), ...ofControl]
+}
+
+function controlChanges({ fact, event }: StoreItem): { event: StoreItem['event']; change: ControlChange }[] {
+  return fact.kind === 'other' && fact.control !== undefined ? [{ event, change: fact.control }] : []
+}
+
+/** A message in standby says that another app had control at that time. */
+function standbySign({ item: { fact, event }, conversation_id }: PlacedMessage): ControlSign[] {
+  if (fact.source !== 'standby' || fact.sent_at === undefined) return []
+  const at = new Date(Math.min(fact.sent_at.getTime(), event.received_at))
+  return [{ conversation_id, holder: 'other', role: null, at }]
 }
 
 function identityChanges({ fact, event }: StoreItem): SeenChange[] {

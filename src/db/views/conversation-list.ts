@@ -18,7 +18,18 @@ export type ConversationView = {
   last_read_message_id: string | null
   last_message: MessageView | null
   last_message_at: string | null
+  /** Where several apps share the number: which one answers here. Null where the provider has said nothing about it. */
+  control: ControlView | null
   created_at: string
+}
+
+export type ControlView = {
+  /** `self`: this app. `other`: another one, such as Meta Business Agent. */
+  holder: 'self' | 'other'
+  /** The holder's role in the provider's words. */
+  role: string | null
+  /** The provider's time. */
+  since: string
 }
 
 export type ConversationQuery = {
@@ -41,6 +52,9 @@ type Row = {
   last_message_id: string | null
   last_message_at: Date | null
   time: string
+  control_holder: 'self' | 'other' | null
+  control_role: string | null
+  control_at: Date | null
   created_at: Date
 }
 
@@ -79,7 +93,8 @@ export async function findConversation(
 function withDetails(conversations: ReturnType<typeof sql>) {
   return sql`
     SELECT v.id, v.provider, v.business_number, v.contact_id, v.last_read_message_id, v.last_message_at,
-      ${positionTime(sql`v.last_message_at`)} AS time, v.created_at, l.id AS last_message_id, u.unread_count
+      ${positionTime(sql`v.last_message_at`)} AS time, v.created_at, v.control_holder, v.control_role, v.control_at,
+      l.id AS last_message_id, u.unread_count
     FROM (${conversations}) v
     LEFT JOIN LATERAL (
       SELECT n.id FROM ${partsOf(sql`v.id`)} part CROSS JOIN LATERAL (
@@ -120,6 +135,11 @@ function containing(text: string): string {
   return `%${text.replace(/[\\%_]/g, '\\$&')}%`
 }
 
+function controlOf({ control_holder, control_role, control_at }: Row): ControlView | null {
+  if (control_holder === null || control_at === null) return null
+  return { holder: control_holder, role: control_role, since: control_at.toISOString() }
+}
+
 async function viewsOf(db: Kysely<Database>, rows: readonly Row[]): Promise<ConversationView[]> {
   const [contacts, messages] = await Promise.all([
     readContactViews(
@@ -140,6 +160,7 @@ async function viewsOf(db: Kysely<Database>, rows: readonly Row[]): Promise<Conv
     last_read_message_id: row.last_read_message_id === '0' ? null : row.last_read_message_id,
     last_message: messages.get(row.last_message_id ?? '') ?? null,
     last_message_at: row.last_message_at?.toISOString() ?? null,
+    control: controlOf(row),
     created_at: row.created_at.toISOString(),
   }))
 }
