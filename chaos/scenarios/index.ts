@@ -4,6 +4,7 @@ import type { Scenario } from '../scenario.ts'
 import { BACKENDS, type Backend } from '../world/world.ts'
 import { deliveryScenarios } from './deliveries.ts'
 import { lostCommitsScenarios } from './lost-commits.ts'
+import { mergeScenarios } from './merges.ts'
 import { processScenarios } from './processes.ts'
 import { soakScenarios } from './soak.ts'
 import { upgradeScenarios } from './upgrades.ts'
@@ -12,6 +13,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...processScenarios,
   ...OUTAGES,
   ...lostCommitsScenarios,
+  ...mergeScenarios,
   ...deliveryScenarios,
   ...upgradeScenarios,
   ...soakScenarios,

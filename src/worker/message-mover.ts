@@ -5,8 +5,9 @@ import { moveMergedMessages } from '../db/contacts/move-messages.ts'
 import { holdLease, releaseLease } from '../db/leases.ts'
 import type { Database } from '../db/schema.ts'
 
-/** Two processes that move at the same moment do no harm, so a lease that ends too early does none either. */
-const LEASE_MS = 60_000
+/** How long others wait after a process that moved was killed. Two that move at the same moment do no harm. */
+const LEASE_MS = 10_000
+const RENEW_MS = 4_000
 
 export type MessageMover = {
   /** Call it every second. Returns how many messages were moved. */
@@ -17,13 +18,14 @@ export function createMessageMover({ db }: { db: Kysely<Database> }): MessageMov
   const lease = { name: 'message-mover', holder: randomUUID() }
   return {
     runOnce: async (signal) => {
-      if (!(await hasMergedMessages(db))) return 0
-      if (!(await holdLease(db, { ...lease, durationMs: LEASE_MS }))) return 0
-      try {
-        return await moveMergedMessages(db, signal)
-      } finally {
-        await releaseLease(db, lease)
+      let total = 0
+      for (let moved = 1; moved > 0 && !signal?.aborted && (await hasMergedMessages(db)); total += moved) {
+        if (!(await holdLease(db, { ...lease, durationMs: LEASE_MS }))) return total
+        const renewal = AbortSignal.timeout(RENEW_MS)
+        moved = await moveMergedMessages(db, signal ? AbortSignal.any([signal, renewal]) : renewal)
       }
+      if (total > 0) await releaseLease(db, lease)
+      return total
     },
   }
 }

@@ -12,10 +12,10 @@ import { lockMergesShared } from './merge-lock.ts'
 
 /** What a merge moves in its own transaction. */
 const MAX_ROWS_AT_ONCE = 500
-const MIN_ROWS_A_STEP = 50
+const MIN_ROWS_A_STEP = 100
 const MAX_ROWS_A_STEP = 2_000
 /** A merge waits for a step to end, and others wait for that merge. */
-const MAX_STEP_MS = 50
+const MAX_STEP_MS = 100
 
 /**
  * Moves what must move together with its conversation, and up to 500 other messages. Sends in progress must move: they are
