@@ -63,7 +63,7 @@ export async function runMutants(file: string, tests: readonly string[], folder:
     dryRunTimeoutMinutes: 10,
     tempDirName: folder,
     cleanTempDir: 'always',
-    ignorePatterns: ['/bench', '/chaos', '/docs', '/.data', '*.log'],
+    ignorePatterns: ['/bench', '/chaos', '/docs', '/.data', '/.vitest', '*.log'],
     // Stryker would read it with an interface that TypeScript 7 does not have; there is nothing in it to adapt.
     tsconfigFile: 'none.json',
     reporters: [process.stdout.isTTY ? 'progress' : 'progress-append-only'],

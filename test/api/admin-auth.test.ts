@@ -1,6 +1,6 @@
 import express from 'express'
 import { describe, expect, test } from 'vitest'
-import { type AdminAuthDeps, createAdminAuth } from '../../src/api/admin-auth.ts'
+import { type AdminAuthDeps, createAdminAuth, createTokenGuard } from '../../src/api/admin-auth.ts'
 import { createErrorHandler } from '../../src/api/problem.ts'
 import { basicAuth, bearerAuth, type HttpRequest, send, serve } from '../support/http.ts'
 import { captureLog } from './captured-log.ts'
@@ -11,7 +11,12 @@ const right = basicAuth(USER, PASSWORD)
 const wrong = basicAuth(USER, 'guess')
 const MINUTE = 60_000
 
-async function startApp(overrides: Partial<AdminAuthDeps> & { trustProxy?: number } = {}) {
+type AppOptions = Partial<AdminAuthDeps> & { trustProxy?: number; limits?: Partial<AdminAuthDeps> }
+
+async function startApp({
+  limits = { maxWrongPasswords: 3, wrongPasswordWindowMs: 5 * MINUTE },
+  ...overrides
+}: AppOptions = {}) {
   const { log, lines } = captureLog()
   const auth = createAdminAuth({
     user: USER,
@@ -19,8 +24,7 @@ async function startApp(overrides: Partial<AdminAuthDeps> & { trustProxy?: numbe
     apiTokens: ['token-1', 'token-2'],
     metricsToken: 'metrics-token',
     log,
-    maxWrongPasswords: 3,
-    wrongPasswordWindowMs: 5 * MINUTE,
+    ...limits,
     ...overrides,
   })
   const app = express()
@@ -189,6 +193,142 @@ describe('wrong passwords', () => {
       { level: 'warn', msg: 'admin login blocked', next_step: expect.stringContaining('TRUST_PROXY') },
     ])
   })
+})
+
+describe('the guard of a port that strangers reach', () => {
+  async function startGuarded(token: string | undefined) {
+    const { log, lines } = captureLog()
+    const app = express()
+    app.get('/metrics', createTokenGuard(token), (_req, res) => void res.send('metrics'))
+    app.use(createErrorHandler({ log }))
+    const url = await serve(app)
+    return { ask: (headers: HttpRequest['headers'] = {}) => send(`${url}/metrics`, { headers }), lines }
+  }
+
+  test('lets the token in, and answers everything else alike: also the right password', async () => {
+    const { ask } = await startGuarded('metrics-token')
+
+    expect((await ask(bearerAuth('metrics-token'))).status).toBe(200)
+    const refused = [{}, right, wrong, bearerAuth('metrics-tokem'), basic('metrics-token')]
+    for (const headers of refused) {
+      const answer = await ask(headers)
+      expect([answer.status, answer.headers['www-authenticate']]).toEqual([401, 'Bearer realm="wa-ingest"'])
+      expect(answer.json()).toMatchObject({ detail: expect.stringContaining('METRICS_TOKEN') })
+    }
+  })
+
+  test('lets nobody in without a token of its own', async () => {
+    const { ask } = await startGuarded(undefined)
+
+    for (const headers of [{}, right, bearerAuth('undefined'), { authorization: 'Bearer ' }])
+      expect((await ask(headers)).status).toBe(401)
+  })
+
+  test('keeps its answers out of caches', async () => {
+    const { ask } = await startGuarded('metrics-token')
+
+    for (const headers of [{}, bearerAuth('metrics-token')])
+      expect((await ask(headers)).headers['cache-control']).toBe('no-store')
+  })
+})
+
+describe('what is refused', () => {
+  test('says why: nothing was sent, or it was wrong', async () => {
+    const { ask } = await startApp()
+
+    expect((await ask('/page')).json()).toMatchObject({ detail: expect.stringContaining('ADMIN_PASSWORD') })
+    for (const headers of [wrong, bearerAuth('old')])
+      expect((await ask('/page', headers)).json()).toMatchObject({
+        detail: 'The user, password or token is wrong.',
+      })
+  })
+
+  test('when blocked, says for how long', async () => {
+    const { ask } = await startApp({ now: () => 0 })
+    for (let guess = 0; guess < 3; guess++) await ask('/page', wrong)
+
+    expect((await ask('/page', right)).json()).toMatchObject({
+      detail: 'Too many wrong passwords from this address. Try again in 300 seconds.',
+    })
+  })
+
+  test('only where tokens are accepted offers one', async () => {
+    const { ask } = await startApp()
+
+    expect((await ask('/page')).headers['www-authenticate']).not.toContain('Bearer')
+    for (const path of ['/api', '/metrics'])
+      expect((await ask(path)).headers['www-authenticate']).toBe(
+        'Basic realm="wa-ingest", charset="UTF-8", Bearer realm="wa-ingest"',
+      )
+  })
+
+  test.each([
+    ['spaces after the scheme and at the end', 'Bearer   token-1  ', 200],
+    ['a scheme in capitals', 'BEARER token-1', 200],
+    ['a word before the scheme', 'x Bearer token-1', 401],
+    ['a word after the token', 'Bearer token-1 x', 401],
+    ['no space after the scheme', 'Bearertoken-1', 401],
+    ['another scheme', 'Token token-1', 401],
+    ['the token alone', 'token-1', 401],
+  ])('%s: %j gets %i', async (_what, authorization, status) => {
+    const { ask } = await startApp()
+
+    expect((await ask('/api', { authorization })).status).toBe(status)
+  })
+})
+
+describe('without settings of its own', () => {
+  test('ten wrong passwords in five minutes block an address', async () => {
+    let time = 0
+    const { ask } = await startApp({ limits: {}, now: () => time })
+    const guess = async (count: number) => {
+      const answers = []
+      for (let asked = 0; asked < count; asked++) answers.push((await ask('/page', wrong)).status)
+      return answers
+    }
+
+    expect(await guess(11)).toEqual([...Array(10).fill(401), 429])
+    time = 5 * MINUTE - 1
+    expect(await guess(1)).toEqual([429])
+    time = 5 * MINUTE
+    expect(await guess(1)).toEqual([401])
+  })
+
+  test.each([
+    ['user', { user: '' }],
+    ['password', { password: '' }],
+  ])('a guard without a %s cannot be created', async (_what, overrides) => {
+    await expect(startApp(overrides)).rejects.toThrow('Set ADMIN_USER and ADMIN_PASSWORD.')
+  })
+})
+
+test('an address that a trusted proxy names is logged without the advice to trust one', async () => {
+  const { ask, lines } = await startApp({ trustProxy: 1 })
+
+  for (let guess = 0; guess < 3; guess++) await ask('/page', { ...wrong, 'x-forwarded-for': '203.0.113.7' })
+
+  expect(lines()).toMatchObject([{ msg: 'admin login blocked', address: '203.0.113.7' }])
+  expect(lines()[0]).not.toHaveProperty('next_step')
+})
+
+test('a client without a proxy is logged without the advice to trust one', async () => {
+  const { ask, lines } = await startApp()
+
+  for (let guess = 0; guess < 3; guess++) await ask('/page', wrong)
+
+  expect(lines()[0]).not.toHaveProperty('next_step')
+})
+
+test('isAdmin is true for the password and for an API token, and not for the metrics token', async () => {
+  const { ask } = await startApp()
+
+  const answers = [right, bearerAuth('token-2'), bearerAuth('metrics-token'), {}]
+  expect(await Promise.all(answers.map(async (headers) => (await ask('/open', headers)).json()))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ])
 })
 
 function basic(userAndPassword: string) {
