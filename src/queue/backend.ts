@@ -86,10 +86,11 @@ export type QueueWorkerOptions = { concurrency: number }
 export const LOCK_MS = 5_000
 export const STALLED_INTERVAL_MS = 2_500
 /**
- * How many crashes a job survives before it is failed, run alone and parked (worker/failed-job-sweep.ts). Harmless jobs that
- * run beside one that kills its worker stall with it.
+ * How many crashes a job survives before it is failed, run alone and parked (worker/failed-job-sweep.ts). Few, because each
+ * crash of a job that kills its worker leaves the sends under way in doubt. Harmless jobs that run beside it stall with it:
+ * the sweep stores them, some seconds later.
  */
-export const MAX_STALLED_COUNT = 10
+export const MAX_STALLED_COUNT = 2
 
 /** The options of every BullMQ worker on both backends. */
 export function workerSettings({ concurrency }: QueueWorkerOptions) {

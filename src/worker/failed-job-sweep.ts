@@ -8,7 +8,7 @@
  * that is still running, and park it.
  */
 import type { Job, Queue } from 'bullmq'
-import type { WebhookEvent } from '../core/event.ts'
+import type { InboundJob, WebhookEvent } from '../core/event.ts'
 import type { Fact } from '../core/fact.ts'
 import { ownJobId } from '../core/job-id.ts'
 import type { EventStore } from '../db/ingest/event-store.ts'
@@ -22,11 +22,15 @@ export type FailedJobSweepDeps = {
   store: EventStore
   normalize: (event: WebhookEvent) => Fact
   findMessageId: FindMessageId
+  /** Whether the event is stored, told without reading its payload; false when that is not certain. */
+  isStored?: (job: InboundJob) => Promise<boolean>
   /** How long after its failure a job is run again. */
   restMs?: number
   /** After this time no further job is started; 30 s unless given. */
   maxRunMs?: number
   now?: () => number
+  /** Runs a job that may kill the process while the process does nothing whose loss would be felt. */
+  whileQuiet?: <Result>(work: () => Promise<Result>) => Promise<Result>
   /** When it aborts, the sweep starts no further job. */
   signal?: AbortSignal
 }
@@ -51,21 +55,37 @@ const MAX_RUN_MS = 30_000
 const STALLED_REASON = /stalled more than/
 const PARKED_REASON = 'its worker died each time it was run'
 
-/** Runs one job after another. An error of one job does not stop the others. */
+/** Runs one job after another, those that may kill the process at the end. An error of one job does not stop the others. */
 export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepReport> {
   const report: SweepReport = { retried: 0, ranAlone: 0, parked: 0, failed: 0 }
   const endsAt = performance.now() + (deps.maxRunMs ?? MAX_RUN_MS)
-  for (const id of await deps.queue.getRanges(['failed'], 0, MAX_JOBS_A_RUN - 1, true)) {
-    if (deps.signal?.aborted || performance.now() > endsAt) break
-    try {
-      // One by one: BullMQ throws for a job whose data is damaged.
-      const job: Job<SweptEvent> | undefined = await deps.queue.getJob(id)
-      const done = job && (await sweepJob(job, deps))
-      if (done) report[done]++
-    } catch (err) {
-      if (report.failed++ === 0) report.cause = err
+  const dangerous: Job<SweptEvent>[] = []
+
+  async function forEach<Item>(items: readonly Item[], run: (item: Item) => Promise<void>): Promise<void> {
+    for (const item of items) {
+      if (deps.signal?.aborted || performance.now() > endsAt) return
+      try {
+        await run(item)
+      } catch (err) {
+        if (report.failed++ === 0) report.cause = err
+      }
     }
   }
+
+  await forEach(await deps.queue.getRanges(['failed'], 0, MAX_JOBS_A_RUN - 1, true), async (id) => {
+    // One by one: BullMQ throws for a job whose data is damaged.
+    const job: Job<SweptEvent> | undefined = await deps.queue.getJob(id)
+    const done = job && (await sweepJob(job, deps))
+    if (done === 'dangerous') dangerous.push(job as Job<SweptEvent>)
+    else if (done) report[done]++
+  })
+  if (dangerous.length === 0) return report
+  const { whileQuiet = (work) => work() } = deps
+  await whileQuiet(() =>
+    forEach(dangerous, async (job) => {
+      if (await runAlone(job, deps)) report.ranAlone++
+    }),
+  )
   return report
 }
 
@@ -73,8 +93,8 @@ export async function sweepFailedJobs(deps: FailedJobSweepDeps): Promise<SweepRe
 async function sweepJob(
   job: Job<SweptEvent>,
   deps: FailedJobSweepDeps,
-): Promise<'retried' | 'ranAlone' | 'parked' | undefined> {
-  const { store, restMs = REST_MS, now = Date.now } = deps
+): Promise<'retried' | 'dangerous' | 'ranAlone' | 'parked' | undefined> {
+  const { store, isStored = async () => false, restMs = REST_MS, now = Date.now } = deps
   // A time this far in the future was written by a clock that was wrong.
   const hasRestedSince = (time: number) => Math.abs(now() - time) >= restMs
   if (!hasRestedSince(job.finishedOn ?? 0)) return undefined
@@ -83,9 +103,14 @@ async function sweepJob(
     return 'retried'
   }
   const { alone_since } = job.data
-  if (alone_since === undefined) return (await runAlone(job, deps)) ? 'ranAlone' : undefined
+  if (alone_since === undefined) return 'dangerous'
   if (!hasRestedSince(alone_since)) return undefined
   const item = readJob(job, deps.findMessageId)(() => ({ kind: 'parked', reason: PARKED_REASON }))
+  // The process may have died after the job was stored, for another reason.
+  if (await isStored(item)) {
+    await job.remove()
+    return 'ranAlone'
+  }
   return (await storeAndRemove(job, item, store)) ? 'parked' : undefined
 }
 

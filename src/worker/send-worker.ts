@@ -25,6 +25,11 @@ export type SendWorkerDeps = SendTaskDeps & { backend: QueueBackend }
 export type SendWorker = {
   run(): Promise<void>
   /**
+   * Runs `work` while no send is under way: waits for the sends under way, and takes no notification until `work` has ended.
+   * After some seconds it no longer waits, because a provider may hang or a conversation may be long.
+   */
+  whileQuiet<Result>(work: () => Promise<Result>): Promise<Result>
+  /**
    * Waits until the deadline for the calls under way. Shortly before it aborts those that are left, and stores them as
    * `unknown`; where that fails too, the sweep of another worker does it.
    */
@@ -33,6 +38,9 @@ export type SendWorker = {
 
 /** A job takes a query, shared with the others. So few are enough, and BullMQ's fetches do not run out of time. */
 const JOBS_AT_ONCE = 20
+
+/** With the work itself well within the lease of the sweep. */
+const LONGEST_WAIT_FOR_QUIET_MS = 10_000
 
 /** Not started: call `run()`. */
 export function createSendWorker(deps: SendWorkerDeps): SendWorker {
@@ -85,6 +93,14 @@ export function createSendWorker(deps: SendWorkerDeps): SendWorker {
   worker.on('failed', (job, err) => observer.onFailed(err, job?.id))
   return {
     run: () => worker.run(),
+    whileQuiet: async (work) => {
+      await Promise.race([worker.pause(), delay(LONGEST_WAIT_FOR_QUIET_MS, undefined, { ref: false })])
+      try {
+        return await work()
+      } finally {
+        await worker.resume()
+      }
+    },
     close: async (deadlineMs) => {
       const timer = setTimeout(
         () => cutOff.abort(new Error('the worker was stopped before the provider answered')),

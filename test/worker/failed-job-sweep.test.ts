@@ -1,8 +1,9 @@
 import { type Queue, Worker } from 'bullmq'
 import { beforeEach, expect, test } from 'vitest'
-import { EVENT_VERSION, type WebhookEvent } from '../../src/core/event.ts'
+import { EVENT_VERSION, type InboundJob, type WebhookEvent } from '../../src/core/event.ts'
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { createEventStore, type EventStore } from '../../src/db/ingest/event-store.ts'
+import { isEventStored } from '../../src/db/ingest/find-stored.ts'
 import { messageIdFinder, normalize, PROVIDERS } from '../../src/providers/index.ts'
 import type { QueueBackend } from '../../src/queue/backend.ts'
 import { QUEUE_PREFIX } from '../../src/queue/names.ts'
@@ -108,6 +109,22 @@ describeWithRedis('the sweep of failed jobs', () => {
     expect(await queue.getJob(ID)).toBeUndefined()
   })
 
+  test('does not park a job that was stored when the process died, before it could remove the job', async () => {
+    await addStalledJob()
+    await leaveMarkOfDeadProcess(Date.now())
+    await store.storeAlone({ job_id: ID, event: event(), fact: normalize(event()) })
+    const isStored = (job: InboundJob) => isEventStored(database.db, job)
+
+    expect(await sweepFailedJobs({ queue, store, normalize, findMessageId, isStored, restMs: 0 })).toEqual({
+      ...NOTHING,
+      ranAlone: 1,
+    })
+
+    expect(await rows()).toEqual([{ wa_message_id: ID }])
+    expect(await parked()).toEqual([])
+    expect(await queue.getJob(ID)).toBeUndefined()
+  })
+
   test('does not park a job that has just begun to run alone', async () => {
     await addStalledJob()
     const now = () => Date.now() + HOUR
@@ -201,6 +218,28 @@ describeWithRedis('the sweep of failed jobs', () => {
 
     expect(await sweepFailedJobs({ ...deps, maxRunMs })).toEqual({ ...NOTHING, ranAlone: 1 })
     expect(await sweepFailedJobs(deps)).toEqual({ ...NOTHING, ranAlone: 1 })
+  })
+
+  test('runs a job alone while the process is quiet, and asks for quiet for nothing else', async () => {
+    const steps: string[] = []
+    const whileQuiet = async <T>(work: () => Promise<T>): Promise<T> => {
+      steps.push('quiet')
+      const result = await work()
+      steps.push('loud')
+      return result
+    }
+    const watched = (event: WebhookEvent) => {
+      steps.push('read')
+      return normalize(event)
+    }
+    const deps = { queue, store, normalize: watched, findMessageId, restMs: 0, whileQuiet }
+    await sweepFailedJobs(deps)
+    expect(steps).toEqual([])
+    await addStalledJob()
+
+    await sweepFailedJobs(deps)
+
+    expect(steps).toEqual(['quiet', 'read', 'loud'])
   })
 
   test('stores a job that runs alone in a batch of its own', async () => {

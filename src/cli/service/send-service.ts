@@ -13,7 +13,7 @@ import type { BackfillReport } from '../../worker/backfill.ts'
 import { createReconciliation } from '../../worker/reconciliation.ts'
 import { createScheduledBackfill, type ScheduledBackfill } from '../../worker/scheduled-backfill.ts'
 import { createSendSweep } from '../../worker/send-sweep.ts'
-import { createSendWorker } from '../../worker/send-worker.ts'
+import { createSendWorker, type SendWorker } from '../../worker/send-worker.ts'
 import { observeSends } from './observers.ts'
 
 export type SendServiceDeps = {
@@ -34,6 +34,7 @@ export type SendService = {
   reconcile(): Promise<void>
   /** Runs the back-fill when it is due. Call it every few seconds. */
   backFill(): Promise<void>
+  whileQuiet: SendWorker['whileQuiet']
   close(deadlineMs: number): Promise<void>
 }
 
@@ -74,6 +75,7 @@ export function startSendService(deps: SendServiceDeps): SendService {
         if (report !== undefined) log[levelOf(report)]({ ...report }, 'messages back-filled')
       }
     },
+    whileQuiet: (work) => worker.whileQuiet(work),
     close: (deadlineMs) => worker.close(deadlineMs),
   }
 }

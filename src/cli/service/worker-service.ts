@@ -4,6 +4,7 @@ import type { Kysely } from 'kysely'
 import type { Metrics } from '../../api/metrics.ts'
 import type { Config } from '../../config/config-groups.ts'
 import { createEventStore } from '../../db/ingest/event-store.ts'
+import { isEventStored } from '../../db/ingest/find-stored.ts'
 import { holdLease, releaseLease } from '../../db/leases.ts'
 import type { Database } from '../../db/schema.ts'
 import type { Logger } from '../../logger/logger.ts'
@@ -61,7 +62,15 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
     try {
       logSweep(
         log,
-        await sweepFailedJobs({ queue: sweepQueue, store, normalize, findMessageId, signal: stop }),
+        await sweepFailedJobs({
+          queue: sweepQueue,
+          store,
+          normalize,
+          findMessageId,
+          isStored: (job) => isEventStored(db, job),
+          whileQuiet: sends.whileQuiet,
+          signal: stop,
+        }),
       )
     } finally {
       await releaseLease(db, lease)
