@@ -8,7 +8,7 @@ import { countParkedEvents, type ParkedTally, reprocessParkedEvents } from '../d
 import { countMessagesToReprocess, type ReprocessTally, reprocessMessages } from '../db/reprocess/messages.ts'
 import { countStatusesToReprocess, reprocessStatuses } from '../db/reprocess/statuses.ts'
 import type { Database } from '../db/schema.ts'
-import { normalize, numberRule, PROVIDERS, reparse } from '../providers/index.ts'
+import { keptFields, normalize, numberRule, PROVIDERS, reparse } from '../providers/index.ts'
 import {
   type Command,
   type CommandContext,
@@ -35,7 +35,8 @@ wa-ingest reprocess reads what is stored once more, after an update that underst
   media and the like change where this version reads them differently; ids, conversations,
   directions and statuses never do.
 - Parked events: those that this version understands are stored as if they had just come. The parked
-  rows stay, with the reason and the bytes; reprocessed_at says that they are done.
+  rows stay, with the reason and the bytes; reprocessed_at says that they are done. So are events
+  that earlier versions kept without reading them (Meta's standby and messaging_handovers).
 
 It can run beside the service, be stopped with Ctrl-C and be started again. A second run changes
 nothing.
@@ -106,14 +107,14 @@ type Options = Omit<ReprocessOptions, 'onProgress'>
 async function run(ctx: CommandContext, db: Kysely<Database>, options: Options): Promise<Result> {
   const [isMessages, isParked] = [flagOption(ctx.values, 'messages'), flagOption(ctx.values, 'parked')]
   const isBoth = isMessages === isParked
-  const parser = { reparse, normalize }
+  const parser = { reparse, normalize, keptFields }
   const { since, isDryRun } = options
   const result: Result = { dry_run: isDryRun, stopped: false }
 
   // Before the messages, so that those recovered here are read by the same version already.
   if (isParked || isBoth) {
     const store = createEventStore({ db, isCounted: false, choosesNumber: numberRule(PROVIDERS) })
-    const progress = progressOf(ctx, 'parked events', await countParkedEvents(db, since), options)
+    const progress = progressOf(ctx, 'parked events', await countParkedEvents(db, parser, since), options)
     result.parked = await progress((watched) => reprocessParkedEvents({ db, store, parser }, watched))
   }
   if (isMessages || isBoth) {

@@ -30,6 +30,9 @@ export function createReparse(providers: readonly ProviderTraits[]): Reparse {
 export const normalize = createNormalize(PROVIDERS)
 export const reparse = createReparse(PROVIDERS)
 
+/** Fields whose events earlier versions kept whole: see `ProviderTraits`. */
+export const keptFields: readonly string[] = PROVIDERS.flatMap((provider) => provider.keptFields ?? [])
+
 /** By the name of the provider. */
 export type Senders = Readonly<Record<ProviderName, Sender>>
 

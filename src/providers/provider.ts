@@ -25,6 +25,8 @@ export type ProviderTraits = {
   label: string
   normalize: Normalize
   reparse: Reparse
+  /** Fields (`WebhookEvent.field`) whose events earlier versions kept whole. `reprocess` reads them again. */
+  keptFields?: readonly string[]
   /** The answer (200) to a webhook that is on disk. */
   acknowledgement: Acknowledgement
   messageIds: MessageIds

@@ -4,7 +4,7 @@ import type { Fact } from '../../src/core/fact.ts'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import type { ReprocessOptions } from '../../src/db/reprocess/batches.ts'
 import type { Parser } from '../../src/db/reprocess/messages.ts'
-import { normalize, reparse } from '../../src/providers/index.ts'
+import { keptFields, normalize, reparse } from '../../src/providers/index.ts'
 import { parseMetaWebhook } from '../../src/providers/meta/parse.ts'
 import { parseTwilioWebhook } from '../../src/providers/twilio/parse.ts'
 import type { TestDatabase } from './postgres.ts'
@@ -12,7 +12,7 @@ import { type TwilioForm, twilioWebhook } from './twilio-webhooks.ts'
 
 export const RECEIVED_AT = Date.parse('2026-06-01T12:00:00Z')
 
-export const PARSER: Parser = { reparse, normalize }
+export const PARSER: Parser = { reparse, normalize, keptFields }
 
 export function metaJobs(body: unknown): InboundJob[] {
   return parseMetaWebhook(Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)), RECEIVED_AT)

@@ -128,7 +128,7 @@ describeWithRedis('a worker on Redis', () => {
     startWorker()
     await eventually(async () => expect(await parked()).toHaveLength(1))
 
-    const parser = { reparse, normalize }
+    const parser = { reparse, normalize, keptFields: [] }
     const tally = await reprocessParkedEvents({ db: database.db, store, parser }, OPTIONS)
 
     expect(tally).toMatchObject({ examined: 1, recovered: 0, still_parked: 1 })

@@ -1,5 +1,6 @@
 /**
- * Reprocesses parked events, after a release that understands them.
+ * Reprocesses parked events, after a release that understands them, and events that an earlier release kept without reading
+ * them (`keptFields`).
  *
  * The stored bytes are parsed again, and the event store stores the result like a new webhook. When all of it is stored, the
  * parked row gets `reprocessed_at` and stays, with its reason and bytes. A row that is still not understood stays as it is.
@@ -38,13 +39,18 @@ type ParkedRow = {
   wa_message_id: string | null
   context: string | null
   raw: Buffer
-  reason: string
+  /** Null: not parked, but kept. */
+  reason: string | null
   received_at: Date
 }
 
-export async function countParkedEvents(db: Kysely<Database>, since: Date | undefined): Promise<number> {
+export async function countParkedEvents(
+  db: Kysely<Database>,
+  { keptFields }: Parser,
+  since: Date | undefined,
+): Promise<number> {
   const { rows } = await sql<{ count: string }>`
-    SELECT count(*) AS count FROM webhook_events WHERE ${isParked(since)}`.execute(db)
+    SELECT count(*) AS count FROM webhook_events WHERE ${isToRead(keptFields, since)}`.execute(db)
   return Number(rows[0]?.count ?? 0)
 }
 
@@ -61,19 +67,22 @@ export async function reprocessParkedEvents(
   const select = (afterId: string) => sql<ParkedRow>`
     SELECT id, event_key, provider, kind, field, account, business_number, wa_message_id, context::text AS context,
       NULL::text AS payload, raw, reason, received_at
-    FROM webhook_events WHERE id > ${afterId} AND ${isParked(options.since)}`
+    FROM webhook_events WHERE id > ${afterId} AND ${isToRead(parser.keptFields, options.since)}`
   await forEachBatch(db, select, options, async (batch) => {
     const retries = batch.map((row) => ({ row, items: itemsOf(row, parser) }))
-    const understood = retries.filter(({ items }) => !items.every(isStillParked))
+    const understood = retries.filter(isUnderstood)
     const recovered = options.isDryRun ? understood : await retryAll({ db, store }, understood)
     const recoveredIds = new Set(recovered.map(({ row }) => row.id))
-    for (const { id, reason } of batch) count(tally, recoveredIds.has(id) ? undefined : reason)
+    for (const { id, reason } of batch) {
+      if (recoveredIds.has(id)) count(tally, undefined)
+      else if (reason !== null) count(tally, reason)
+    }
   })
   return tally
 }
 
-function isParked(since: Date | undefined): RawBuilder<unknown> {
-  return sql`reason IS NOT NULL AND reprocessed_at IS NULL
+function isToRead(keptFields: readonly string[], since: Date | undefined): RawBuilder<unknown> {
+  return sql`(reason IS NOT NULL OR kind = 'other' AND field = ANY(${keptFields}::text[])) AND reprocessed_at IS NULL
     AND (${since ?? null}::timestamptz IS NULL OR received_at >= ${since ?? null})`
 }
 
@@ -87,11 +96,19 @@ function count(tally: ParkedTally, reason: string | undefined): void {
 }
 
 function itemsOf(row: ParkedRow, { reparse, normalize }: Parser): StoreItem[] {
-  return reparse(eventOf(row)).map((job) => ({ ...job, fact: normalize(job.event) }))
+  const items = reparse(eventOf(row)).map((job) => ({ ...job, fact: normalize(job.event) }))
+  const [only] = items
+  // The event itself, which is stored: it must not be stored again under another key.
+  const isItself = row.reason === null && items.length === 1 && only?.fact.kind === 'other'
+  return isItself ? items.map((item) => ({ ...item, job_id: row.event_key })) : items
 }
 
-function isStillParked({ fact }: StoreItem): boolean {
-  return fact.kind === 'parked'
+/** A kept event is understood when there is more in it than the event that is stored. */
+function isUnderstood({ row, items }: Retry): boolean {
+  if (row.reason !== null) return items.some(({ fact }) => fact.kind !== 'parked')
+  return items.some(({ fact }) =>
+    fact.kind === 'other' ? fact.control !== undefined : fact.kind !== 'parked',
+  )
 }
 
 function eventOf(row: ParkedRow): WebhookEvent {
@@ -178,21 +195,22 @@ async function isStored(
   return found.rows.length > 0
 }
 
-/** Marks the row, once, and counts its events as what they are now instead of as parked. */
+/** Marks the row, once, and counts its events: of a parked one instead of it, of a kept one beside it. */
 async function markReprocessed(
   trx: Transaction<Database>,
-  { id }: ParkedRow,
+  { id, event_key, reason }: ParkedRow,
   stored: readonly StoredItem[],
 ): Promise<void> {
   const { rows } = await sql`
     UPDATE webhook_events SET reprocessed_at = now() WHERE id = ${id} AND reprocessed_at IS NULL
     RETURNING id`.execute(trx)
   if (rows.length === 0) return
-  const counted = (outcome: FinalOutcome) => stored.filter((one) => one.outcome === outcome).length
+  const events = reason === null ? stored.filter(({ item }) => item.job_id !== event_key) : stored
+  const counted = (outcome: FinalOutcome) => events.filter((one) => one.outcome === outcome).length
   await addCounts(trx, {
     stored: counted('stored'),
     merged: counted('merged'),
     duplicates_database: counted('duplicate'),
-    parked: counted('parked') - 1,
+    parked: counted('parked') - (reason === null ? 0 : 1),
   })
 }

@@ -21,6 +21,8 @@ import { forEachBatch, type ReprocessOptions } from './batches.ts'
 export type Parser = {
   reparse(event: WebhookEvent): InboundJob[]
   normalize(event: WebhookEvent): Fact
+  /** `webhook_events.field` of events that earlier versions kept whole, and this one reads. */
+  keptFields: readonly string[]
 }
 
 export type ReprocessTally = {

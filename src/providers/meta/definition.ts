@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { baseUrl, digits, format, secrets, text } from '../../variables/value-formats.ts'
 import { optional, withDefault } from '../../variables/variable.ts'
 import { defineProvider } from '../definition.ts'
+import { HANDOVER_FIELD } from './handover-number.ts'
 import { metaHandshake } from './handshake.ts'
 import { META_MESSAGE_IDS } from './message-id.ts'
 import { normalizeMeta } from './normalize.ts'
@@ -71,6 +72,7 @@ export const meta = defineProvider({
   uploads: { isFetched: false },
   normalize: normalizeMeta,
   reparse: reparseMeta,
+  keptFields: ['standby', HANDOVER_FIELD],
   configure: ({
     META_APP_SECRET,
     META_VERIFY_TOKEN,
