@@ -10,6 +10,7 @@ import * as boundedMerges from './0007-bounded-merges.ts'
 import * as userIds from './0008-user-ids.ts'
 import * as sendDoubts from './0011-send-doubts.ts'
 import * as conversationControl from './0012-conversation-control.ts'
+import * as splits from './0015-splits.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '0008-user-ids': userIds,
   '0011-send-doubts': sendDoubts,
   '0012-conversation-control': conversationControl,
+  '0015-splits': splits,
 }

@@ -36,6 +36,7 @@ const DB_ROOMS: Record<string, readonly string[]> = {
   ingest: ['contacts', 'any-table'],
   outbox: ['contacts', 'ingest'],
   reprocess: ['contacts', 'ingest'],
+  split: ['contacts'],
   views: [],
   dedupe: ['any-table'],
   // A table on which a dedupe run is at work, or has left something, cannot be adopted.
@@ -43,7 +44,7 @@ const DB_ROOMS: Record<string, readonly string[]> = {
 }
 
 /** Tools of an operator: loaded by commands alone, so that the service does not carry them. */
-const OPERATOR_ROOMS = ['dedupe', 'adopt']
+const OPERATOR_ROOMS = ['dedupe', 'adopt', 'split']
 
 /** Where a package may be used; what is not listed may be used anywhere but in core. */
 const PACKAGE_LAYERS: Record<string, readonly string[]> = {

@@ -166,7 +166,7 @@ export const change = z
       .string()
       .describe(
         'message.created, message.updated, message.status, message.merged, conversation.read, conversation.control, ' +
-          'conversation.merged; ' +
+          'conversation.merged, conversation.split; ' +
           'other kinds may be added at any time.',
       ),
     conversation_id: id.nullable(),

@@ -46,6 +46,10 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'store the events of completed jobs again, after the database has lost commits',
     load: () => import('./replay-completed.ts'),
   },
+  split: {
+    summary: 'undo a merge of two contacts that are two people; --apply does it',
+    load: () => import('./split.ts'),
+  },
   backfill: {
     summary: 'fetch messages from Twilio whose webhooks never came',
     load: () => import('./backfill.ts'),

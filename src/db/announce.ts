@@ -8,7 +8,11 @@ import { type RawBuilder, sql } from 'kysely'
 
 /** What can happen to a message, and to a conversation. Part of the interface: docs/api.md describes each word. */
 export type MessageChange = 'message.created' | 'message.updated' | 'message.status' | 'message.merged'
-export type ConversationChange = 'conversation.merged' | 'conversation.read' | 'conversation.control'
+export type ConversationChange =
+  | 'conversation.merged'
+  | 'conversation.split'
+  | 'conversation.read'
+  | 'conversation.control'
 export type ChangeKind = MessageChange | ConversationChange
 
 /** The columns of `changes` that the CTE fills besides the kind, and the columns of the CTE that fill them. */
@@ -21,6 +25,7 @@ const COLUMNS: Record<ChangeKind, { target: string; source: string }> = {
     source: 'conversation_id, id, merged_into',
   },
   'conversation.merged': { target: 'conversation_id, merged_into', source: 'id, merged_into' },
+  'conversation.split': { target: 'conversation_id', source: 'id' },
   'conversation.read': { target: 'conversation_id', source: 'id' },
   'conversation.control': { target: 'conversation_id', source: 'id' },
 }

@@ -46,6 +46,27 @@ export type ContactMergesTable = {
   merged_at: GeneratedTimestamp
 }
 
+/** Each merge that was undone. */
+export type ContactSplitsTable = {
+  id: Id
+  contact_id: string
+  other_id: string
+  merged_at: Timestamp
+  split_at: GeneratedTimestamp
+}
+
+/** Messages on their way back from one conversation to another, by id: up to `last_message_id`, done up to `scanned_id`. */
+export type ConversationSplitsTable = {
+  id: Id
+  contact_split_id: string
+  source_id: string
+  target_id: string
+  last_message_id: string
+  scanned_id: Generated<string>
+  moved: Generated<string>
+  done_at: Timestamp | null
+}
+
 export type ConversationsTable = {
   id: Id
   provider: string

@@ -4,7 +4,9 @@ import type { GeneratedTimestamp, Id, Json, Timestamp } from './column-types.ts'
 import type {
   ContactIdentifiersTable,
   ContactMergesTable,
+  ContactSplitsTable,
   ContactsTable,
+  ConversationSplitsTable,
   ConversationsTable,
   PortfolioAccountsTable,
 } from './contact-tables.ts'
@@ -196,6 +198,8 @@ export type Database = {
   contact_identifiers: ContactIdentifiersTable
   contact_merges: ContactMergesTable
   portfolio_accounts: PortfolioAccountsTable
+  contact_splits: ContactSplitsTable
+  conversation_splits: ConversationSplitsTable
   conversations: ConversationsTable
   chat_messages: ChatMessagesTable
   message_statuses: MessageStatusesTable
@@ -220,6 +224,8 @@ export const TABLES: readonly string[] = Object.keys({
   contact_identifiers: true,
   contact_merges: true,
   portfolio_accounts: true,
+  contact_splits: true,
+  conversation_splits: true,
   conversations: true,
   chat_messages: true,
   message_statuses: true,

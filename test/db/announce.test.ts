@@ -18,6 +18,8 @@ import { failExpiredSends, markLostSendsUnknown } from '../../src/db/outbox/swee
 import { reprocessMessages } from '../../src/db/reprocess/messages.ts'
 import { reprocessStatuses } from '../../src/db/reprocess/statuses.ts'
 import type { Database } from '../../src/db/schema.ts'
+import { moveBack } from '../../src/db/split/move-back.ts'
+import { splitContact } from '../../src/db/split/split-contact.ts'
 import { messageItem, statusItem } from '../support/facts.ts'
 import { META_PHONE_NUMBER_ID, metaMessage, metaMessagesWebhook } from '../support/meta-webhooks.ts'
 import { orderText } from '../support/outbound.ts'
@@ -118,6 +120,25 @@ async function claim(messageId: string): Promise<Claim> {
   return outcome.claim
 }
 
+/** Two contacts with a message and a waiting send each, of which one was merged into the other; returns its id. */
+async function mergedContact(): Promise<string> {
+  const [phone, user_id] = [uniquePhone(), `US.${next()}`]
+  await write(messageItem(uniqueId(), { contact: { phone } }))
+  const id = uniqueId()
+  await write(messageItem(id, { contact: { user_id } }))
+  await orderText(db, 'Hello', { to: { user_id } })
+  const { rows } = await run('SELECT contact_id FROM conversations WHERE id = $1', await conversationOf(id))
+  await write(messageItem(uniqueId(), { contact: { phone, user_id } }))
+  return rows[0].contact_id
+}
+
+const moveAllBack = (splitId: string | undefined) =>
+  moveBack(db, splitId ?? '', {
+    reader: PARSER,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+  })
+
 /** Each prepares rows, and gives the call that changes them. */
 const WRITERS: Record<string, Writer> = {
   'writeBatch: a new message': async () => () => write(messageItem(uniqueId())),
@@ -135,6 +156,14 @@ const WRITERS: Record<string, Writer> = {
     const id = uniqueId()
     await write(history(id, { message_type: 'image', contact: { phone: uniquePhone() } }))
     return () => write(placeholder(id, uniquePhone()))
+  },
+  splitContact: async () => {
+    const contactId = await mergedContact()
+    return () => splitContact(db, contactId)
+  },
+  moveBack: async () => {
+    const splitId = await splitContact(db, await mergedContact())
+    return () => moveAllBack(splitId)
   },
   'writeBatch: a status': async () => {
     const id = uniqueId()

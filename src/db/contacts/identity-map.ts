@@ -49,6 +49,13 @@ export type IdentityMap = {
   /** By `identifierKey`; the assignments of one identifier are sorted by `retired_at`. */
   assignments: Map<string, Assignment[]>
   portfolios: Portfolios
+  /** Pairs of contact ids (`pairKey`) that an operator has split: two people, whatever else is known. */
+  splits: Set<string>
+}
+
+/** Key of a pair of contacts in `splits`, in either order. */
+export function pairKey(a: string | undefined, b: string | undefined): string {
+  return [a, b].sort().join(' ')
 }
 
 export function assignmentsOf(identities: IdentityMap, identifier: Identifier): readonly Assignment[] {

@@ -14,6 +14,7 @@ import {
   heldFrom,
   type IdentityMap,
   mergeContacts,
+  pairKey,
   recordLink,
   recordUse,
   recordUserId,
@@ -86,8 +87,9 @@ function isAnotherPerson(
   person: Contact | undefined,
   account: string,
 ): boolean {
-  const { accounts } = survivorOf(holder)
+  const { id, accounts } = survivorOf(holder)
   if (person === survivorOf(holder)) return false
+  if (person?.id !== undefined && identities.splits.has(pairKey(id, person.id))) return true
   return areTwoPeople(identities.portfolios, accounts, [account, ...(person?.accounts ?? [])])
 }
 

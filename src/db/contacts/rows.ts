@@ -64,6 +64,7 @@ function buildIdentityMap(rows: readonly LoadedRow[]): IdentityMap {
     contacts: [...contacts.values()],
     assignments,
     portfolios: { known: new Map(), isChanged: false },
+    splits: new Set(),
   }
 }
 

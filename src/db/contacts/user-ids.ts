@@ -2,9 +2,15 @@
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../schema.ts'
 import { isUserId } from './identifiers.ts'
-import { type IdentityMap, recordUserId, survivorOf } from './identity-map.ts'
+import { type IdentityMap, pairKey, recordUserId, survivorOf } from './identity-map.ts'
 import type { ContactPlan } from './plan.ts'
 import { UNKNOWN_ACCOUNT } from './portfolios.ts'
+
+type LoadedUserIds = {
+  contacts: UserIdRow[] | null
+  portfolios: Record<string, string> | null
+  splits: [string, string][] | null
+}
 
 type UserIdRow = { contact_id: string; accounts: string[]; first_value: string }
 
@@ -14,7 +20,7 @@ type UserIdRow = { contact_id: string; accounts: string[]; first_value: string }
  */
 export async function loadUserIds(trx: Transaction<Database>, identities: IdentityMap): Promise<void> {
   const ids = identities.contacts.flatMap(({ id }) => id ?? [])
-  const { rows } = await sql<{ contacts: UserIdRow[] | null; portfolios: Record<string, string> | null }>`
+  const { rows } = await sql<LoadedUserIds>`
     SELECT
       (SELECT json_agg(u) FROM (
         SELECT contact_id::text, array_agg(coalesce(account, ${UNKNOWN_ACCOUNT})) AS accounts,
@@ -22,7 +28,11 @@ export async function loadUserIds(trx: Transaction<Database>, identities: Identi
         FROM contact_identifiers
         WHERE contact_id = ANY (${ids}::bigint[]) AND kind IN ('user_id', 'parent_user_id') GROUP BY contact_id
       ) u) AS contacts,
-      (SELECT json_object_agg(account, portfolio) FROM portfolio_accounts) AS portfolios`.execute(trx)
+      (SELECT json_object_agg(account, portfolio) FROM portfolio_accounts) AS portfolios,
+      (SELECT json_agg(ARRAY[coalesce(a.merged_into, a.id)::text, coalesce(b.merged_into, b.id)::text])
+        FROM contact_splits s JOIN contacts a ON a.id = s.contact_id JOIN contacts b ON b.id = s.other_id) AS splits`.execute(
+    trx,
+  )
   const userIds = new Map((rows[0]?.contacts ?? []).map((row) => [row.contact_id, row]))
   for (const contact of identities.contacts) {
     const row = userIds.get(contact.id ?? '')
@@ -30,6 +40,7 @@ export async function loadUserIds(trx: Transaction<Database>, identities: Identi
     contact.storedUserIds = contact.accounts.length
     recordUserId(contact, row?.first_value)
   }
+  identities.splits = new Set((rows[0]?.splits ?? []).map(([a, b]) => pairKey(a, b)))
   identities.portfolios.known = new Map(Object.entries(rows[0]?.portfolios ?? {}))
 }
 
