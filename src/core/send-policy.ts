@@ -140,8 +140,8 @@ export const SLOTS = {
 export const RATE_LIMIT = {
   /** Share of the rate that may go at once; the rest is refilled. So no second holds more than the rate. */
   burstShare: 0.1,
-  /** Conversations of one number that wait in a worker for a token. More would only claim in vain. */
-  maxWaiting: 4,
+  /** Conversations of one number that wait in a worker for a token. Fewer would not use a slow database's time, more claim in vain. */
+  maxWaiting: 8,
   /** Longest wait without another claim: the rate may have been raised meanwhile. */
   maxWaitMs: SECOND,
   /** Random share added to each wait, so that those that wait do not claim at the same moment. */
