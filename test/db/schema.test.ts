@@ -67,9 +67,11 @@ async function migratedTables(): Promise<Tables> {
   return tables
 }
 
-/** Types do not exist at run time, so the file is read as text: one column to a line, as Biome formats it. */
+/** Types do not exist at run time, so the files are read as text: one column to a line, as Biome formats them. */
 function describedTables(): Tables {
-  const source = readFileSync(path.join(PROJECT, 'src/db/schema.ts'), 'utf8')
+  const source = ['src/db/schema.ts', 'src/db/contact-tables.ts']
+    .map((file) => readFileSync(path.join(PROJECT, file), 'utf8'))
+    .join('\n')
   const tables: Tables = new Map()
   for (const [, table = '', type = ''] of bodyOf(source, 'Database').matchAll(/^\s*(\w+): (\w+)/gm)) {
     const lines = bodyOf(source, type).matchAll(/^\s*(\w+): (.+)$/gm)
@@ -81,7 +83,7 @@ function describedTables(): Tables {
 /** Without comments. */
 function bodyOf(source: string, type: string): string {
   const body = new RegExp(`export type ${type} = \\{([^}]*)\\}`).exec(source)?.[1]
-  if (body === undefined) throw new Error(`src/db/schema.ts has no type ${type}`)
+  if (body === undefined) throw new Error(`src/db has no type ${type}`)
   return body.replace(/\/\*\*[\s\S]*?\*\//g, '').replaceAll(';', '\n')
 }
 
