@@ -5,6 +5,23 @@
 export type Accepted = { line: string; change: string; why: string }
 
 export const ACCEPTED: Readonly<Record<string, readonly Accepted[]>> = {
+  'src/api/admin-auth.ts': [
+    {
+      line: "return req.ip === undefined ? 'unknown' : ipKeyGenerator(req.ip)",
+      change: `'unknown' → ""`,
+      why: 'a request of a client that is connected has an address',
+    },
+    {
+      line: "const [, scheme, value] = /^(basic|bearer) +(\\S+) *$/i.exec(header ?? '') ?? []",
+      change: `'' → "Stryker was here!"`,
+      why: 'no header and a header of another form mean the same',
+    },
+    {
+      line: "const [, scheme, value] = /^(basic|bearer) +(\\S+) *$/i.exec(header ?? '') ?? []",
+      change: '[] → ["Stryker was here"]',
+      why: 'the first element is not read',
+    },
+  ],
   'src/core/clock-skew.ts': [
     {
       line: "const direction = aheadMs > 0 ? 'ahead of' : 'behind'",
