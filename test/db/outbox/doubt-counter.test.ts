@@ -113,6 +113,23 @@ describe('in-doubt results in a row', () => {
     expect(waits).toEqual([15, 30, 60, 120, 240, 300, 300])
   })
 
+  test.each([
+    ['number_rate', META_PHONE_NUMBER_ID],
+    ['unreachable', ''],
+  ] as const)(
+    'a trial in doubt prolongs a breaker that opened for another reason: %s',
+    async (reason, opened) => {
+      await send({ kind: 'not_sent', reason, error: { code: 1, message: 'not sent' } })
+      await endPauses()
+
+      await send(IN_DOUBT)
+
+      expect(await readOpenBreakers(database.db)).toMatchObject([
+        { business_number: opened, failures: 2, error: { code: 'timeout' } },
+      ])
+    },
+  )
+
   test('a trial that is answered closes the breaker, and the count begins again', async () => {
     for (let i = 0; i < 3; i++) await send(IN_DOUBT)
     await endPauses()
