@@ -16,6 +16,8 @@ const MIN_ROWS_A_STEP = 100
 const MAX_ROWS_A_STEP = 2_000
 /** A merge waits for a step to end, and others wait for that merge. */
 const MAX_STEP_MS = 100
+/** Of bigint: a table that was taken over may have ids below 0. */
+const LEAST_ID = '-9223372036854775808'
 
 /**
  * Moves what must move together with its conversation, and up to 500 other messages. Sends in progress must move: they are
@@ -31,7 +33,7 @@ export async function moveWithMerge(trx: Transaction<Database>, losers: readonly
     ${moveLocked()}`.execute(trx)
   let left = MAX_ROWS_AT_ONCE
   for (const loser of losers) {
-    if (left > 0) left -= (await moveSome(trx, loser, '0', left)).moved
+    if (left > 0) left -= (await moveSome(trx, loser, LEAST_ID, left)).moved
     await sql`
       UPDATE conversations v SET moving_since = now()
       WHERE v.id = ${loser} AND v.moving_since IS NULL AND ${hasMessages()}`.execute(trx)
@@ -43,32 +45,60 @@ export async function moveWithMerge(trx: Transaction<Database>, losers: readonly
  * Rows that are locked at the moment are left for the next call. Safe to run in several processes at once.
  */
 export async function moveMergedMessages(db: Kysely<Database>, signal?: AbortSignal): Promise<number> {
-  const { rows } = await sql<{ id: string }>`
-    SELECT id FROM conversations WHERE moving_since IS NOT NULL ORDER BY moving_since, id`.execute(db)
+  const { rows } = await sql<Moving>`
+    SELECT id, moving_since::text FROM conversations WHERE moving_since IS NOT NULL ORDER BY moving_since, id`.execute(
+    db,
+  )
   let total = 0
-  for (const { id } of rows) total += await moveConversation(db, id, signal)
+  for (const moving of rows) total += await moveConversation(db, moving, signal)
   return total
 }
 
+type Moving = { id: string; moving_since: string }
+
 async function moveConversation(
   db: Kysely<Database>,
-  loser: string,
+  moving: Moving,
   signal: AbortSignal | undefined,
 ): Promise<number> {
   let total = 0
   let limit = MAX_ROWS_AT_ONCE
-  let step: Step = { moved: 0, last: '0' }
-  while (step.last !== undefined && !signal?.aborted) {
-    const { last } = step
+  let last = await findStart(db, moving.id)
+  while (last !== undefined && !signal?.aborted) {
+    const after = last
     const startedAt = performance.now()
-    step = await db.transaction().execute((trx) => moveStep(trx, loser, last, limit))
+    const step = await db.transaction().execute((trx) => moveStep(trx, moving.id, after, limit))
     const tookMs = performance.now() - startedAt
     total += step.moved
+    last = step.last
     const next = tookMs > MAX_STEP_MS ? limit / 2 : limit * 1.5
     limit = Math.max(MIN_ROWS_A_STEP, Math.min(MAX_ROWS_A_STEP, Math.floor(next)))
     await delay(tookMs)
   }
+  if (!signal?.aborted) await endMove(db, moving)
   return total
+}
+
+/**
+ * The id before that of the first message; undefined when there is none. The index still has entries of messages that have
+ * moved, until they are vacuumed, and a backup that runs keeps them for hours. So this search can take seconds after a million:
+ * without the merge lock, for which others would wait.
+ */
+async function findStart(db: Kysely<Database>, loser: string): Promise<string | undefined> {
+  const { rows } = await sql<{ last: string }>`
+    SELECT m.id - 1 AS last FROM chat_messages m WHERE ${isOfConversation(sql`${loser}::bigint`, sql`${LEAST_ID}::bigint`)}
+    ORDER BY m.conversation_id, m.id LIMIT 1`.execute(db)
+  return rows[0]?.last
+}
+
+/**
+ * Needs no merge lock, which its search must not hold either: nobody writes to a merged conversation. `moving_since` is another
+ * one when the conversation has been separated and merged again meanwhile.
+ */
+async function endMove(db: Kysely<Database>, { id, moving_since }: Moving): Promise<void> {
+  await sql`
+    UPDATE conversations v SET moving_since = NULL
+    WHERE v.id = ${id} AND v.moving_since = ${moving_since}::timestamptz AND NOT ${hasMessages()}`.execute(db)
 }
 
 /** `last`: the id of the last message that was moved; undefined when none was left behind it. */
@@ -82,12 +112,7 @@ async function moveStep(
   limit: number,
 ): Promise<Step> {
   await lockMergesShared(trx)
-  const step = await moveSome(trx, loser, after, limit)
-  if (step.last === undefined)
-    await sql`UPDATE conversations v SET moving_since = NULL WHERE v.id = ${loser} AND NOT ${hasMessages()}`.execute(
-      trx,
-    )
-  return step
+  return moveSome(trx, loser, after, limit)
 }
 
 /** Waits for no other transaction: so it cannot deadlock with one that locks messages in another order. */
@@ -114,14 +139,14 @@ async function moveSome(
  */
 export function isOfConversation(conversation: RawBuilder<unknown>, after: RawBuilder<unknown>) {
   return sql`(m.conversation_id, m.id) > (${conversation}, ${after})
-    AND (m.conversation_id, m.id) < (${conversation} + 1, 0::bigint)`
+    AND (m.conversation_id, m.id) < (${conversation} + 1, ${LEAST_ID}::bigint)`
 }
 
 /** SQL: whether the conversation `v` has messages. */
 function hasMessages() {
   return sql`EXISTS (
     SELECT FROM (
-      SELECT FROM chat_messages m WHERE ${isOfConversation(sql`v.id`, sql`0::bigint`)}
+      SELECT FROM chat_messages m WHERE ${isOfConversation(sql`v.id`, sql`${LEAST_ID}::bigint`)}
       ORDER BY m.conversation_id, m.id LIMIT 1
     ) first
   )`

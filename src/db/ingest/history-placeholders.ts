@@ -97,6 +97,10 @@ async function updateMessages<Placeholder extends PlaceholderRow>(
     ), updated AS (
       UPDATE chat_messages m SET conversation_id = s.conversation_id, direction = s.direction,
         sender_contact_id = coalesce(m.sender_contact_id, s.sender_contact_id),
+        original_conversation_id = coalesce(m.original_conversation_id, (
+          -- It was to move there anyway: see contacts/move-messages.ts.
+          SELECT id FROM conversations WHERE id = m.conversation_id AND merged_into = s.conversation_id
+        )),
         status = CASE WHEN s.is_ahead THEN s.status ELSE m.status END,
         error = CASE WHEN s.is_ahead THEN s.error::jsonb ELSE m.error END,
         sent_at = coalesce(m.sent_at, s.sent_at), updated_at = now()

@@ -18,6 +18,7 @@ export type ChangeView = {
   cursor: string
   /** A ChangeKind (announce.ts), or a word of a later release. */
   kind: string
+  /** Where the message is now, which counts from the moment at which conversations were merged. */
   conversation_id: string | null
   message_id: string | null
   /** On `message.merged`: the id of the message that stays. */
@@ -139,10 +140,11 @@ function parseCursor(cursor: string): { xid: string; id: string } {
 }
 
 function viewOf(row: Row, messages: ReadonlyMap<string, MessageView>): ChangeView {
+  const message = messages.get(row.message_id ?? '') ?? null
   return {
     cursor: `${row.xid}.${row.id}`,
     kind: row.kind,
-    conversation_id: row.conversation_id,
+    conversation_id: message?.conversation_id ?? row.conversation_id,
     message_id: row.message_id,
     merged_into: row.merged_into,
     created_at: row.created_at.toISOString(),

@@ -4,6 +4,7 @@ import { moveMergedMessages } from '../../../src/db/contacts/move-messages.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { claimNext } from '../../../src/db/outbox/claim.ts'
 import { markAsRead } from '../../../src/db/outbox/mark-read.ts'
+import { readChanges, readPresentCursor } from '../../../src/db/views/change-feed.ts'
 import { findConversation } from '../../../src/db/views/conversation-list.ts'
 import { listMessages } from '../../../src/db/views/message-list.ts'
 import { eventually } from '../../support/eventually.ts'
@@ -11,6 +12,7 @@ import { messageItem, statusItem } from '../../support/facts.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
+import { waitForVisibleChanges } from '../../support/visible-changes.ts'
 
 const ANN = { phone: '15550001111' }
 const ANN_BY_ID = { user_id: 'US.222' }
@@ -116,6 +118,23 @@ describe('right after the merge of a long conversation', () => {
     )
 
     expect(rows).toEqual([{ conversation_id: loser, merged_into: kept }])
+  })
+
+  test('the feed gives a change of a message that has not moved to the remaining conversation', async () => {
+    const { database, kept } = await mergeMany()
+    const { rows } = await database.pool.query(
+      'SELECT max(wa_message_id) AS id FROM chat_messages WHERE conversation_id <> $1',
+      [kept],
+    )
+    const after = await readPresentCursor(database.db)
+
+    await writeBatch(database.db, [statusItem(rows[0].id, 'read', { recipient: ANN_BY_ID })])
+    await waitForVisibleChanges(database.db)
+
+    const { items } = await readChanges(database.db, { after, limit: 10 })
+    expect(items.filter(({ message_id }) => message_id !== null)).toMatchObject([
+      { kind: 'message.status', conversation_id: kept, message: { conversation_id: kept } },
+    ])
   })
 
   test('sends that wait have moved, and go out in their order', async () => {

@@ -177,3 +177,21 @@ test('a message that came in a webhook is not moved by a placeholder of the hist
   expect(await write(placeholder())).toEqual(['duplicate'])
   expect(await stored()).toMatchObject([{ direction: 'inbound', status: null, content: 'Hello' }])
 })
+
+test('a message that has still to move after a merge remembers where it was when its placeholder comes again', async () => {
+  await write(placeholder(), media())
+  const { rows } = await database.pool.query(
+    `WITH contact AS (INSERT INTO contacts (name) VALUES ('Ann') RETURNING id), loser AS (
+       INSERT INTO conversations (provider, business_number, contact_id, merged_into, moving_since)
+       SELECT v.provider, v.business_number, contact.id, v.id, now() FROM conversations v, contact RETURNING id, merged_into
+     )
+     UPDATE chat_messages m SET conversation_id = loser.id FROM loser RETURNING loser.id, loser.merged_into`,
+  )
+
+  await write(placeholder())
+
+  const moved = await database.pool.query(
+    'SELECT conversation_id, original_conversation_id FROM chat_messages',
+  )
+  expect(moved.rows).toEqual([{ conversation_id: rows[0].merged_into, original_conversation_id: rows[0].id }])
+})
