@@ -19,7 +19,7 @@ export type StoredMessage = {
 export type StoredRows = {
   messages: StoredMessage[]
   statuses: { wa_message_id: string; status: string }[]
-  /** Rows of `webhook_events`, with the reason of those that are parked. */
+  /** Rows of `webhook_events` that were not reprocessed, with the reason of those that are parked. */
   events: { wa_message_id: string | null; kind: string; reason: string | null }[]
   /** Messages that were not announced as created exactly once. */
   misannounced: string[]
@@ -41,7 +41,7 @@ export async function readStoredRows(pool: Pool): Promise<StoredRows> {
     'SELECT wa_message_id, status FROM message_statuses',
   )
   const events = await pool.query<{ wa_message_id: string | null; kind: string; reason: string | null }>(
-    'SELECT wa_message_id, kind, reason FROM webhook_events',
+    'SELECT wa_message_id, kind, reason FROM webhook_events WHERE reprocessed_at IS NULL',
   )
   const announced = await pool.query<{ id: string }>(`
     SELECT m.wa_message_id AS id FROM chat_messages m

@@ -33,6 +33,17 @@ export const forbidPostgresWrites: Fault = ({ world: { postgres } }) => {
   }
 }
 
+/** 100 ms for each row, as an overloaded server or a trigger of the user's own needs: 45 rows are a time-out. */
+export const slowDownPostgres: Fault = ({ world: { postgres } }) => {
+  return async () => {
+    await postgres.query(`CREATE OR REPLACE FUNCTION chaos_slow() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$`)
+    await postgres.query(`CREATE TRIGGER chaos_slow BEFORE INSERT ON chat_messages
+      FOR EACH ROW EXECUTE FUNCTION chaos_slow()`)
+    return () => postgres.query('DROP TRIGGER chaos_slow ON chat_messages')
+  }
+}
+
 /** The disk is mounted on `small-disk` in the directory of the world. */
 export const fillPostgresDisk: Fault = (ctx) => async () => {
   const ballast = fillUp(`${ctx.world.directory}/small-disk`)

@@ -169,6 +169,15 @@ const OUTAGES_BY_NAME: Record<string, Outage> = {
     ...QUEUE_HOLDS,
     fault: severConnections('postgres'),
   },
+  'postgres-slow': {
+    promise:
+      'every row takes 100 ms for 15 s: the queue holds, and messages are stored all the while, in smaller batches',
+    ...QUEUE_HOLDS,
+    isOnce: true,
+    fault: postgres.slowDownPostgres,
+    awayMs: FIVE_SECONDS,
+    meanwhile: untilSlowlyStored,
+  },
   'postgres-read-only': {
     promise: 'PostgreSQL takes no writes for 5 s: nothing is parked or lost, and writing goes on by itself',
     ...QUEUE_HOLDS,
@@ -249,6 +258,21 @@ const OUTAGES_BY_NAME: Record<string, Outage> = {
 export const OUTAGES: readonly Scenario[] = Object.entries(OUTAGES_BY_NAME).map(([name, outage]) =>
   scenarioOf(name, outage),
 )
+
+/** When there is a backlog for full batches, messages are still stored. */
+async function untilSlowlyStored({ pause, until, world }: ScenarioContext): Promise<void> {
+  const count = async () => {
+    const rows = await world.postgres.query<{ count: number }>(
+      'SELECT count(*)::integer AS count FROM chat_messages',
+    )
+    return rows[0]?.count ?? 0
+  }
+  await pause(10 * SECOND)
+  const before = await count()
+  await until('messages are stored while PostgreSQL is slow', 20 * SECOND, async () => {
+    return (await count()) >= before + 20
+  })
+}
 
 /** Everything that was acknowledged before this moment is stored while the outage goes on. */
 async function untilQueueIsStored({ until, auditor }: ScenarioContext): Promise<void> {

@@ -6,6 +6,7 @@ import { deliveryScenarios } from './deliveries.ts'
 import { lostCommitsScenarios } from './lost-commits.ts'
 import { mergeScenarios } from './merges.ts'
 import { processScenarios } from './processes.ts'
+import { refusedRowScenarios } from './refused-rows.ts'
 import { soakScenarios } from './soak.ts'
 import { upgradeScenarios } from './upgrades.ts'
 
@@ -15,6 +16,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...lostCommitsScenarios,
   ...mergeScenarios,
   ...deliveryScenarios,
+  ...refusedRowScenarios,
   ...upgradeScenarios,
   ...soakScenarios,
 ]
