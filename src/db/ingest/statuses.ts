@@ -62,7 +62,7 @@ export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly
       JOIN best ON best.wa_message_id = m.wa_message_id
       WHERE m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
         AND ${sql.raw(`${statusOrder('m.status')} < ${statusOrder('best.status')}`)}
-      ORDER BY m.id FOR NO KEY UPDATE OF m
+      ORDER BY m.wa_message_id FOR NO KEY UPDATE OF m
     ), ${setStatus('ahead')}
     SELECT wa_message_id FROM grouped`.execute(db)
   if (rows.length > 0) {
@@ -83,7 +83,7 @@ async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]):
     await sql`
       SELECT id FROM chat_messages
       WHERE wa_message_id = ANY(${ids}::text[]) AND wa_message_id IS NOT NULL AND wa_message_id <> ''
-      ORDER BY id FOR NO KEY UPDATE`.execute(trx)
+      ORDER BY wa_message_id FOR NO KEY UPDATE`.execute(trx)
     await sql`
       WITH known AS (
         SELECT wa_message_id, participant, status, errors, wa_status_rank(status) AS rank FROM message_statuses
