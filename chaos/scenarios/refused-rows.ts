@@ -2,7 +2,7 @@
 import { createDatabase, createPool } from '../../src/db/connect.ts'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { type ParkedTally, reprocessParkedEvents } from '../../src/db/reprocess/events.ts'
-import { normalize, reparse } from '../../src/providers/index.ts'
+import { keptFields, normalize, reparse } from '../../src/providers/index.ts'
 import type { Scenario, ScenarioContext } from '../scenario.ts'
 import { BACKENDS } from '../world/world.ts'
 
@@ -49,7 +49,7 @@ async function reprocess({ world, signal }: ScenarioContext): Promise<ParkedTall
   try {
     const store = createEventStore({ db, isCounted: false })
     return await reprocessParkedEvents(
-      { db, store, parser: { reparse, normalize } },
+      { db, store, parser: { reparse, normalize, keptFields } },
       { since: undefined, batchSize: 100, isDryRun: false, signal, onProgress: () => {} },
     )
   } finally {
