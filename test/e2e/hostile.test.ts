@@ -32,7 +32,7 @@ const FUZZ_RUNS = Number(process.env.WA_FUZZ_RUNS ?? 60)
 const FUZZ_SEED = process.env.WA_FUZZ_SEED
 const BODIES_PER_RUN = 8
 /** Time limit for each backend, without a given number of runs: a slow machine makes fewer runs. */
-const FUZZ_TIME_MS = 10 * SECOND
+const FUZZ_TIME_MS = 5 * SECOND
 
 const BAD_ITEMS = [
   null,
