@@ -10,6 +10,6 @@ test.each([
   expect(keyProblem(text, 10)).toBe(problem)
 })
 
-test.each(['', 'wait', '\ud83d\ude00', '\ufffd', ' '])('%j is a key', (text) => {
+test.each(['', 'wait', 'x'.repeat(10), '\ud83d\ude00', '\ufffd', ' '])('%j is a key', (text) => {
   expect(keyProblem(text, 10)).toBeUndefined()
 })
