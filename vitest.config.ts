@@ -7,6 +7,7 @@ const SECOND = 1000
 const LONGEST = [
   '/test/bench/quick-run',
   '/test/e2e/faults.',
+  '/test/e2e/hanging-provider.',
   '/test/e2e/send.',
   '/test/e2e/npm-start.',
   '/test/db/adopt/refusal.',

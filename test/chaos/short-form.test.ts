@@ -22,7 +22,7 @@ test(
 
     const { scenarios } = JSON.parse(readFileSync(file, 'utf8'))
     expect(end, chaos.output).toEqual({ code: 0, signal: null })
-    expect(scenarios.length).toBeGreaterThanOrEqual(hasRedis ? 4 : 2)
+    expect(scenarios.length).toBeGreaterThanOrEqual(hasRedis ? 3 : 2)
     for (const scenario of scenarios) expect(scenario).toMatchObject(KEPT)
     for (const { sent, acknowledged, stored } of scenarios) {
       expect(sent).toBeGreaterThan(0)

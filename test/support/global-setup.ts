@@ -33,6 +33,9 @@ const POSTGRES_SETTINGS = {
   fsync: 'off',
   full_page_writes: 'off',
   max_wal_size: '1GB',
+  // The databases are small and live for seconds: neither pays off.
+  jit: 'off',
+  autovacuum_naptime: '1h',
 }
 const REDIS_SETTINGS = ['--appendonly', 'no']
 

@@ -11,7 +11,7 @@ import type { FinalOutcome } from '../../core/event.ts'
 import { EVENT_VERSION, type EventKind, type ProviderName, type WebhookEvent } from '../../core/event.ts'
 import { indexableText } from '../contacts/identifiers.ts'
 import { addCounts } from '../counters.ts'
-import { classifyWriteFailure } from '../errors.ts'
+import { classifyWriteFailure, sqlStateOf } from '../errors.ts'
 import type { EventStore } from '../ingest/event-store.ts'
 import { textColumn } from '../ingest/payload-columns.ts'
 import type { StoreItem } from '../ingest/store-item.ts'
@@ -150,11 +150,13 @@ async function retryAll(
   return recovered
 }
 
-/** @throws the driver's error when the database takes no items */
+/** @throws the driver's error when the database takes no items: it is away, or lacks a table, a column or a right */
 async function storeItem(store: EventStore, item: StoreItem): Promise<TriedItem> {
   const result = await store.store(item)
   if (result.outcome !== 'retry') return { item, outcome: result.outcome }
-  if (!result.isOnlyThis && classifyWriteFailure(result.cause) !== 'refused') throw result.cause
+  const isOfDatabase =
+    classifyWriteFailure(result.cause) !== 'refused' || sqlStateOf(result.cause)?.startsWith('42')
+  if (!result.isOnlyThis && isOfDatabase) throw result.cause
   return { item, outcome: 'refused' }
 }
 

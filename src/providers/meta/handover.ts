@@ -11,7 +11,7 @@ import { present } from '../present.ts'
 import type { MetaContext } from './envelope.ts'
 import { handoverNumber } from './handover-number.ts'
 import { contactRef, isIdentified } from './identity.ts'
-import { first, idText, type JsonObject, object, scalar, text, unixTime } from './json-reader.ts'
+import { first, idText, type JsonObject, object, text, unixTime } from './json-reader.ts'
 import { businessNumber } from './metadata.ts'
 
 /** The role of Meta Business Agent, and what Meta called it before. */

@@ -39,7 +39,7 @@ test('refs in any order and any batches end in the same contacts: one for each g
         expect(await partition(told)).toEqual(expectedPeople(told.map(({ ref }) => ref)))
       },
     ),
-    { numRuns: 30 },
+    { numRuns: 20 },
   )
 })
 
@@ -65,7 +65,7 @@ test('a person who changes numbers and user ids is one contact, whatever the ord
         expect(await partition(sightings)).toEqual(expectedPartition(refs, changes))
       },
     ),
-    { numRuns: 30 },
+    { numRuns: 20 },
   )
 })
 
@@ -88,7 +88,7 @@ test('successive owners of one number stay separate contacts, however late their
       const found = await partition(periods.flatMap(({ sightings }) => sightings))
       expect(found).toEqual(periods.flatMap(({ sightings }, owner) => sightings.map(() => owner)))
     }),
-    { numRuns: 20 },
+    { numRuns: 13 },
   )
 })
 
@@ -118,7 +118,7 @@ test('owners of one number with user ids of their own stay separate contacts, in
         expect(found).toEqual(tenures.flatMap(({ probes }, owner) => probes.map(() => owner)))
       },
     ),
-    { numRuns: 40 },
+    { numRuns: 26 },
   )
 })
 
@@ -145,7 +145,7 @@ test('a person with a user id in each of several portfolios is one contact, in a
         expect(new Set(await partition(sightings)).size).toBe(1)
       },
     ),
-    { numRuns: 20 },
+    { numRuns: 13 },
   )
 })
 

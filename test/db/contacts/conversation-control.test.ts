@@ -156,7 +156,7 @@ describe('control of a conversation', () => {
           expect((await controlOf(inAnyOrder))?.holder).toBe((await controlOf(inOrder))?.holder)
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
   })
 

@@ -53,7 +53,7 @@ test('is the same in every order and in every batch', async () => {
         .executeTakeFirstOrThrow()
       expect(status).toBe(greatest(order) ?? null)
     }),
-    { numRuns: 150 },
+    { numRuns: 80 },
   )
 })
 
