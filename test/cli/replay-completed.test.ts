@@ -177,16 +177,17 @@ describe.each(BACKENDS)('wa-ingest replay-completed, with the queue on %s', (kin
     expect(await runJson()).toMatchObject({ stored: 600 })
   })
 
-  test.runIf(kind === 'redis')('does not park a job whose data Redis has deleted or damaged', async () => {
-    const jobs = await receive(JSON.stringify(metaMessagesWebhook([metaMessage(), metaMessage()])))
-    await withRedis(redisUrl, async (redis) => {
-      const [first, second] = jobs.map(({ job_id }) => `${QUEUE_PREFIX}:inbound:${job_id}`)
-      await redis.hdel(first ?? '', 'data')
-      await redis.hset(second ?? '', 'data', '{"v":')
-    })
+  if (kind === 'redis')
+    test('does not park a job whose data Redis has deleted or damaged', async () => {
+      const jobs = await receive(JSON.stringify(metaMessagesWebhook([metaMessage(), metaMessage()])))
+      await withRedis(redisUrl, async (redis) => {
+        const [first, second] = jobs.map(({ job_id }) => `${QUEUE_PREFIX}:inbound:${job_id}`)
+        await redis.hdel(first ?? '', 'data')
+        await redis.hset(second ?? '', 'data', '{"v":')
+      })
 
-    expect(await runJson()).toMatchObject({ code: 0, examined: 2, without_data: 2, parked: 0 })
-  })
+      expect(await runJson()).toMatchObject({ code: 0, examined: 2, without_data: 2, parked: 0 })
+    })
 })
 
 test.runIf(hasRedis)('names REDIS_URL when the queue does not answer', async () => {
