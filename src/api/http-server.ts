@@ -12,7 +12,10 @@ import { hasBody } from './json-body.ts'
 export type HttpServer = {
   /** The port it listens on; with port 0, the free port that the system chose. */
   port: number
-  /** Accepts no new connection, lets running requests end, and closes the remaining connections at the deadline. */
+  /**
+   * Accepts no new connection, answers the requests under way, and closes each connection with its answer; those that
+   * are still busy at the deadline are cut off.
+   */
   close(deadlineMs: number): Promise<void>
 }
 
@@ -63,6 +66,7 @@ export async function startHttpServer(
   { port, host, limits = {} }: { port: number; host: string; limits?: Partial<HttpLimits> },
 ): Promise<HttpServer> {
   const all = { ...LIMITS, ...limits }
+  const underWay: UnderWay = new Map()
   const server = createServer(
     {
       headersTimeout: all.headersTimeoutMs,
@@ -75,6 +79,8 @@ export async function startHttpServer(
       noDelay: true,
     },
     (req, res) => {
+      underWay.set(res, req.socket)
+      res.once('close', () => underWay.delete(res))
       if (isPipelined(res) && !mayWait(req.socket, res, all.maxUnanswered)) return
       if (lacksHost(req)) return void res.writeHead(400, { Connection: 'close' }).end()
       if (hasBody(req)) limitBody(req, res, all.requestTimeoutMs)
@@ -91,7 +97,7 @@ export async function startHttpServer(
   await listen(server, port, host)
   return {
     port: (server.address() as AddressInfo).port,
-    close: (deadlineMs) => closeServer(server, deadlineMs),
+    close: (deadlineMs) => closeServer(server, underWay, deadlineMs),
   }
 }
 
@@ -169,15 +175,24 @@ function listenProblem(err: NodeJS.ErrnoException, port: number, host: string): 
   return `cannot listen on ${host}:${port}: ${err.message}`
 }
 
-/** A busy connection is closed with its next answer. */
-async function closeServer(server: Server, deadlineMs: number): Promise<void> {
+/** The answers that are not finished, in the order of their requests, with their connections. */
+type UnderWay = Map<ServerResponse, Socket>
+
+async function closeServer(server: Server, underWay: UnderWay, deadlineMs: number): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
-  server.prependListener('request', (_req, res) => {
-    res.shouldKeepAlive = false
-  })
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
-  })
+  for (const res of lastAnswers(underWay)) closeWithAnswer(server, res)
+  server.prependListener('request', (_req, res) => closeWithAnswer(server, res))
+  await new Promise<void>((resolve) => server.close(() => resolve()))
   clearTimeout(timer)
+}
+
+/** One for each connection: the answers before it must not close the connection. */
+function lastAnswers(underWay: UnderWay): Iterable<ServerResponse> {
+  return new Map([...underWay].map(([res, socket]) => [socket, res])).values()
+}
+
+/** Says so in the answer, or closes the connection after an answer whose headers have been sent. */
+function closeWithAnswer(server: Server, res: ServerResponse): void {
+  if (res.headersSent) res.once('close', () => server.closeIdleConnections())
+  else res.shouldKeepAlive = false
 }
