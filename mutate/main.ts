@@ -14,7 +14,7 @@ import {
   survivorsOf,
 } from './report.ts'
 import { startServers } from './servers.ts'
-import { testsFor } from './tests-for.ts'
+import { hasCode, testsFor } from './tests-for.ts'
 import { checkTypes } from './type-check.ts'
 
 /** Below the root of the project, so that copies find its node_modules, and ignored by Git. */
@@ -24,21 +24,39 @@ const FOLDER = /^mutate-(\d+)$/
 async function main(args: string[], signal: AbortSignal): Promise<number> {
   const options = readOptions(args)
   if (options === 'help') return print(USAGE)
-  const plan = options.files.map((file) => ({ file, tests: options.tests ?? testsFor(file) }))
+  for (const file of options.files.filter((file) => !hasCode(file))) print(`${file} has only types: skipped`)
+  const plan = options.files.filter(hasCode).map((file) => ({ file, tests: options.tests ?? testsFor(file) }))
   if (options.isList) return print(plan.map(({ file, tests }) => [file, ...tests].join('\n  ')).join('\n'))
   const untested = plan.filter(({ tests }) => tests.length === 0).map(({ file }) => file)
   if (untested.length > 0) throw new UsageError(`no test for ${untested.join(', ')}: name some with --tests`)
-  return await withServers(async () => {
-    const results: FileResult[] = []
-    for (const { file, tests } of plan) {
-      if (signal.aborted) break
-      print(`\n▶ ${file}, with ${tests.join(', ')}`)
+  const { results, failed } = await withServers(() => runFiles(plan, signal))
+  const isEnough = report(results, options)
+  if (failed.length > 0) print(`\nNot measured, see above: ${failed.join(', ')}`)
+  return isEnough && failed.length === 0 ? 0 : 1
+}
+
+type Plan = readonly { file: string; tests: readonly string[] }[]
+
+/** One that cannot be measured does not end the run: a folder may take an hour. */
+async function runFiles(
+  plan: Plan,
+  signal: AbortSignal,
+): Promise<{ results: FileResult[]; failed: string[] }> {
+  const results: FileResult[] = []
+  const failed: string[] = []
+  for (const { file, tests } of plan) {
+    if (signal.aborted) break
+    print(`\n▶ ${file}, with ${tests.join(', ')}`)
+    try {
       const result = await runFile(file, tests)
       for (const survivor of survivorsOf(result)) print(`\n${formatSurvivor(survivor)}`)
       results.push(result)
+    } catch (err) {
+      printError(err)
+      failed.push(file)
     }
-    return report(results, options)
-  })
+  }
+  return { results, failed }
 }
 
 async function withServers<T>(run: () => Promise<T>): Promise<T> {
@@ -76,7 +94,8 @@ function openFolder(): string {
   return path.join(PARENT, `mutate-${process.pid}`)
 }
 
-function report(results: readonly FileResult[], { thresholdPercent, jsonFile }: MutateOptions): number {
+/** Whether each file reaches the threshold. */
+function report(results: readonly FileResult[], { thresholdPercent, jsonFile }: MutateOptions): boolean {
   const scores = results.map(scoreOf)
   const survivors = results.flatMap(survivorsOf)
   const stale = staleEntries(
@@ -87,7 +106,7 @@ function report(results: readonly FileResult[], { thresholdPercent, jsonFile }: 
     print(`\nmutate/accepted.ts names a mutant that is noticed, or is no more:\n  ${line}\n  ${change}`)
   print(`\n${formatScores(scores, thresholdPercent)}`)
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify({ scores, survivors }, null, 2)}\n`)
-  return scores.every(({ percent }) => percent >= thresholdPercent) ? 0 : 1
+  return scores.every(({ percent }) => percent >= thresholdPercent)
 }
 
 function print(text: string): 0 {

@@ -7,7 +7,7 @@ import { numberOption, UsageError } from '../src/cli/command.ts'
 export const USAGE = `
 npm run mutate puts small bugs (mutants) into source files, one at a time, and runs the tests that cover the place. A mutant
 is noticed when a test fails, or takes far too long. It ends with 0 only if enough mutants of each file are noticed, and
-lists those that are not.
+lists those that are not. The table at the end has a line for each file and, of several, one for all of them.
 
 Usage: npm run mutate -- FILE... [options]
 
@@ -18,8 +18,9 @@ Usage: npm run mutate -- FILE... [options]
   --json FILE        the result as a JSON document
   -h, --help         this text
 
-The tests of src/x/y.ts are test/x/y.test.ts, test/x/y-*.test.ts, each test that imports the file, and those that
-mutate/tests-for.ts names. Tests that start the service as a process of its own are left out: the mutants are not in it.
+The tests of src/x/y.ts are test/x/y.test.ts, test/x/y-*.test.ts, each test that imports the file (for src/core only those
+of test/core), and those that mutate/tests-for.ts names. Tests that start the service as a process of its own are left out:
+the mutants are not in it. A file of types alone is skipped.
 PostgreSQL and Redis are real, as in every test. mutate/accepted.ts lists the mutants that no test can notice, and why.
 
 A file takes from half a minute (pure functions) to some minutes (with a database), on one core.

@@ -41,8 +41,34 @@ export function scoreOf({ file, mutants, seconds }: FileResult): Score {
   const count = (outcome: Mutant['outcome']) => mutants.filter((mutant) => mutant.outcome === outcome).length
   const total = mutants.length - count('types')
   const noticed = count('noticed') + count('too slow')
-  const percent = total === 0 ? 100 : (noticed / total) * 100
-  return { file, mutants: total, noticed, tooSlow: count('too slow'), percent, seconds }
+  return {
+    file,
+    mutants: total,
+    noticed,
+    tooSlow: count('too slow'),
+    percent: percentOf(noticed, total),
+    seconds,
+  }
+}
+
+/** All files together. */
+export function totalOf(scores: readonly Score[]): Score {
+  const sum = (key: Exclude<keyof Score, 'file' | 'percent'>) =>
+    scores.reduce((total, score) => total + score[key], 0)
+  const [mutants, noticed] = [sum('mutants'), sum('noticed')]
+  return {
+    file: 'all files',
+    mutants,
+    noticed,
+    tooSlow: sum('tooSlow'),
+    percent: percentOf(noticed, mutants),
+    seconds: sum('seconds'),
+  }
+}
+
+/** A file without mutants (types, numbers) leaves nothing to notice. */
+function percentOf(noticed: number, mutants: number): number {
+  return mutants === 0 ? 100 : (noticed / mutants) * 100
 }
 
 export function survivorsOf({ file, mutants }: FileResult): Survivor[] {
@@ -72,7 +98,8 @@ export function formatSurvivor({ file, line, column, isReached, text, change, wh
 }
 
 export function formatScores(scores: readonly Score[], thresholdPercent: number): string {
-  const rows = scores.map(({ file, mutants, noticed, tooSlow, percent, seconds }) => [
+  const lines = scores.length > 1 ? [...scores, totalOf(scores)] : scores
+  const rows = lines.map(({ file, mutants, noticed, tooSlow, percent, seconds }) => [
     file,
     String(mutants),
     String(noticed),

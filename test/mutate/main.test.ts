@@ -15,6 +15,7 @@ const FILES = {
   'src/limit.ts': `
 export const isTooLong = (text: string, _unit: 'letters' = 'letters'): boolean => text.length > 10
 `,
+  'src/unit.ts': "export type Unit = 'letters'\n",
   'test/limit.test.ts': `
 import { expect, test } from 'vitest'
 import { isTooLong } from '../src/limit.ts'
@@ -31,9 +32,10 @@ describe('npm run mutate', () => {
     const project = createProject()
     const result = path.join(project, 'result.json')
 
-    const run = mutate(project, ['src/limit.ts', '--json', result])
+    const run = mutate(project, ['src', '--json', result])
     const { code } = await run.ended
 
+    expect(run.stdout).toContain('src/unit.ts has only types: skipped\n')
     expect(run.stdout).toContain('src/limit.ts:2:83\n')
     expect(run.stdout).toContain('\n  change  text.length > 10 → text.length >= 10\n')
     expect(run.stdout).toMatch(/^src\/limit\.ts +5 +4 +0 +80\.0 % ✗ +\d+ s$/m)
