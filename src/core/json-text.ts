@@ -7,7 +7,7 @@
  */
 
 /** A number that may be inexact: 16 digits or more, or an exponent. A match inside a string only costs time. */
-const MAYBE_INEXACT_NUMBER = /[:[,\s]-?(?:[\d.]{16,}|[\d.]+[eE])/
+const MAYBE_INEXACT_NUMBER = /(?:^|[:[,\s])-?(?:[\d.]{16,}|[\d.]+[eE])/
 /** Tokens that tell numbers from text: in valid JSON, escapes and quotes belong to strings. */
 const ESCAPE_QUOTE_OR_NUMBER = /\\.|"|-?\d[\d.eE+-]*/g
 /** Escapes of U+0000 and of surrogates. A valid pair of surrogates matches too, which only costs time. */

@@ -180,21 +180,68 @@ describe('createBatcher', () => {
     expect(drains).toEqual(['first', 'second'])
   })
 
-  test('drains when no item waits or is running', async () => {
+  test('is not drained while one of its batches is running, though nothing waits', async () => {
     const { batches, run } = heldBatches()
-    const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 1 })
+    const batcher = createBatcher({ run, maxItems: 1, maxInFlight: 2 })
+    let isDrained = false
+    const results = [1, 2].map((item) => batcher.add(item))
+    for (let i = 0; i < 3; i++) await turn()
+    void batcher.drain().then(() => {
+      isDrained = true
+    })
 
-    void batcher.add(1)
-    void batcher.add(2)
-    expect(batcher.pending()).toBe(2)
-    await turn()
-    const drained = batcher.drain()
     batches[0]?.finish()
     await turn()
+    expect([isDrained, batcher.pending()]).toEqual([false, 1])
+    batcher.rejectWaiting(new Error('nobody waits'))
     await turn()
+    expect(isDrained).toBe(false)
     batches[1]?.finish()
-    await drained
+    await turn()
 
-    expect(batcher.pending()).toBe(0)
+    expect([isDrained, batcher.pending()]).toEqual([true, 0])
+    expect(await Promise.all(results)).toEqual(['done 1', 'done 2'])
+  })
+
+  test.each([
+    [0, [[1], [2], [3]]],
+    [1, [[1], [2], [3]]],
+    [2, [[1, 2], [3]]],
+    [3, [[1, 2, 3]]],
+  ])('puts at most %d of three items into a batch, but never none', async (maxItems, expected) => {
+    const { batches, run } = heldBatches()
+    const batcher = createBatcher({ run, maxItems, maxInFlight: 9 })
+
+    for (const item of [1, 2, 3]) void batcher.add(item)
+    for (let i = 0; i < 4; i++) await turn()
+
+    expect(batches.map((batch) => batch.items)).toEqual(expected)
+  })
+
+  test('asks before each batch how many items it may have', async () => {
+    const { batches, run } = heldBatches()
+    const sizes = [1, 3, 2]
+    const batcher = createBatcher({ run, maxItems: () => sizes.shift() ?? 0, maxInFlight: 9 })
+
+    for (const item of [1, 2, 3, 4, 5, 6]) void batcher.add(item)
+    for (let i = 0; i < 4; i++) await turn()
+
+    expect(batches.map((batch) => batch.items)).toEqual([[1], [2, 3, 4], [5, 6]])
+  })
+
+  test('rejects the items of a batch whose run throws before it has a promise, and goes on', async () => {
+    const batcher = createBatcher<number, string>({
+      run: (items) => {
+        if (items.includes(1)) throw new Error('thrown')
+        return Promise.resolve(['fine'])
+      },
+      maxItems: 1,
+      maxInFlight: 1,
+    })
+
+    const results = [1, 2].map((item) => batcher.add(item).catch((err: Error) => err.message))
+
+    expect(await Promise.all(results)).toEqual(['thrown', 'fine'])
+    await batcher.drain()
   })
 })

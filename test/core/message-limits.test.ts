@@ -1,11 +1,21 @@
 import { expect, test } from 'vitest'
-import { USER_ID } from '../../src/core/message-limits.ts'
+import {
+  MAX_CAPTION_LENGTH,
+  MAX_FILENAME_LENGTH,
+  MAX_TEXT_LENGTH,
+  USER_ID,
+} from '../../src/core/message-limits.ts'
+
+test("a text, a caption and a file's name are as long as WhatsApp allows", () => {
+  expect([MAX_TEXT_LENGTH, MAX_CAPTION_LENGTH, MAX_FILENAME_LENGTH]).toEqual([4096, 1024, 240])
+})
 
 test.each([
   ['the shortest', 'DE.a'],
   ['letters and digits', 'US.13491208655302741918'],
   ['the longest', `BR.${'aZ9'.repeat(42)}12`],
   ['of a parent account', 'US.ENT.506847293015824'],
+  ['the longest of a parent account', `BR.ENT.${'aZ9'.repeat(42)}12`],
   ['whose letters begin as a parent id does', 'US.ENT506847293015824'],
 ])('a user id: %s', (_what, text) => {
   expect(text).toMatch(USER_ID)
@@ -26,6 +36,12 @@ test.each([
   ['a hyphen', 'US.12-3'],
   ['a phone number', '15550101'],
   ['a letter before it', 'xUS.123'],
+  ['a letter in front of the one of a parent', 'xUS.ENT.123'],
+  ['nothing', ''],
+  ['a country of other letters', 'ÄÖ.123'],
+  ['other letters', 'US.ä'],
+  ['one character too many after the mark of a parent', `US.ENT.${'a'.repeat(129)}`],
+  ['a line break behind it', 'US.123\n'],
   ['a space behind it', 'US.123 '],
 ])('no user id: %s', (_what, text) => {
   expect(text).not.toMatch(USER_ID)

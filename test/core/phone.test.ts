@@ -12,6 +12,8 @@ describe('phoneKey', () => {
 
   test.each([
     ['Brazil', '5521996661234', '552196661234'],
+    ['Brazil, the lowest mobile number', '5511960000000', '551160000000'],
+    ['Brazil, the highest', '5599999999999', '559999999999'],
     ['Mexico', '5215599990000', '525599990000'],
     ['Argentina', '5493415550123', '543415550123'],
   ])('the short spelling in %s is the key', (_country, long, short) => {
@@ -34,7 +36,7 @@ describe('phoneKey', () => {
     expect(phoneKey(digits)).toBe(digits)
   })
 
-  test.each(['15550001234', '551133334444', '4915555501234'])('leaves %s as it is', (digits) => {
+  test.each(['', '5', '15550001234', '551133334444', '4915555501234'])('leaves %s as it is', (digits) => {
     expect(phoneKey(digits)).toBe(digits)
   })
 })

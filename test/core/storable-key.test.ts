@@ -10,6 +10,21 @@ test.each([
   expect(keyProblem(text, 10)).toBe(problem)
 })
 
-test.each(['', 'wait', 'x'.repeat(10), '\ud83d\ude00', '\ufffd', ' '])('%j is a key', (text) => {
-  expect(keyProblem(text, 10)).toBeUndefined()
+test('the limit is that of the caller', () => {
+  expect([keyProblem('abc', 2), keyProblem('abc', 3), keyProblem('', 0)]).toEqual([
+    'longer than 2 bytes',
+    undefined,
+    undefined,
+  ])
 })
+
+test('a text that is too long and cannot be stored is too long', () => {
+  expect(keyProblem('\u0000'.repeat(11), 10)).toBe('longer than 10 bytes')
+})
+
+test.each(['', 'wait', 'x'.repeat(10), '\u00e9'.repeat(5), '\ud83d\ude00', '\ufffd', ' '])(
+  '%j is a key',
+  (text) => {
+    expect(keyProblem(text, 10)).toBeUndefined()
+  },
+)

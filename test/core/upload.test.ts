@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { canBeSentAs, maxUploadBytes, UPLOAD_MIME_TYPES } from '../../src/core/upload.ts'
+import { canBeSentAs, maxUploadBytes, UPLOAD_LINK_PATH, UPLOAD_MIME_TYPES } from '../../src/core/upload.ts'
 
 const KB = 1024
 const MB = 1024 * KB
@@ -37,4 +37,9 @@ test('these types and no others can be uploaded', () => {
   expect([...UPLOAD_MIME_TYPES].sort()).toEqual(Object.values(TYPES).flat().sort())
   for (const other of ['image/gif', 'image', 'IMAGE/JPEG', 'image/jpeg2', '', 'constructor'])
     expect([other, maxUploadBytes(other), canBeSentAs(other, 'image')]).toEqual([other, undefined, false])
+})
+
+/** Links that providers have got stay good after an upgrade, and proxies let this path through. */
+test('uploads are fetched below /media', () => {
+  expect(UPLOAD_LINK_PATH).toBe('/media')
 })
