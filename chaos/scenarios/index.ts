@@ -7,6 +7,7 @@ import { lostCommitsScenarios } from './lost-commits.ts'
 import { mergeScenarios } from './merges.ts'
 import { processScenarios } from './processes.ts'
 import { refusedRowScenarios } from './refused-rows.ts'
+import { sendScenarios } from './sends.ts'
 import { soakScenarios } from './soak.ts'
 import { upgradeScenarios } from './upgrades.ts'
 
@@ -17,6 +18,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...mergeScenarios,
   ...deliveryScenarios,
   ...refusedRowScenarios,
+  ...sendScenarios,
   ...upgradeScenarios,
   ...soakScenarios,
 ]

@@ -72,7 +72,9 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
       isRunning = false
       // What cannot start while its store is away says so and ends; only the end of one that was at work is a crash.
       if (!isEndExpected && READY.test(current.output)) {
-        crashes.push(`${name} ended by itself (${end.signal ?? `code ${end.code}`}): ${lastLine(current)}`)
+        crashes.push(
+          `${name} ended by itself (${end.signal ?? `code ${end.code}`}): ${lastLine(current.output)}`,
+        )
       }
       earlierOutput += current.output
       if (!isWanted) return
@@ -120,7 +122,8 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
     async untilReady() {
       const deadline = performance.now() + READY_TIMEOUT_MS
       while (!isRunning || !READY.test(current.output)) {
-        if (performance.now() > deadline) throw new Error(`${name} is not ready: ${lastLine(current)}`)
+        if (performance.now() > deadline)
+          throw new Error(`${name} is not ready: ${lastLine(earlierOutput + current.output)}`)
         await sleep(50)
       }
     },
@@ -139,6 +142,6 @@ export function startServiceProcess(options: ServiceProcessOptions): ServiceProc
   return service
 }
 
-function lastLine({ output }: CapturedProcess): string {
+function lastLine(output: string): string {
   return output.trim().split('\n').at(-1)?.slice(0, 500) ?? ''
 }

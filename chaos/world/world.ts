@@ -8,6 +8,7 @@ import type { ReleaseStack } from '../../src/lifecycle/release-stack.ts'
 import { openTcpRelay, type TcpRelay } from '../../test/support/tcp-relay.ts'
 import { takePort } from './ports.ts'
 import { type PostgresStore, startPostgresStore } from './postgres-store.ts'
+import { type ProviderApi, startProviderApi } from './provider-api.ts'
 import { type RedisStore, startRedisStore } from './redis-store.ts'
 import { type ServiceProcess, startServiceProcess } from './service-process.ts'
 
@@ -24,6 +25,8 @@ export type World = {
   postgresRelay: TcpRelay
   redis: RedisStore | undefined
   redisRelay: TcpRelay | undefined
+  /** What messages are sent through, with `sends`. */
+  providers: { meta: ProviderApi; twilio: ProviderApi } | undefined
   apis: ServiceProcess[]
   workers: ServiceProcess[]
   /** Base URLs, in the order of `apis`. */
@@ -39,6 +42,8 @@ export type WorldOptions = {
   postgresSettings?: Readonly<Record<string, string>>
   /** Variables of the service. */
   env?: Readonly<Record<string, string>>
+  /** Lets the service send messages, through provider APIs of its own. */
+  sends?: boolean
   /** Options of Node for the processes of the service. */
   nodeArgs?: readonly string[]
   /** Where the stores have their files, if not in the scenario's directory. */
@@ -47,6 +52,7 @@ export type WorldOptions = {
 
 export const APP_SECRET = 'chaos-app-secret'
 export const ADMIN_PASSWORD = 'chaos-admin-password'
+export const API_TOKEN = 'chaos-api-token'
 export const METRICS_TOKEN = 'chaos-metrics-token'
 
 export type WorldPlace = {
@@ -72,6 +78,7 @@ export async function createWorld(place: WorldPlace, options: WorldOptions = {})
   const redisRelay = redis && (await openTcpRelay(redis.url, await takePort()))
   if (redisRelay) releases.add('relay to redis', () => redisRelay.close())
 
+  const providers = options.sends === true ? await startProviders(releases) : undefined
   const env = {
     DATA_DIR: path.join(directory, 'service'),
     DATABASE_URL: postgresRelay.url,
@@ -80,10 +87,11 @@ export async function createWorld(place: WorldPlace, options: WorldOptions = {})
     META_VERIFY_TOKEN: 'chaos-verify-token',
     ADMIN_PASSWORD,
     METRICS_TOKEN,
+    ...(providers && sendingVariables(providers)),
     ...options.env,
   }
   const world: World = {
-    ...{ backend, directory, postgres, postgresRelay, redis, redisRelay, env },
+    ...{ backend, directory, postgres, postgresRelay, redis, redisRelay, providers, env },
     ...{ apis: [], workers: [], urls: [] },
   }
   const start = (name: string, args: string[], env: World['env']) => {
@@ -105,6 +113,25 @@ export async function createWorld(place: WorldPlace, options: WorldOptions = {})
 
 export function servicesOf(world: World): ServiceProcess[] {
   return [...world.apis, ...world.workers]
+}
+
+async function startProviders(releases: ReleaseStack): Promise<NonNullable<World['providers']>> {
+  const [meta, twilio] = await Promise.all([startProviderApi(), startProviderApi()])
+  releases.add('provider APIs', () => Promise.all([meta.close(), twilio.close()]))
+  return { meta, twilio }
+}
+
+function sendingVariables({ meta, twilio }: NonNullable<World['providers']>): Record<string, string> {
+  return {
+    API_TOKENS: API_TOKEN,
+    META_ACCESS_TOKEN: 'chaos-access-token',
+    META_PHONE_NUMBER_ID: '106540352240001',
+    META_GRAPH_URL: `${meta.url}/v26.0`,
+    TWILIO_ACCOUNT_SID: `AC${'c'.repeat(32)}`,
+    TWILIO_AUTH_TOKEN: 'chaos-auth-token',
+    TWILIO_FROM: '+15550001234',
+    TWILIO_API_URL: twilio.url,
+  }
 }
 
 async function startRedis(
