@@ -6,6 +6,8 @@ import type { TestDatabase } from './postgres.ts'
 export type HeldLock = {
   /** Resolves when so many sessions of the database wait for a lock. */
   reached(waiting?: number): Promise<void>
+  /** Runs a statement in the transaction that holds the lock. */
+  run(statement: string): Promise<void>
   release(): Promise<void>
 }
 
@@ -22,6 +24,9 @@ export async function holdLock(database: TestDatabase, statement: string): Promi
         )
         expect(rows).toHaveLength(waiting)
       }),
+    run: async (next) => {
+      await holder.query(next)
+    },
     release: async () => {
       await holder.query('COMMIT')
       holder.release()

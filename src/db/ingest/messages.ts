@@ -48,8 +48,8 @@ export async function writeMessages(
     refused.length === 0 ? new Map<string, MessageOutcome>() : await compareWithStored(trx, refused, best)
   const outcomes = placed.map((message): MessageOutcome => {
     const id = message.item.fact.wa_message_id
-    if (best.get(id) !== message) return duplicateOf(message, best.get(id))
-    return compared.get(id) ?? { outcome: 'stored' }
+    const ofBest = compared.get(id) ?? { outcome: 'stored' }
+    return best.get(id) === message ? ofBest : outcomeOfCopy(message, best.get(id), ofBest)
   })
   const withPlaceholders = await applyLatePlaceholders(trx, placed, outcomes)
   return applyStatusesOfCopies(trx, placed, withPlaceholders)
@@ -119,9 +119,15 @@ function bestCopies(placed: readonly PlacedMessage[]): Map<string, PlacedMessage
   return best
 }
 
-function duplicateOf(message: PlacedMessage, kept: PlacedMessage | undefined): MessageOutcome {
-  const isSameNumber = kept?.item.fact.business_number === message.item.fact.business_number
-  return isSameNumber ? { outcome: 'duplicate' } : { outcome: 'parked', reason: OTHER_NUMBER }
+/** Of a copy that is not the best one of its batch. A copy of a parked message has nothing to do with the stored row either. */
+function outcomeOfCopy(
+  message: PlacedMessage,
+  best: PlacedMessage | undefined,
+  ofBest: MessageOutcome,
+): MessageOutcome {
+  const isSameNumber = best?.item.fact.business_number === message.item.fact.business_number
+  if (!isSameNumber) return { outcome: 'parked', reason: OTHER_NUMBER }
+  return ofBest.outcome === 'parked' ? ofBest : { outcome: 'duplicate' }
 }
 
 const OTHER_NUMBER = 'wa_message_id is already stored for another business number'
