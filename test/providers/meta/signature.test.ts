@@ -52,6 +52,9 @@ describe('isSignedByMeta', () => {
     ['not hex', `sha256=${'z'.repeat(64)}`],
     ['the digest twice, as Node joins repeated headers', `${good}, ${good}`],
     ['an array', [good, good]],
+    ['an array of one', [good]],
+    ['preceded by another line', `x\n${good}`],
+    ['letters beyond f', `sha256=${hex.slice(0, -1)}g`],
     ['surrounded by spaces', ` ${good} `],
     ['followed by a line break', `${good}\n`],
     ['the old SHA-1 scheme', `sha1=${createHmac('sha1', SECRET).update(BODY).digest('hex')}`],
@@ -79,7 +82,10 @@ describe('isSignedByMeta', () => {
 
   test('refuses everything without a secret, and under an empty one', () => {
     expect(isSignedByMeta(BODY, sign(BODY, SECRET), [])).toBe(false)
-    expect(isSignedByMeta(BODY, sign(BODY, ''), [''])).toBe(false)
+    for (const secrets of [[''], ['', SECRET], [SECRET, '']]) {
+      expect(isSignedByMeta(BODY, sign(BODY, ''), secrets)).toBe(false)
+      expect(isSignedByMeta(BODY, good, secrets)).toBe(secrets.includes(SECRET))
+    }
   })
 })
 

@@ -145,13 +145,34 @@ describe('the fields', () => {
     expect(isSignedByTwilio(request(TWILIO_PATH, Buffer.from(body), signature), SETTINGS)).toBe(true)
   })
 
-  test('are refused without sorting them where there are more than anybody sends', () => {
-    const webhook = twilioWebhook(Buffer.from('a=1&'.repeat(10_000)))
-
-    expect(isSignedByTwilio({ ...webhook, rawBody: Buffer.from('a=1&'.repeat(10_001)) }, SETTINGS)).toBe(
-      false,
+  test('are refused without sorting them where there are more than 10,000', () => {
+    const bodies = [9_999, 10_000, 10_001].map((count) => Buffer.from(Array(count).fill('a=1').join('&')))
+    const signatures = ['', 'a1'].map((fields) =>
+      getExpectedTwilioSignature(TWILIO_AUTH_TOKEN, `${TWILIO_PUBLIC_URL}${TWILIO_PATH}${fields}`, {}),
     )
-    expect(isSignedByTwilio({ ...webhook, rawBody: Buffer.from('a=1&'.repeat(9_999)) }, SETTINGS)).toBe(true)
+
+    const isSigned = (body: Buffer, signature: string) =>
+      isSignedByTwilio(request(TWILIO_PATH, body, signature), SETTINGS)
+    expect(bodies.map((body) => signatures.map((signature) => isSigned(body, signature)))).toEqual([
+      [false, true],
+      [false, true],
+      [false, false],
+    ])
+  })
+
+  test('are none where the body is empty, or its only field has neither name nor value', () => {
+    const signature = getExpectedTwilioSignature(TWILIO_AUTH_TOKEN, TWILIO_PUBLIC_URL + TWILIO_PATH, {})
+
+    for (const [body, isSigned] of [
+      ['', true],
+      ['=', true],
+      ['a', false],
+      ['=a', false],
+    ] as const)
+      expect([body, isSignedByTwilio(request(TWILIO_PATH, Buffer.from(body), signature), SETTINGS)]).toEqual([
+        body,
+        isSigned,
+      ])
   })
 })
 
@@ -188,9 +209,12 @@ describe('what is no signature', () => {
   const webhook = twilioWebhook(twilioMessage())
   const signature = String(webhook.headers['x-twilio-signature'])
 
-  test.each([
+  test.each<[string, string | string[] | undefined]>([
     ['nothing', undefined],
     ['an empty text', ''],
+    ['an array', [signature]],
+    ['one with a line break behind', `${signature}\n`],
+    ['one without its last character', signature.slice(0, -1)],
     ['a shorter one', signature.slice(0, -2)],
     ['a longer one', `${signature}=`],
     ['one in lower case', signature.toLowerCase()],
@@ -212,10 +236,15 @@ describe('what is no signature', () => {
     }
   })
 
-  test('is any, where no token is known or the token is empty', () => {
-    expect(isSignedByTwilio(webhook, { ...SETTINGS, authTokens: [] })).toBe(false)
+  test('is any under a token that is empty, also beside others', () => {
     const forged = twilioWebhook(twilioMessage(), { authToken: '' })
-    expect(isSignedByTwilio(forged, { ...SETTINGS, authTokens: [''] })).toBe(false)
+
+    for (const authTokens of [[''], ['', TWILIO_AUTH_TOKEN], [TWILIO_AUTH_TOKEN, '']]) {
+      expect(isSignedByTwilio(forged, { ...SETTINGS, authTokens })).toBe(false)
+      expect(isSignedByTwilio(webhook, { ...SETTINGS, authTokens })).toBe(
+        authTokens.includes(TWILIO_AUTH_TOKEN),
+      )
+    }
   })
 
   test('is any of an account that is not set up, without a look at the body', () => {
@@ -257,7 +286,11 @@ describe('what is no signature', () => {
 })
 
 test('any of several tokens signs: subaccounts, and both sides of a rotation', () => {
-  const authTokens = ['old00000000000000000000000000000', TWILIO_AUTH_TOKEN]
+  const authTokens = [
+    'old00000000000000000000000000000',
+    TWILIO_AUTH_TOKEN,
+    'sub00000000000000000000000000000',
+  ]
   for (const authToken of authTokens) {
     const webhook = twilioWebhook(twilioMessage(), { authToken })
     expect(isSignedByTwilio(webhook, { ...SETTINGS, authTokens })).toBe(true)
