@@ -11,6 +11,7 @@ import { HistoryError } from '../../src/providers/message-history.ts'
 import type { IncomingWebhook, Provider, ProviderDefinition } from '../../src/providers/provider.ts'
 import type { Sender } from '../../src/providers/sender.ts'
 import { notesOf } from '../../src/variables/variable.ts'
+import { anyText } from '../support/any-text.ts'
 import type { Behaviour, FakeServer } from '../support/fake-server.ts'
 
 export type ProviderUnderTest = {
@@ -140,17 +141,12 @@ function describeAuthenticity(subject: ProviderUnderTest): void {
   })
 
   test('whatever the header and the body are, without throwing', () => {
-    const header = fc.oneof(fc.string({ unit: 'binary' }), fc.constant(signature), fc.constant(undefined))
+    const header = fc.oneof(anyText(), fc.constant(signature), fc.constant(undefined))
     fc.assert(
-      fc.property(
-        header,
-        fc.uint8Array({ maxLength: 200 }),
-        fc.string({ unit: 'binary' }),
-        (forged, bytes, url) => {
-          const request = { ...withSignature(forged), rawBody: Buffer.from(bytes), url }
-          expect(provider.isAuthentic(request)).toBe(false)
-        },
-      ),
+      fc.property(header, fc.uint8Array({ maxLength: 200 }), anyText(), (forged, bytes, url) => {
+        const request = { ...withSignature(forged), rawBody: Buffer.from(bytes), url }
+        expect(provider.isAuthentic(request)).toBe(false)
+      }),
     )
   })
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { configureProvider } from '../../../src/providers/definition.ts'
 import { meta } from '../../../src/providers/meta/definition.ts'
+import { anyText } from '../../support/any-text.ts'
 import { startFakeMeta } from '../../support/fake-meta.ts'
 import {
   META_PHONE_NUMBER_ID,
@@ -66,11 +67,8 @@ const MESSAGE_KEYS = ['id', 'from', 'from_user_id', 'timestamp', 'type', 'contex
 const STATUS_KEYS = ['id', 'status', 'recipient_id', 'timestamp', 'recipient_participant_id', 'pricing']
 
 const anyJson = fc.jsonValue({ maxDepth: 2 })
-const anyText = fc.oneof(
-  fc.constantFrom(ID, '1760000000', '15551230001', 'US.1234', ''),
-  fc.string({ unit: 'binary' }),
-)
-const anyScalar = fc.oneof(anyText, anyJson)
+const anyString = fc.oneof(fc.constantFrom(ID, '1760000000', '15551230001', 'US.1234', ''), anyText())
+const anyScalar = fc.oneof(anyString, anyJson)
 const anyContent = fc.dictionary(
   fc.constantFrom(
     'body',
@@ -106,7 +104,7 @@ const anyItem = fc
     },
     { requiredKeys: [] },
   )
-  .map(({ content, ...item }) => ({ ...item, [String(item.type)]: content }))
+  .map(({ content, ...item }) => ({ ...item, [typeof item.type === 'string' ? item.type : 'text']: content }))
 const anyValue = fc.dictionary(
   fc.constantFrom(...LISTS, 'metadata', 'standby', 'x'),
   fc.oneof(fc.array(anyItem, { maxLength: 3 }), anyJson),

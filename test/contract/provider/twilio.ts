@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { configureProvider } from '../../../src/providers/definition.ts'
 import { twilio } from '../../../src/providers/twilio/definition.ts'
+import { anyText } from '../../support/any-text.ts'
 import { startFakeTwilio, TWILIO_SENDING_ACCOUNT } from '../../support/fake-twilio.ts'
 import {
   encodeTwilioForm,
@@ -51,7 +52,7 @@ const FIELDS = [
 const LONG_FIELDS = ['MessageSid', 'SmsStatus', 'From', 'Body', 'MediaUrl0', 'FlowData']
 
 const anyValue = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 20 }),
+  anyText(20),
   fc.json({ maxDepth: 3 }),
   fc.constantFrom(
     'received',

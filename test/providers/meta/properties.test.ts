@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 import type { InboundJob } from '../../../src/core/event.ts'
 import { normalizeMeta } from '../../../src/providers/meta/normalize.ts'
 import { parseMetaWebhook } from '../../../src/providers/meta/parse.ts'
+import { anyText } from '../../support/any-text.ts'
 import {
   metaChange,
   metaContact,
@@ -67,7 +68,7 @@ const anyJson = fc.letrec<{ value: unknown }>((tie) => ({
       -1,
       1e21,
     ),
-    fc.string({ unit: 'binary' }),
+    anyText(),
     fc.double({ noNaN: true, noDefaultInfinity: true }),
     fc.maxSafeInteger(),
     fc.array(tie('value'), { maxLength: 4 }),
