@@ -3,6 +3,7 @@ import { SWEEP } from '../../../src/core/send-policy.ts'
 import { claimNext } from '../../../src/db/outbox/claim.ts'
 import { failExpiredSends, findDueSends, markLostSendsUnknown } from '../../../src/db/outbox/sweep.ts'
 import { eventually } from '../../support/eventually.ts'
+import { holdLock } from '../../support/held-lock.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
@@ -23,6 +24,8 @@ const set = (id: string, assignments: string) =>
   database.pool.query(`UPDATE chat_messages SET ${assignments} WHERE id = $1`, [id])
 const claim = (id: string) =>
   eventually(async () => expect(await claimNext(database.db, id)).toMatchObject({ kind: 'claimed' }))
+/** Its own notification may be lost. */
+const OLD = `created_at = now() - interval '1 minute'`
 const read = async (id: string) =>
   (await database.pool.query('SELECT * FROM chat_messages WHERE id = $1', [id])).rows[0]
 
@@ -50,6 +53,8 @@ describe('the sweep', () => {
   test('takes a send for lost after a minute, and not while a worker may be calling', async () => {
     const id = await order()
     await claim(id)
+    const waiting = await order()
+    await set(waiting, OLD)
 
     await set(id, `sending_since = clock_timestamp() - interval '50 seconds'`)
     expect(await markLostSendsUnknown(database.db)).toBe(0)
@@ -58,6 +63,7 @@ describe('the sweep', () => {
     expect(await markLostSendsUnknown(database.db)).toBe(1)
 
     expect(await read(id)).toMatchObject({ status: 'unknown', error: [{ code: 'lost' }] })
+    expect((await read(waiting)).status).toBe('queued')
   })
 
   test('fails a message that waited for a day, not one that waited for less, and keeps its last refusal', async () => {
@@ -66,6 +72,9 @@ describe('the sweep', () => {
       id,
       `error = '[{"code": 131056, "message": "too many"}]', created_at = now() - interval '23 hours'`,
     )
+    const sending = await order()
+    await claim(sending)
+    await set(sending, `created_at = now() - interval '25 hours'`)
     expect(await failExpiredSends(database.db)).toBe(0)
     expect((await read(id)).status).toBe('queued')
 
@@ -76,22 +85,90 @@ describe('the sweep', () => {
       status: 'failed',
       error: [{ code: 'expired' }, { code: 131056 }],
     })
+    expect((await read(sending)).status).toBe('sending')
+  })
+
+  test.each([
+    ['lost', `status = 'sending', sending_since = now() - interval '2 minutes'`, markLostSendsUnknown],
+    ['expired', `status = 'queued', created_at = now() - interval '25 hours'`, failExpiredSends],
+  ] as const)(
+    'does not wait for a row whose result is being recorded, and keeps that result: %s',
+    async (code, assignments, sweep) => {
+      const [recorded, other] = [await order(), await order()]
+      for (const id of [recorded, other]) await set(id, assignments)
+      const lock = await holdLock(
+        database,
+        `UPDATE chat_messages SET status = 'accepted' WHERE id = ${recorded}`,
+      )
+
+      const swept = sweep(database.db)
+      expect(await Promise.race([swept, lock.reached().then(() => 'waits')])).toBe(1)
+      await lock.release()
+
+      expect(await read(other)).toMatchObject({ error: [{ code }] })
+      expect(await read(recorded)).toMatchObject({ status: 'accepted', error: null })
+    },
+  )
+
+  test.each([`source = 'webhook'`, `wa_message_id = 'wamid.KNOWN'`])(
+    'leaves rows alone that are no sends of the API: %s',
+    async (assignment) => {
+      const [sending, queued] = [await order(), await order()]
+      await set(sending, `status = 'sending', sending_since = now() - interval '2 minutes', ${assignment}`)
+      await set(queued, `created_at = now() - interval '25 hours', ${assignment.replace('KNOWN', 'TOO')}`)
+
+      expect(await markLostSendsUnknown(database.db)).toBe(0)
+      expect(await failExpiredSends(database.db)).toBe(0)
+      expect(await findDueSends(database.db)).toEqual([])
+    },
+  )
+
+  test('notifies of nothing in a conversation that is sending a younger message', async () => {
+    const phone = String(++phones)
+    const [older, younger] = [await order(undefined, phone), await order(undefined, phone)]
+    for (const id of [older, younger]) await set(id, OLD)
+    await set(younger, `status = 'sending'`)
+
+    expect(await findDueSends(database.db)).toEqual([])
+  })
+
+  test('notifies of nothing while the breaker of the number or of its provider is open', async () => {
+    const [meta, paused] = [await order(), await order('paused')]
+    const twilio = await orderText(database.db, 'Hello', {
+      to: { phone: String(++phones) },
+      provider: 'twilio',
+    })
+    for (const id of [meta, paused, twilio]) await set(id, OLD)
+    const due = async (provider: string, number: string, until: string) => {
+      await database.pool.query(
+        `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+         VALUES ($1, $2, clock_timestamp() + $3::interval, 1, now(), now())`,
+        [provider, number, until],
+      )
+      const found = await findDueSends(database.db)
+      await database.pool.query('DELETE FROM send_pauses')
+      return found
+    }
+
+    expect(await due('meta', 'paused', '1 minute')).toEqual([meta, twilio])
+    expect(await due('meta', '', '1 minute')).toEqual([twilio])
+    expect(await due('twilio', 'paused', '1 minute')).toEqual([meta, paused, twilio])
+    expect(await due('meta', '', '0')).toEqual([meta, paused, twilio])
   })
 
   test('notifies of a message when its own notification may be lost, or its back-off is over; of no other', async () => {
-    const old = `created_at = now() - interval '1 minute'`
     const phone = String(++phones)
     const due = await order(undefined, phone)
     const next = await order(undefined, phone)
-    for (const id of [due, next]) await set(id, old)
+    for (const id of [due, next]) await set(id, OLD)
     await order()
     const backsOff = await order()
-    await set(backsOff, `${old}, not_before = clock_timestamp() + interval '5 seconds'`)
+    await set(backsOff, `${OLD}, not_before = clock_timestamp() + interval '5 seconds'`)
     const sending = await order()
-    await set(sending, old)
+    await set(sending, OLD)
     await claim(sending)
     const paused = await order('paused')
-    await set(paused, old)
+    await set(paused, OLD)
     await database.pool.query(
       `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
        VALUES ('meta', 'paused', clock_timestamp() + interval '1 minute', 1, now(), now())`,
@@ -105,10 +182,16 @@ describe('the sweep', () => {
   test('notifies of as many messages of each number as it may send, whatever waits for another', async () => {
     const many = await copyMany(await order('busy'), SWEEP.maxSendsANumber + 2)
     const other = await order('other')
+    const namesake = await orderText(
+      database.db,
+      'Hello',
+      { to: { phone: String(++phones) }, provider: 'twilio' },
+      { defaultNumbers: { twilio: 'busy' } },
+    )
     await database.pool.query(`UPDATE chat_messages SET created_at = now() - interval '1 minute'`)
 
     const due = await findDueSends(database.db)
 
-    expect(due).toEqual([...many.slice(0, SWEEP.maxSendsANumber), other])
+    expect(due).toEqual([...many.slice(0, SWEEP.maxSendsANumber), other, namesake])
   })
 })
