@@ -183,6 +183,28 @@ describe('the status of a message to a group', () => {
   })
 })
 
+describe('the status of a message to one person', () => {
+  test.each([
+    {
+      what: 'is the highest one, not the newest',
+      words: ['sent', 'delivered', 'accepted'],
+      status: 'delivered',
+    },
+    { what: 'is the later name of two of one rank', words: ['failed', 'undelivered'], status: 'undelivered' },
+    { what: 'is no unknown word', words: ['zooming', 'sent'], status: 'sent' },
+    { what: 'stays unknown where only unknown words are told', words: ['zooming'], status: null },
+  ])('$what', async ({ words, status }) => {
+    const [one, other] = [nextId(), nextId()]
+    const first = messageItem(one, { direction: 'outbound', source: 'history' })
+    const second = messageItem(other, { direction: 'outbound', source: 'history' })
+
+    await write(first, ...words.map((word) => statusItem(one, word)))
+    await write(second, ...words.toReversed().map((word) => statusItem(other, word)))
+
+    expect([await stored(one), await stored(other)]).toMatchObject([{ status }, { status }])
+  })
+})
+
 test('a status that waits for the message does not take back the one that the message has by then', async () => {
   const id = nextId()
   await write(sent(id))
