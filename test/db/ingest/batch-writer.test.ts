@@ -131,15 +131,16 @@ describe('a message', () => {
     expect(rows[0]).toMatchObject({ source: 'webhook', content: 'from the webhook' })
   })
 
-  test('of another business number is parked, once, and not dropped', async () => {
-    const other = messageItem('wamid.A', { business_number: '999' })
+  test('of another business number is parked, once for each number, and not dropped', async () => {
+    const other = (business_number: string) => messageItem('wamid.A', { business_number })
 
     expect(await write(messageItem('wamid.A'))).toEqual(['stored'])
-    expect(await write(other)).toEqual(['parked'])
-    expect(await write(other)).toEqual(['duplicate'])
+    expect(await write(other('999'), other('888'))).toEqual(['parked', 'parked'])
+    expect(await write(other('999'), other('888'))).toEqual(['duplicate', 'duplicate'])
 
     const events = await database.db.selectFrom('webhook_events').selectAll().execute()
     expect(events).toMatchObject([
+      { wa_message_id: 'wamid.A', reason: expect.stringContaining('business number') },
       { wa_message_id: 'wamid.A', reason: expect.stringContaining('business number') },
     ])
   })

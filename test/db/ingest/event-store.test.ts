@@ -143,6 +143,29 @@ test('a deadlock is retried by itself', async () => {
   expect((await store.store(messageItem('wamid.A'))).outcome).toBe('stored')
 })
 
+test('after an error no conversation is taken from memory: another server may have taken over, which has others', async () => {
+  const [ann, bob] = [{ phone: '15550002001' }, { phone: '15550002002' }]
+  await store.store(messageItem('wamid.A', { contact: ann }))
+  await database.pool.query('ALTER TABLE chat_messages RENAME TO chat_messages_elsewhere')
+  expect((await store.store(messageItem('wamid.lost', { contact: ann }))).outcome).toBe('retry')
+  await database.pool.query('ALTER TABLE chat_messages_elsewhere RENAME TO chat_messages')
+  await database.pool.query(
+    'TRUNCATE chat_messages, conversations, contact_identifiers, contacts RESTART IDENTITY CASCADE',
+  )
+  await createEventStore({ db: database.db }).store(messageItem('wamid.B', { contact: bob }))
+
+  await store.store(messageItem('wamid.C', { contact: ann }))
+
+  const { rows } = await database.pool.query(
+    `SELECT m.wa_message_id, c.phone FROM chat_messages m
+     JOIN conversations v ON v.id = m.conversation_id JOIN contacts c ON c.id = v.contact_id ORDER BY m.id`,
+  )
+  expect(rows).toEqual([
+    { wa_message_id: 'wamid.B', phone: bob.phone },
+    { wa_message_id: 'wamid.C', phone: ann.phone },
+  ])
+})
+
 test('two stores at once store 2,000 shuffled messages with their duplicates once each', async () => {
   const stores = [store, createEventStore({ db: database.db })]
   const ids = Array.from({ length: 2_000 }, (_, i) => `wamid.${i}`)

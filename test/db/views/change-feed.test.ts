@@ -175,6 +175,29 @@ test('the newest cursor moves with every change that can be read', async () => {
   expect(await readNewestCursor(db)).toBe((await readChanges(db, { limit: 1 })).next)
 })
 
+test('the newest cursor is not one that the feed holds back, so it moves when the older transaction ends', async () => {
+  const { db, url } = await createTestDatabase()
+  await db
+    .insertInto('changes')
+    .values([{ kind: 'first' }, { kind: 'second' }])
+    .execute()
+  await waitForVisibleChanges(db)
+  const slow = await openSession(url)
+  await slow.query('BEGIN')
+  await slow.query(INSERT_CHANGE, ['slow'])
+  await db.insertInto('changes').values({ kind: 'fast' }).execute()
+
+  const before = await readNewestCursor(db)
+  await slow.query('COMMIT')
+  await slow.end()
+  await waitForVisibleChanges(db)
+  const { items } = await readChanges(db, { limit: 10 })
+
+  expect(items.map(({ kind }) => kind)).toEqual(['first', 'second', 'slow', 'fast'])
+  expect(before).toBe(items[1]?.cursor)
+  expect(await readNewestCursor(db)).toBe(items[3]?.cursor)
+})
+
 const INSERT_CHANGE = 'INSERT INTO changes (kind) VALUES ($1)'
 
 async function openSession(url: string): Promise<pg.Client> {
