@@ -33,6 +33,8 @@ export const RETRY_RULES = {
   account_concurrency: { scope: 'provider', firstDelayMs: SECOND },
   /** Too many calls of the app or the account in its period. */
   account_rate: { scope: 'provider', firstDelayMs: MINUTE },
+  /** The provider takes nothing while it is maintained, and says so. */
+  provider_maintenance: { scope: 'provider', firstDelayMs: MINUTE },
   /** No connection to the provider. Connections fail quickly, and recover quickly. */
   unreachable: { scope: 'provider', firstDelayMs: SECOND },
   /** A proxy or firewall refused the call; the provider never had it. */

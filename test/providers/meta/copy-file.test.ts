@@ -46,3 +46,20 @@ test('a redirect is not followed, and the file is given again later', async () =
   expect(result).toMatchObject({ kind: 'not_sent', reason: 'copy_unconfirmed' })
   expect(meta.calls).toHaveLength(1)
 })
+
+test.each<[string, number, unknown, object]>([
+  ['too large for something on the way', 413, '<html>', { kind: 'failed', error: { code: 'http_413' } }],
+  ['of a type that Meta does not take', 400, 131053, { kind: 'failed', error: { code: 131053 } }],
+  ['with a code that is not listed', 403, 999_999, { kind: 'failed', error: { code: 999_999 } }],
+  ['with an expired token', 401, 190, { kind: 'stop_sender', error: { code: 190 } }],
+  ['for a number that is not there', 400, '100/33', { kind: 'stop_sender', error: { code: 100 } }],
+  ['refused by a firewall', 404, '<html>', { kind: 'not_sent', reason: 'refused_on_the_way' }],
+  ['too early', 400, 130429, { kind: 'not_sent', reason: 'number_rate' }],
+  ['met by an error of the server', 500, 131000, { kind: 'not_sent', reason: 'copy_unconfirmed' }],
+])('a file %s, HTTP %i %s, is judged like a message', async (_, status, code, expected) => {
+  const [first, error_subcode] = String(code).split('/').map(Number)
+  const body = code === '<html>' ? code : { error: { message: 'refused', code: first, error_subcode } }
+  meta.next((__, exchange) => exchange.answer(status, body))
+
+  expect(await upload(new Blob(['%PDF'], { type: 'application/pdf' }), 'bill.pdf')).toMatchObject(expected)
+})

@@ -1,8 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { OutboundMessage } from '../../../src/core/outbound.ts'
-import { RETRY_RULES } from '../../../src/core/send-policy.ts'
 import { createMetaSender } from '../../../src/providers/meta/send.ts'
-import { readMetaError } from '../../../src/providers/meta/send-errors.ts'
 import { type FakeMeta, metaError, startFakeMeta } from '../../support/fake-meta.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 
@@ -136,73 +134,6 @@ describe('a message through Meta', () => {
       kind: 'failed',
       error: { code: 131047, message: '(#131047) Re-engagement message' },
     })
-  })
-})
-
-describe('an error of Meta', () => {
-  const error = (code: unknown) => ({ error: { code, message: 'refused', error_data: { details: 'why' } } })
-
-  test.each<[number, number, string, string?]>([
-    [4, 400, 'not_sent', 'provider'],
-    [80007, 400, 'not_sent', 'provider'],
-    [130429, 400, 'not_sent', 'sender'],
-    [130429, 429, 'not_sent', 'sender'],
-    [131048, 400, 'not_sent', 'sender'],
-    [131064, 400, 'not_sent', 'sender'],
-    [131056, 400, 'not_sent', 'conversation'],
-    [131057, 500, 'not_sent', 'sender'],
-    [2, 503, 'unknown'],
-    [131000, 500, 'unknown'],
-    [131000, 400, 'unknown'],
-    [131016, 500, 'unknown'],
-    [133004, 503, 'unknown'],
-    [1, 500, 'unknown'],
-    [999_999, 502, 'unknown'],
-    ...[1, 100, 131008, 131009, 132000, 132001, 132015, 133016].map((code): [number, number, string] => [
-      code,
-      400,
-      'failed',
-    ]),
-    ...[131026, 131047, 131049, 131050, 130472, 131030, 131051, 131052, 131053, 131062, 147005, 999_999].map(
-      (code): [number, number, string] => [code, 400, 'failed'],
-    ),
-    ...[0, 3, 10, 190, 200, 250, 299, 368, 131005, 131031, 131042].map((code): [number, number, string] => [
-      code,
-      400,
-      'stop_sender',
-    ]),
-    [190, 401, 'stop_sender'],
-  ])('%i with HTTP %i is %s %s', (code, status, kind, scope) => {
-    const result = readMetaError(status, error(code))
-
-    expect(result).toMatchObject({ kind, error: { code, message: 'refused', details: 'why' } })
-    expect('reason' in result ? RETRY_RULES[result.reason].scope : undefined).toBe(scope)
-  })
-
-  test.each<[number, string]>([
-    [301, 'unknown'],
-    [400, 'not_sent'],
-    [401, 'stop_sender'],
-    [404, 'not_sent'],
-    [408, 'unknown'],
-    [429, 'not_sent'],
-    [500, 'unknown'],
-    [502, 'unknown'],
-    [504, 'unknown'],
-  ])('that is none of its own, HTTP %i, is %s', (status, kind) => {
-    expect(readMetaError(status, undefined)).toMatchObject({ kind, error: { code: `http_${status}` } })
-  })
-
-  test.each([
-    null,
-    'x',
-    [],
-    { error: null },
-    { error: {} },
-    { error: { code: 'x' } },
-    { error: { code: 1e300 } },
-  ])('of an odd form (%j) is read all the same', (body) => {
-    expect(readMetaError(500, body).kind).toBe('unknown')
   })
 })
 

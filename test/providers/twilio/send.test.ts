@@ -1,8 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { OutboundMessage } from '../../../src/core/outbound.ts'
-import { RETRY_RULES } from '../../../src/core/send-policy.ts'
 import { createTwilioSender } from '../../../src/providers/twilio/send.ts'
-import { readTwilioError } from '../../../src/providers/twilio/send-errors.ts'
 import {
   type FakeTwilio,
   startFakeTwilio,
@@ -113,37 +111,6 @@ describe('a message through Twilio', () => {
     twilio.next(twilioError(63016, { message: 'Outside of the window' }))
 
     expect(await send()).toEqual({ kind: 'failed', error: { code: 63016, message: 'Outside of the window' } })
-  })
-})
-
-describe('an error of Twilio', () => {
-  test.each<[number | undefined, number, string, string?]>([
-    [20429, 429, 'not_sent', 'provider'],
-    [undefined, 429, 'not_sent', 'provider'],
-    [21611, 400, 'not_sent', 'sender'],
-    [30001, 400, 'not_sent', 'sender'],
-    [63018, 400, 'not_sent', 'sender'],
-    [20003, 401, 'stop_sender'],
-    [20005, 401, 'stop_sender'],
-    [30002, 400, 'stop_sender'],
-    [undefined, 401, 'stop_sender'],
-    [undefined, 403, 'stop_sender'],
-    [21211, 400, 'failed'],
-    [21610, 400, 'failed'],
-    [63016, 400, 'failed'],
-    [63024, 400, 'failed'],
-    [20404, 404, 'failed'],
-    [undefined, 404, 'not_sent', 'provider'],
-    [20500, 500, 'unknown'],
-    [20503, 503, 'unknown'],
-    [undefined, 502, 'unknown'],
-    [undefined, 408, 'unknown'],
-    [undefined, 302, 'unknown'],
-  ])('%s with HTTP %i is %s %s', (code, status, kind, scope) => {
-    const result = readTwilioError(status, code === undefined ? undefined : { code, message: 'refused' })
-
-    expect(result.kind).toBe(kind)
-    expect('reason' in result ? RETRY_RULES[result.reason].scope : undefined).toBe(scope)
   })
 })
 
