@@ -70,6 +70,8 @@ export async function openTcpRelay(targetUrl: string, ownPort = 0): Promise<TcpR
       for (const pair of pairs) hold(pair)
     },
     thaw: () => {
+      // A second pipe would send every byte twice.
+      if (!isFrozen) return
       isFrozen = false
       for (const pair of pairs) if (!pair.isSevered) connect(pair)
     },
