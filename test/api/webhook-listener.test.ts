@@ -1,8 +1,9 @@
+import type { IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ReceiveResult } from '../../src/api/receive-webhook.ts'
 import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import type { IncomingWebhook } from '../../src/providers/provider.ts'
+import type { IncomingWebhook, Provider } from '../../src/providers/provider.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { send, serve } from '../support/http.ts'
@@ -10,37 +11,48 @@ import { providersWith } from '../support/providers.ts'
 import { captureLog } from './captured-log.ts'
 
 const MIB = 1024 * 1024
+const MAX_BYTES = 4 * MIB
 
 /** A listener that records the received webhooks and answers with the given result. */
-async function listen(result: () => ReceiveResult | Promise<ReceiveResult> = () => 'queued') {
+async function listen(
+  result: () => ReceiveResult | Promise<ReceiveResult> = () => 'queued',
+  change: (provider: Provider) => Provider = (provider) => provider,
+) {
   const received: IncomingWebhook[] = []
+  const requests: IncomingMessage[] = []
   const { log, lines } = captureLog()
-  const url = await serve(
-    createWebhookListener({
-      providers: providersWith({
-        META_APP_SECRET: 'test-app-secret',
-        TWILIO_AUTH_TOKEN: 'test-auth-token',
-        PUBLIC_URL: 'https://wa.example.com',
-      }),
-      receiveWebhook: async (_provider, webhook) => {
-        received.push(webhook)
-        return result()
-      },
-      log,
-      next: (_req, res) => res.writeHead(204).end(),
-    }),
-  )
-  return { url, received, lines }
+  const listener = createWebhookListener({
+    providers: providersWith({
+      META_APP_SECRET: 'test-app-secret',
+      TWILIO_AUTH_TOKEN: 'test-auth-token',
+      PUBLIC_URL: 'https://wa.example.com',
+    }).map(change),
+    receiveWebhook: async (_provider, webhook) => {
+      received.push(webhook)
+      return result()
+    },
+    log,
+    next: (_req, res) => res.writeHead(204).end(),
+  })
+  const url = await serve((req, res) => {
+    requests.push(req)
+    listener(req, res)
+  })
+  return { url, received, lines, requests }
 }
 
-test('a webhook is received byte for byte, with its address', async () => {
+test('a webhook is received byte for byte, with its address, its headers and the time', async () => {
   const { url, received } = await listen()
   const body = '{"text":"\\u00e9\\/ é"}'
 
-  const response = await send(`${url}/webhooks/meta?a=1`, { method: 'POST', body })
+  const before = Date.now()
+  const headers = { 'x-signature': 'of the body' }
+  const response = await send(`${url}/webhooks/meta?a=1`, { method: 'POST', headers, body })
 
   expect(response).toMatchObject({ status: 200, text: '' })
-  expect(received).toMatchObject([{ url: '/webhooks/meta?a=1' }])
+  expect(received).toMatchObject([{ url: '/webhooks/meta?a=1', headers }])
+  expect(received[0]?.received_at).toBeGreaterThanOrEqual(before)
+  expect(received[0]?.received_at).toBeLessThanOrEqual(Date.now())
   expect(received[0]?.rawBody.toString()).toBe(body)
 })
 
@@ -128,7 +140,10 @@ test.each([
   ['GET', '/webhooks/meta'],
   ['POST', '/webhooks/metal'],
   ['POST', '/webhooks'],
+  ['POST', '/webhooks/meta//'],
+  ['POST', '//webhooks/meta'],
   ['POST', '/webhooks/__proto__'],
+  ['PUT', '/webhooks/meta'],
   ['POST', '/'],
 ])('%s %s goes on to the app', async (method, path) => {
   const { url, received } = await listen()
@@ -139,62 +154,141 @@ test.each([
 })
 
 test.each([
-  ['forged', 401],
-  ['unavailable', 503],
-] as const)('a webhook that is %s is answered with %d', async (result, status) => {
+  ['forged', 401, 'The signature is missing or wrong.', undefined],
+  ['unavailable', 503, 'No store can confirm the webhook at the moment. Send it again later.', '5'],
+] as const)('a webhook that is %s is answered with %d', async (result, status, detail, retryAfter) => {
   const { url } = await listen(() => result)
 
   const response = await send(`${url}/webhooks/meta`, { method: 'POST', body: '{}' })
 
   expect(response.status).toBe(status)
   expect(response.headers['content-type']).toContain('application/problem+json')
-  expect(response.json()).toMatchObject({ status })
+  expect(response.headers['retry-after']).toBe(retryAfter)
+  expect(response.json()).toMatchObject({ status, detail })
 })
 
-test('a compressed body is refused', async () => {
+test.each(['queued', 'stored'] as const)(
+  '200 for a webhook that is %s comes after that, and not before',
+  async (result) => {
+    const durable = Promise.withResolvers<ReceiveResult>()
+    const { url, received } = await listen(() => durable.promise)
+    const { socket, answer, text } = openPost(url, 'Content-Length: 2')
+    socket.write('{}')
+    await eventually(() => expect(received).toHaveLength(1))
+
+    // Another request goes all the way there and back meanwhile.
+    await send(`${url}/`)
+    expect(text()).toBe('')
+    durable.resolve(result)
+
+    expect(await answer).toMatch(/^HTTP\/1.1 200 /)
+  },
+)
+
+test.each(['gzip', 'br', 'deflate', 'identity, gzip', ''])(
+  'a body in the encoding %j is refused',
+  async (encoding) => {
+    const { url, received } = await listen()
+    const headers = { 'content-encoding': encoding }
+
+    const response = await send(`${url}/webhooks/meta`, { method: 'POST', headers, body: 'x' })
+
+    expect(response.json()).toMatchObject({
+      status: 415,
+      detail: 'The body has a content type, character set or encoding that is not supported.',
+    })
+    expect(received).toEqual([])
+  },
+)
+
+test.each(['identity', 'Identity'])('a body in the encoding %j is received', async (encoding) => {
   const { url, received } = await listen()
-  const headers = { 'content-encoding': 'gzip' }
+  const headers = { 'content-encoding': encoding }
 
-  expect((await send(`${url}/webhooks/meta`, { method: 'POST', headers, body: 'x' })).status).toBe(415)
-
-  expect(received).toEqual([])
-})
-
-test.each([
-  ['/webhooks/meta', 'announced'],
-  ['/webhooks/meta', 'sent in chunks'],
-  ['/webhooks/twilio', 'announced'],
-  ['/webhooks/twilio', 'sent in chunks'],
-])('a body for %s over 4 MB is refused when it is %s', async (path, how) => {
-  const { url, received } = await listen()
-  const body = 'x'.repeat(4.5 * MIB)
-  const isChunked = how === 'sent in chunks'
-  const { socket, answer } = openPost(
-    url,
-    isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`,
-    path,
-  )
-
-  socket.write(isChunked ? inChunk(body) : body)
-
-  expect(await answer).toMatch(/^HTTP\/1.1 413 [\s\S]*\r\nconnection: close\r\n/i)
-  expect(received).toEqual([])
-})
-
-test('a body is not received if its client disconnects half-way', async () => {
-  const { url, received } = await listen()
-  const { port } = new URL(url)
-  const socket = connect(Number(port), '127.0.0.1')
-  socket.write('POST /webhooks/meta HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf')
-  await new Promise((resolve) => socket.once('connect', resolve))
-  socket.destroy()
-
-  // The next request is answered after the listener has given up the first one.
-  await eventually(async () =>
-    expect((await send(`${url}/webhooks/meta`, { method: 'POST' })).status).toBe(200),
-  )
+  expect((await send(`${url}/webhooks/meta`, { method: 'POST', headers, body: 'x' })).status).toBe(200)
 
   expect(received).toHaveLength(1)
+})
+
+test('a client whose body was refused may send its next request on the same connection', async () => {
+  const { url } = await listen()
+  const { socket, text } = openPost(url, 'Content-Encoding: gzip\r\nContent-Length: 3')
+  await eventually(() => expect(text()).toContain('HTTP/1.1 415 '))
+
+  socket.write('abcGET / HTTP/1.1\r\nHost: a\r\n\r\n')
+
+  await eventually(() => expect(text()).toContain('HTTP/1.1 204 '))
+})
+
+test('a client that goes on sending a refused body gets its answer, and two seconds to end', async () => {
+  const { url, requests } = await listen()
+  const { socket, answer, ended } = openPost(url, `Content-Length: ${MAX_BYTES + 1}`)
+  expect(await answer).toMatch(/^HTTP\/1.1 413 /)
+
+  // Closing earlier would reset the connection, and the client could lose the answer.
+  const startedAt = performance.now()
+  const timer = setInterval(() => socket.write('x'.repeat(1_000)), 20)
+  await ended
+  clearInterval(timer)
+
+  expect(performance.now() - startedAt).toBeGreaterThan(1_500)
+  expect(performance.now() - startedAt).toBeLessThan(20_000)
+  expect(requests[0]?.socket.bytesRead).toBeGreaterThan(10_000)
+})
+
+describe('a body of 4 MB', () => {
+  const inPieces = (bytes: number) =>
+    [...Array(bytes >> 16).fill(1 << 16), bytes % (1 << 16)].filter((size) => size > 0)
+
+  test.each(['announced', 'in chunks'])('is received, and of one byte more is refused: %s', async (how) => {
+    const { url, received } = await listen()
+    const post = async (bytes: number) => {
+      const isChunked = how === 'in chunks'
+      const { socket, answer, text } = openPost(
+        url,
+        isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${bytes}`,
+      )
+      for (const size of inPieces(bytes)) {
+        const piece = 'x'.repeat(size)
+        await write(socket, isChunked ? inChunk(piece) : piece)
+      }
+      if (isChunked) socket.write(inChunk(''))
+      await answer
+      return text()
+    }
+
+    expect(await post(MAX_BYTES)).toMatch(/^HTTP\/1.1 200 /)
+    expect(received[0]?.rawBody).toHaveLength(MAX_BYTES)
+    expect(await post(MAX_BYTES + 1)).toMatch(
+      /^HTTP\/1.1 413 [\s\S]*\r\nconnection: close\r\n[\s\S]*The body is too large\./i,
+    )
+    expect(received).toHaveLength(1)
+  })
+})
+
+test.each(['/webhooks/meta', '/webhooks/twilio'])(
+  'a body for %s over 4 MB is refused before it is sent',
+  async (path) => {
+    const { url, received } = await listen()
+
+    const { answer } = openPost(url, `Content-Length: ${MAX_BYTES + 1}`, path)
+
+    expect(await answer).toMatch(/^HTTP\/1.1 413 /)
+    expect(received).toEqual([])
+  },
+)
+
+test('a body is not received if its client disconnects half-way', async () => {
+  const { url, received, lines, requests } = await listen()
+  const { socket } = openPost(url, 'Content-Length: 100')
+  socket.write('half')
+  await eventually(() => expect(requests).toHaveLength(1))
+
+  socket.destroy()
+  await eventually(() => expect(requests[0]?.closed).toBe(true))
+  await send(`${url}/`)
+
+  expect([received, lines()]).toEqual([[], []])
 })
 
 test('a defect is answered with 500 and logged without the body, and the listener goes on', async () => {
@@ -205,10 +299,23 @@ test('a defect is answered with 500 and logged without the body, and the listene
   const response = await send(`${url}/webhooks/meta`, { method: 'POST', body: '{"secret":"text"}' })
 
   expect(response.status).toBe(500)
-  expect(response.text).not.toContain('ideas')
-  expect(lines()).toMatchObject([{ msg: 'request failed', path: '/webhooks/meta', method: 'POST' }])
+  expect(response.json()).toMatchObject({ status: 500, detail: 'Internal error.' })
+  expect(lines()).toMatchObject([
+    { msg: 'request failed', path: '/webhooks/meta', method: 'POST', err: { message: 'out of ideas' } },
+  ])
   expect(JSON.stringify(lines())).not.toContain('secret')
   expect((await send(`${url}/`)).status).toBe(204)
+})
+
+test('a defect in the middle of an answer closes the connection, so that the client notices', async () => {
+  const acknowledgement = { headers: {}, body: 7 as unknown as string }
+  const { url, lines } = await listen(undefined, (provider) => ({ ...provider, acknowledgement }))
+
+  await expect(send(`${url}/webhooks/meta`, { method: 'POST', body: '{}' })).rejects.toThrow(
+    /aborted|hang up/,
+  )
+
+  expect(lines()).toMatchObject([{ msg: 'request failed' }])
 })
 
 function inChunk(piece: string): string {
@@ -225,13 +332,14 @@ function openPost(url: string, header: string, path = '/webhooks/meta') {
   cleanUp(() => socket.destroy())
   socket.setNoDelay(true)
   socket.write(`POST ${path} HTTP/1.1\r\nHost: a\r\n${header}\r\n\r\n`)
+  let received = ''
   const answer = new Promise<string>((resolve, reject) => {
-    let text = ''
     socket.on('data', (chunk: Buffer) => {
-      text += chunk.toString()
-      if (text.includes('\r\n\r\n')) resolve(text)
+      received += chunk.toString()
+      if (received.includes('\r\n\r\n')) resolve(received)
     })
     socket.on('error', reject)
   })
-  return { socket, answer }
+  const ended = new Promise((resolve) => socket.once('close', resolve))
+  return { socket, answer, ended, text: () => received }
 }
