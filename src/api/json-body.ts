@@ -10,8 +10,8 @@ export function hasBody(req: WithHeaders): boolean {
 
 /** True for `application/json; charset=…`, too. */
 export function isDeclaredJson(req: WithHeaders): boolean {
-  const [mediaType = ''] = (req.headers['content-type'] ?? '').split(';')
-  return mediaType.trim().toLowerCase() === 'application/json'
+  const mediaType = req.headers['content-type']?.split(';')[0]
+  return mediaType?.trim().toLowerCase() === 'application/json'
 }
 
 export function notJson(): ProblemError {
