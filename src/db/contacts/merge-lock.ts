@@ -4,7 +4,7 @@
  * A transaction that writes for contacts or conversations holds it shared until it ends; one that merges contacts or retires
  * an identifier holds it exclusively. It is the first lock of a transaction: a transaction that waited for it while holding
  * others would make a circle. After it, rows are locked in one order: identifiers by (kind, value), contacts by id, new
- * conversations by (provider, business number, contact), messages.
+ * conversations by (provider, business number, contact), conversations by id, messages by wa_message_id.
  */
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../schema.ts'
@@ -18,14 +18,18 @@ const LOCK_ID = 1
  * to `conversations` or `chat_messages` without `resolveContacts`, which takes it itself. Call it before anything else.
  *
  * Returns the epoch of the contacts: while it stays the same, no contact was merged and no identifier went to another one.
- * The CASE makes PostgreSQL take the lock before it reads the sequence.
+ * A sequence alone could have a value for a second time where commits are lost: so the server's start is a part of the epoch,
+ * for a failover and a physical backup, and the oid of the sequence for a dump. The CASE makes PostgreSQL take the lock before
+ * it reads the sequence.
  */
 export async function lockMergesShared(trx: Transaction<Database>): Promise<string> {
-  const { rows } = await sql<{ epoch: string | null }>`
-    SELECT pg_sequence_last_value(
+  const { rows } = await sql<{ epoch: string }>`
+    SELECT concat_ws(' ', pg_sequence_last_value(
       CASE WHEN pg_advisory_xact_lock_shared(${sql.lit(LOCK_CLASS)}, ${sql.lit(LOCK_ID)}) IS NULL THEN 0::oid
       ELSE 'contact_generation'::regclass END
-    ) AS epoch`.execute(trx)
+    ), 'contact_generation'::regclass::oid, extract(epoch FROM pg_postmaster_start_time())) AS epoch`.execute(
+    trx,
+  )
   return rows[0]?.epoch ?? ''
 }
 
