@@ -31,6 +31,8 @@ export default {
     ...base.test,
     include: tests,
     globalSetup: [],
+    // A mutant in code that runs when its module is loaded has to be loaded.
+    isolate: true,
     provide: JSON.parse(process.env.MUTATE_PROVIDED ?? '{}'),
     sequence: { ...base.test?.sequence, sequencer: InTheGivenOrder },
     testTimeout: Number(process.env.MUTATE_TEST_TIMEOUT_MS) || (base.test?.testTimeout ?? 5 * SECOND),

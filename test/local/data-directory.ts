@@ -4,7 +4,7 @@ import { chmodSync, existsSync, realpathSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/local/embedded-postgres.ts'
-import { cleanUp } from '../support/clean-up.ts'
+import { cleanUp, cleanUpAtEndOfFile } from '../support/clean-up.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
 /** A data directory that every user may enter, unless another mode is given. */
@@ -30,6 +30,9 @@ export async function createStoppedPostgres(): Promise<{ dataDir: string; data: 
 
 async function makeData(): Promise<string> {
   const dataDir = createTempDirectory({ livesWith: 'file' })
+  cleanUpAtEndOfFile(() => {
+    original = undefined
+  })
   const { url, stop } = await startEmbeddedPostgres({ dataDir })
   await query(url, 'CREATE TABLE kept AS SELECT 1 AS value')
   await stop()

@@ -124,6 +124,9 @@ async function runAsAdmin(statement: string): Promise<pg.QueryResult> {
 async function connectAsAdmin(): Promise<pg.Client> {
   const client = new pg.Client(inject('postgresUrl'))
   await client.connect()
-  cleanUpAtEndOfFile(() => client.end())
+  cleanUpAtEndOfFile(() => {
+    admin = undefined
+    return client.end()
+  })
   return client
 }
