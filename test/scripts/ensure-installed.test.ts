@@ -1,4 +1,5 @@
-/** The script runs in a project of the test's own, with a stand-in for npm: the real one needs a registry. */
+/** The script runs in a project of the test's own, mostly with a stand-in for npm. */
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   cpSync,
@@ -12,7 +13,7 @@ import {
 import path from 'node:path'
 import { expect, test } from 'vitest'
 import { eventually } from '../support/eventually.ts'
-import { type CapturedProcess, PROJECT, startProcess } from '../support/processes.ts'
+import { type CapturedProcess, PROJECT, pathWithoutOurNode, startProcess } from '../support/processes.ts'
 import { createTempDirectory } from '../support/temp-directory.ts'
 
 const LOCK = {
@@ -40,6 +41,23 @@ test('installs on a fresh clone, and says so in a line', async () => {
   expect(await script.ended).toEqual({ code: 0, signal: null })
   expect(script.stderr).toMatch(/the dependencies are not installed yet, running npm ci/)
   expect(project.calls()).toHaveLength(1)
+})
+
+test('under the real npm, npm start installs once, lets no package run a script, and runs on the Node that came with it', async () => {
+  const directory = createTempDirectory()
+  await writeProjectForNpm(directory)
+  const env = { PATH: pathWithoutOurNode(), npm_config_cache: path.join(directory, 'cache') }
+  const start = () => startProcess('npm', ['start'], { cwd: directory, env })
+
+  const first = start()
+  expect(await first.ended, first.output).toEqual({ code: 0, signal: null })
+  expect(first.stdout).toContain('v24.0.0')
+  expect(first.stderr).toMatch(/not installed yet, running npm ci.*wa-ingest: installed in \d+ s/s)
+  expect(existsSync(path.join(directory, 'package-ran'))).toBe(false)
+
+  const second = start()
+  expect(await second.ended, second.output).toEqual({ code: 0, signal: null })
+  expect(second.stderr).not.toContain('npm ci')
 })
 
 test('lets no package run a script of its own while it is installed', async () => {
@@ -158,6 +176,31 @@ test('unlinks a Node that does not run on this machine, so that the one on PATH 
   expect(existsSync(link)).toBe(false)
 })
 
+const NODE = `node-${process.platform}-${process.arch}`
+
+/** Its one dependency is a package in a file, so that npm needs no registry. */
+async function writeProjectForNpm(directory: string): Promise<void> {
+  const dependency = path.join(directory, 'package')
+  const write = (file: string, content: unknown) => writeFileSync(file, JSON.stringify(content))
+  mkdirSync(path.join(dependency, 'bin'), { recursive: true })
+  writeFileSync(path.join(dependency, 'bin/node'), '#!/bin/sh\necho v24.0.0\n', { mode: 0o755 })
+  const bin = { 'other-command': 'bin/node' }
+  const scripts = { install: 'touch "$INIT_CWD/package-ran"' }
+  write(path.join(dependency, 'package.json'), { name: NODE, version: '24.0.0', bin, scripts })
+  const archive = path.join(directory, 'node.tgz')
+  await startProcess('tar', ['czf', archive, '-C', directory, 'package']).ended
+  const integrity = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`
+
+  const dependencies = { [NODE]: 'file:node.tgz' }
+  const project = { name: 'project', version: '1.0.0', dependencies }
+  const commands = { prestart: 'node scripts/ensure-installed.js', start: 'node --version' }
+  write(path.join(directory, 'package.json'), { ...project, type: 'module', scripts: commands })
+  const installed = { version: '24.0.0', resolved: 'file:node.tgz', integrity, bin, hasInstallScript: true }
+  const packages = { '': project, [`node_modules/${NODE}`]: installed }
+  write(path.join(directory, 'package-lock.json'), { ...project, lockfileVersion: 3, packages })
+  copyScript(directory)
+}
+
 type Project = {
   directory: string
   /** The file with what the stand-in for npm installs. */
@@ -176,10 +219,7 @@ function createProject(): Project {
   mkdirSync(commands)
   writeFileSync(path.join(commands, 'npm'), NPM)
   chmodSync(path.join(commands, 'npm'), 0o755)
-  cpSync(
-    path.join(PROJECT, 'scripts/ensure-installed.js'),
-    path.join(directory, 'scripts/ensure-installed.js'),
-  )
+  copyScript(directory)
   writeFileSync(path.join(directory, 'package.json'), '{ "type": "module" }')
   const writeLock = (lock: unknown) => {
     for (const file of [path.join(directory, 'package-lock.json'), installs])
@@ -195,9 +235,13 @@ function createProject(): Project {
   }
 }
 
+function copyScript(directory: string): void {
+  const script = 'scripts/ensure-installed.js'
+  cpSync(path.join(PROJECT, script), path.join(directory, script))
+}
+
 function writeNode(project: Project, script: string): string {
-  const name = `node-${process.platform}-${process.arch}`
-  const node = path.join(project.directory, 'node_modules', name, 'bin/node')
+  const node = path.join(project.directory, 'node_modules', NODE, 'bin/node')
   mkdirSync(path.dirname(node), { recursive: true })
   writeFileSync(node, script, { mode: 0o755 })
   return node

@@ -30,6 +30,12 @@ export function startProcess(
   return child
 }
 
+/** PATH with the Node of the machine's npm, which is not the one that runs the tests. */
+export function pathWithoutOurNode(): string {
+  const folders = (process.env.PATH ?? '').split(path.delimiter)
+  return folders.filter((folder) => !folder.includes('node_modules')).join(path.delimiter)
+}
+
 /** As bin/wa-ingest.js starts it: without them V8 takes the more memory, the more the machine has. */
 const NODE_FLAGS = ['--max-semi-space-size=8']
 
