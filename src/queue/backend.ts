@@ -57,11 +57,11 @@ export type ReservedJob = { id: string; data: unknown; failedReason?: string }
  * - a final outcome: the job is completed, and kept for a while so that the queue drops its duplicates. With
  *   `removeWhenDone` it is removed at once, and its event can be added again.
  * - `retry`: the job is requeued, which uses up no attempt. The consumer reserves no job for `pauseMs`; with 0 it
- *   goes on with the others.
+ *   goes on with the others. With `delayMs` the job is not reserved before that time, and the others go first.
  */
 export type InboundJobResult =
   | { outcome: FinalOutcome; removeWhenDone?: boolean }
-  | { outcome: 'retry'; pauseMs: number }
+  | { outcome: 'retry'; pauseMs: number; delayMs?: number }
 
 export type InboundConsumerOptions = {
   /** How many jobs are processed at the same time. */

@@ -3,7 +3,7 @@
  * seventh of its rate (measured here).
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Job, Queue, runMigrations, Worker } from 'bullmq'
+import { DelayedError, type Job, Queue, runMigrations, Worker } from 'bullmq'
 import { Client, Pool } from 'pg'
 import {
   type InboundConsumer,
@@ -44,7 +44,7 @@ const DEFAULT_CONNECTIONS = 2
 const STALLED_INTERVAL_MS = 1_000
 /** On a dead connection the query would take until its time-out, and all running jobs would wait for it. */
 const MAX_RATE_LIMIT_WAIT_MS = 500
-/** How long a job that alone is to be retried keeps its place among the running ones. */
+/** How long a job that is to be retried without a delay keeps its place among the running ones. */
 const REQUEUE_DELAY_MS = 250
 
 export function openPostgresBackend(options: PostgresBackendOptions): QueueBackend {
@@ -102,7 +102,8 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
     createQueue,
     createWorker,
     createInboundAdd: () => createPostgresAdd(createProducerQueue('inbound'), control),
-    createInboundConsumer: (options) => consumeJobs(options, createQueue('inbound'), createWorker),
+    createInboundConsumer: (options) =>
+      consumeJobs(options, { queue: createQueue('inbound'), createWorker, pool: control }),
     ping: async () => {
       await control.query('SELECT 1')
     },
@@ -118,17 +119,19 @@ export function openPostgresBackend(options: PostgresBackendOptions): QueueBacke
   }
 }
 
+type ConsumerDeps = { queue: Queue; pool: Pick<Pool, 'query'> } & Pick<QueueBackend, 'createWorker'>
+
 /** BullMQ's worker processes each job by itself; the event store writes the jobs that run at the same time as one batch. */
 function consumeJobs(
   { concurrency, process, onFailed }: InboundConsumerOptions,
-  queue: Queue,
-  createWorker: QueueBackend['createWorker'],
+  { queue, createWorker, pool }: ConsumerDeps,
 ): InboundConsumer {
   let pausedUntil = 0
 
-  async function pause(pauseMs: number): Promise<never> {
-    // Without a pause of the queue, this job would come back in the same moment.
-    if (pauseMs === 0) await delay(REQUEUE_DELAY_MS)
+  async function requeue(job: Job, token: string, pauseMs: number, delayMs: number): Promise<never> {
+    const isDelayed = delayMs > 0 && (await delayJob(pool, job, token, delayMs))
+    // Without a delay or a pause of the queue, this job would come back in the same moment.
+    if (pauseMs === 0 && !isDelayed) await delay(REQUEUE_DELAY_MS)
     // Every running job gets here; the first one pauses the queue for all.
     if (pauseMs > 0 && performance.now() >= pausedUntil) {
       pausedUntil = performance.now() + pauseMs
@@ -136,12 +139,12 @@ function consumeJobs(
       // for the sweep, which takes longer.
       await Promise.race([queue.rateLimit(pauseMs).catch(() => {}), delay(MAX_RATE_LIMIT_WAIT_MS)])
     }
-    throw Worker.RateLimitError()
+    throw isDelayed ? new DelayedError() : Worker.RateLimitError()
   }
 
-  async function run(job: Job): Promise<string> {
+  async function run(job: Job, token = ''): Promise<string> {
     const result = await process({ id: String(job.id), data: job.data })
-    if (result.outcome === 'retry') return pause(result.pauseMs)
+    if (result.outcome === 'retry') return requeue(job, token, result.pauseMs, result.delayMs ?? 0)
     if (result.removeWhenDone === true) job.opts.removeOnComplete = true
     return result.outcome
   }
@@ -154,6 +157,29 @@ function consumeJobs(
     },
     close: () => worker.close(),
   }
+}
+
+/** False when the queue is away. */
+async function delayJob(
+  pool: Pick<Pool, 'query'>,
+  job: Job,
+  token: string,
+  delayMs: number,
+): Promise<boolean> {
+  try {
+    await job.moveToDelayed(Date.now() + Math.ceil(delayMs), token)
+  } catch {
+    return false
+  }
+  // BullMQ leaves the job its place, the first one; then those delayed again and again would keep the others from being run.
+  await pool
+    .query(
+      `UPDATE ${QUEUE_SCHEMA}.job SET seq = nextval('${QUEUE_SCHEMA}.job_seq')
+       WHERE queue = $1 AND id = $2 AND state = 'delayed'`,
+      [job.queueName, job.id],
+    )
+    .catch(() => {})
+  return true
 }
 
 /** BullMQ's types name the backend, but a Queue or Worker is used in the same way on both. */

@@ -207,6 +207,25 @@ export function describeQueueContract(name: string, createHarness: () => Promise
       expect((await queue.getJob('wamid.A'))?.attemptsMade).toBe(1)
     })
 
+    test('a delayed job lets the others go first, again and again, and uses up no attempt', async () => {
+      const queue = backend.createQueue('inbound')
+      const runs: string[] = []
+      let isRefused = true
+      consume(async ({ id }) => {
+        runs.push(id)
+        const isDelayed = isRefused && id.startsWith('wamid.BAD')
+        return isDelayed ? { outcome: 'retry', pauseMs: 0, delayMs: 50 } : { outcome: 'stored' }
+      }, 2)
+
+      await producer.add(Array.from({ length: 6 }, (_, n) => inboundJob(`wamid.BAD${n}`)))
+      await producer.add([inboundJob('wamid.GOOD')])
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(1))
+      isRefused = false
+
+      await eventually(async () => expect(await queue.getCompletedCount()).toBe(7))
+      expect((await queue.getJob('wamid.BAD0'))?.attemptsMade).toBe(1)
+    })
+
     test('a job that is to be requeued while the backend is away does not fail, and runs when the backend is back', async () => {
       const runs: string[] = []
       await producer.add([inboundJob('wamid.A')])

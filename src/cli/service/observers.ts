@@ -1,6 +1,7 @@
 /** Turns the reports of the service's parts into log lines and metrics. */
 import type { Metrics } from '../../api/metrics.ts'
 import type { ReceiverObserver } from '../../api/receive-webhook.ts'
+import type { StoreItem } from '../../db/ingest/store-item.ts'
 import type { Logger } from '../../logger/logger.ts'
 import type { InboundWorkerObserver } from '../../worker/inbound-worker.ts'
 import type { SendReport } from '../../worker/send-message.ts'
@@ -76,6 +77,29 @@ export function logConnectionErrors(log: Logger, store: 'queue' | 'database'): (
 }
 
 const REPEAT_AFTER_MS = 10_000
+
+/**
+ * Logs items that the database refuses, when they are refused for the first time. Each reason once in 10 s, with the number of
+ * those in between, because a trigger can refuse thousands.
+ */
+export function observeSuspects(log: Logger): (item: StoreItem, reason: string) => void {
+  const loggedAt = new Map<string, number>()
+  const unlogged = new Map<string, number>()
+  return ({ job_id, event }, reason) => {
+    const now = performance.now()
+    if (now - (loggedAt.get(reason) ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) {
+      unlogged.set(reason, (unlogged.get(reason) ?? 0) + 1)
+      return
+    }
+    loggedAt.set(reason, now)
+    const fields = { job_id, provider: event.provider, kind: event.kind, reason }
+    log.warn(
+      { ...fields, not_logged: unlogged.get(reason) ?? 0 },
+      'event refused by the database, trying it by itself',
+    )
+    unlogged.delete(reason)
+  }
+}
 
 export function observeBatch(metrics: Metrics) {
   return (size: number, durationMs: number) => metrics.observeBatch({ size, seconds: durationMs / 1000 })

@@ -21,7 +21,7 @@ import type { QueueBackend } from '../../queue/backend.ts'
 import { createInboundProducer } from '../../queue/inbound-producer.ts'
 import { createMemoryGuard } from '../../queue/memory-guard.ts'
 import type { AdminRouters } from './admin-service.ts'
-import { observeBatch, observeReceiver } from './observers.ts'
+import { observeBatch, observeReceiver, observeSuspects } from './observers.ts'
 
 export type ReceiverServiceDeps = {
   config: Config
@@ -61,6 +61,7 @@ export async function startReceiverService(deps: ReceiverServiceDeps): Promise<R
         db: deps.db,
         choosesNumber: numberRule(config.providers),
         onBatch: observeBatch(metrics),
+        onSuspect: observeSuspects(log),
       }),
       createNormalize(config.providers),
     ),

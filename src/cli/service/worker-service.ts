@@ -12,7 +12,7 @@ import { createNormalize, messageIdFinder, numberRule } from '../../providers/in
 import type { QueueBackend } from '../../queue/backend.ts'
 import { type SweepReport, sweepFailedJobs } from '../../worker/failed-job-sweep.ts'
 import { createInboundWorker } from '../../worker/inbound-worker.ts'
-import { observeBatch, observeWorker } from './observers.ts'
+import { observeBatch, observeSuspects, observeWorker } from './observers.ts'
 import { type SendService, startSendService } from './send-service.ts'
 
 export type WorkerServiceDeps = {
@@ -41,7 +41,12 @@ export function startWorkerService(deps: WorkerServiceDeps): WorkerService {
   const { providers } = config
   const normalize = createNormalize(providers)
   const findMessageId = messageIdFinder(providers)
-  const store = createEventStore({ db, choosesNumber: numberRule(providers), onBatch: observeBatch(metrics) })
+  const store = createEventStore({
+    db,
+    choosesNumber: numberRule(providers),
+    onBatch: observeBatch(metrics),
+    onSuspect: observeSuspects(log),
+  })
   const worker = createInboundWorker({
     backend,
     store,

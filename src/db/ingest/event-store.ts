@@ -3,27 +3,31 @@
  *
  * Items that arrive while a batch is being written form the next batch. One bad item does not fail its batch (isolate.ts).
  * An item whose data PostgreSQL refuses is stored without jsonb; when that is refused too, it is parked with the reason. One
- * that fails in another way is a suspect (suspects.ts): it has the outcome `retry`, and from then on it is tried by itself, so
- * that it costs no other batch anything, until it is stored or parked. When the database is away, all have `retry`.
+ * that fails in another way is a suspect (suspects.ts): it has the outcome `retry`, and from then on it is tried apart from all
+ * others, so that it costs no other batch anything, until it is stored or parked. When the database is away, all have `retry`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../../core/batcher.ts'
 import type { FinalOutcome } from '../../core/event.ts'
 import { type ContactCache, createContactCache } from '../contacts/contact-cache.ts'
-import { classifyWriteFailure } from '../errors.ts'
+import { classifyWriteFailure, isUnavailable } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { type BatchSize, createBatchSize } from './batch-size.ts'
 import { type WriteOptions, writeBatch } from './batch-writer.ts'
 import { type WriteResult, writeIsolated } from './isolate.ts'
+import { probeMessages } from './probe-messages.ts'
 import { refusal } from './refusal.ts'
 import { parkedItem, type StoreItem } from './store-item.ts'
 import { createSuspects, type Suspects } from './suspects.ts'
 
-/** `isOnlyThis`: the database refuses this item and stores others, so there is no need to wait before storing more. */
-export type StoreResult =
-  | { outcome: FinalOutcome }
-  | { outcome: 'retry'; cause: unknown; isOnlyThis: boolean }
+/**
+ * - `isOnlyThis`: the database refuses this item and stores others, so there is no need to wait before storing more
+ * - `retryInMs`: the database answered and refused the item; before then, it is not tried again. Absent when the database is
+ *   away or too slow
+ */
+export type StoreResult = { outcome: FinalOutcome } | RetryResult
+export type RetryResult = { outcome: 'retry'; cause: unknown; isOnlyThis: boolean; retryInMs?: number }
 
 export type EventStore = {
   /** Stores an item in the next batch. Never rejects. */
@@ -40,6 +44,8 @@ export type EventStoreOptions = Omit<WriteOptions, 'contactCache'> & {
   db: Kysely<Database>
   /** Called after each batch with the number of its items and the time that it took. */
   onBatch?: (items: number, durationMs: number) => void
+  /** Called when an item is refused for the first time. `reason` quotes nothing of the item. */
+  onSuspect?: (item: StoreItem, reason: string) => void
   /** A clock in milliseconds that never goes back. */
   now?: () => number
 }
@@ -50,6 +56,8 @@ const MAX_BATCH_ITEMS = 256
 const MAX_BATCHES_IN_FLIGHT = 2
 /** Connections that suspects use, besides those of the batches. */
 const MAX_SUSPECTS_IN_FLIGHT = 2
+/** A batch of the refused that was not tried item by item, because others were refused one after the other. */
+const PUT_BACK_MS = 2_000
 const MAX_BATCH_BYTES = 8 * 1024 * 1024
 /** Deadlocks and vanished rows are rare and pass by themselves; after more tries than this something else is wrong. */
 const MAX_CONFLICT_RETRIES = 5
@@ -60,31 +68,42 @@ type Target = {
   contactCache: ContactCache
   size: BatchSize
   suspects: Suspects
+  onSuspect: (item: StoreItem, reason: string) => void
   now: () => number
 }
 
 export function createEventStore(options: EventStoreOptions): EventStore {
-  const { db, onBatch, now = () => performance.now(), ...writeOptions } = options
+  const { db, onBatch, onSuspect = () => {}, now = () => performance.now(), ...writeOptions } = options
   const suspects = createSuspects(now)
   const size = createBatchSize(MAX_BATCH_ITEMS)
-  const target = { db, options: writeOptions, contactCache: createContactCache(), size, suspects, now }
+  const contactCache = createContactCache()
+  const target: Target = { db, options: writeOptions, contactCache, size, suspects, onSuspect, now }
 
-  async function run(items: StoreItem[]): Promise<StoreResult[]> {
+  async function run(items: StoreItem[], areSuspects = false): Promise<StoreResult[]> {
     const startedAt = performance.now()
-    const results = await storeItems(target, items)
+    const results = await storeItems(target, items, areSuspects)
     onBatch?.(items.length, performance.now() - startedAt)
     return results
   }
 
-  const batches: Batcher<StoreItem, StoreResult> = createBatcher({
-    run,
+  const limits = {
     maxItems: size.current,
-    maxInFlight: MAX_BATCHES_IN_FLIGHT,
     maxBytes: MAX_BATCH_BYTES,
-    sizeOf: (item) => item.event.payload.length + (item.event.context?.length ?? 0),
+    sizeOf: (item: StoreItem) => item.event.payload.length + (item.event.context?.length ?? 0),
+  }
+  const batches: Batcher<StoreItem, StoreResult> = createBatcher({
+    ...limits,
+    run: (items) => run(items),
+    maxInFlight: MAX_BATCHES_IN_FLIGHT,
   })
-  const retries: Batcher<StoreItem, StoreResult> = createBatcher({
-    run,
+  /** Suspects that the probe tells apart. */
+  const probed: Batcher<StoreItem, StoreResult> = createBatcher({
+    ...limits,
+    run: (items) => run(items, true),
+    maxInFlight: 1,
+  })
+  const alone: Batcher<StoreItem, StoreResult> = createBatcher({
+    run: (items) => run(items),
     maxItems: 1,
     maxInFlight: MAX_SUSPECTS_IN_FLIGHT,
   })
@@ -93,31 +112,47 @@ export function createEventStore(options: EventStoreOptions): EventStore {
     store: async (item) => {
       const suspect = suspects.get(item)
       if (suspect === undefined) return batches.add(item)
-      if (suspects.isDue(suspect)) return retries.add(item)
-      return { outcome: 'retry', cause: suspect.cause, isOnlyThis: suspects.isOnlyThis(item) }
+      if (suspects.retryInMs(item) > 0) return retryResult(target, item, suspect.cause)
+      return (canBeProbed(item, suspect.cause) ? probed : alone).add(item)
     },
     storeAlone: async (item) => (await run([item]))[0] as StoreResult,
-    pending: () => batches.pending() + retries.pending(),
+    pending: () => batches.pending() + probed.pending() + alone.pending(),
     drain: async () => {
-      await Promise.all([batches.drain(), retries.drain()])
+      await Promise.all([batches.drain(), probed.drain(), alone.drain()])
     },
   }
 }
 
-async function storeItems(target: Target, items: readonly StoreItem[]): Promise<StoreResult[]> {
+/** One that takes too long would take the time of the others with it. */
+function canBeProbed(item: StoreItem, cause: unknown): boolean {
+  return item.fact.kind === 'message' && !isUnavailable(cause)
+}
+
+async function storeItems(
+  target: Target,
+  items: readonly StoreItem[],
+  areSuspects = false,
+): Promise<StoreResult[]> {
   /** When each reason of a failure was first met, so that what is stored afterwards shows that it is not the database. */
   const failedSince = new Map<string, number>()
+  const noteFailure = (cause: unknown) => {
+    const reason = refusal(cause)
+    if (!failedSince.has(reason)) failedSince.set(reason, target.now())
+  }
   const write = async (some: readonly StoreItem[]) => {
     try {
       return await writeAndNote(target, some)
     } catch (cause) {
-      const reason = refusal(cause)
-      if (!failedSince.has(reason)) failedSince.set(reason, target.now())
+      noteFailure(cause)
       throw cause
     }
   }
-  const results = await writeIsolated(items, { write, size: target.size })
-  const finalKinds = new Set(items.flatMap(({ fact }, index) => (isFinal(results[index]) ? fact.kind : [])))
+  const probe = async (some: readonly StoreItem[]) => {
+    const refused = await probeMessages(target.db, some)
+    for (const cause of refused.values()) noteFailure(cause)
+    return refused
+  }
+  const results = await writeIsolated(items, { write, probe, size: target.size, areSuspects })
   return Promise.all(
     items.map(async (item, index) => {
       const result = results[index] as WriteResult
@@ -127,10 +162,9 @@ async function storeItems(target: Target, items: readonly StoreItem[]): Promise<
       }
       const { outcome, cause, failure } = result
       if (outcome === 'refused' && failure === 'data') return storeRefused(target, item, cause)
-      // Refused like everything else of its kind, it says nothing; tried alone, it is remembered all the same.
-      const isSuspect = outcome === 'refused' && (items.length === 1 || finalKinds.has(item.fact.kind))
-      if (isSuspect) return suspect(target, item, cause, failedSince.get(refusal(cause)))
-      return { outcome: 'retry', cause, isOnlyThis: false }
+      if (outcome === 'refused') return suspect(target, item, cause, failedSince.get(refusal(cause)))
+      const isRefused = failure === 'refused' || failure === 'data'
+      return { outcome: 'retry', cause, isOnlyThis: false, ...(isRefused ? { retryInMs: PUT_BACK_MS } : {}) }
     }),
   )
 }
@@ -165,11 +199,23 @@ async function suspect(
   cause: unknown,
   since: number | undefined,
 ): Promise<StoreResult> {
+  const reason = refusal(cause)
+  const isNew = target.suspects.get(item)?.reason !== reason
   const verdict = target.suspects.refused(item, cause, since)
+  if (isNew) target.onSuspect(item, reason)
   if (verdict === 'park' && item.fact.kind !== 'parked') {
-    return (await storeItems(target, [parkedItem(item, refusal(cause))]))[0] as StoreResult
+    return (await storeItems(target, [parkedItem(item, reason)]))[0] as StoreResult
   }
-  return { outcome: 'retry', cause, isOnlyThis: target.suspects.isOnlyThis(item) }
+  return retryResult(target, item, cause)
+}
+
+function retryResult({ suspects }: Target, item: StoreItem, cause: unknown): RetryResult {
+  return {
+    outcome: 'retry',
+    cause,
+    isOnlyThis: suspects.isOnlyThis(item),
+    ...(isUnavailable(cause) && !suspects.isOnlyThis(item) ? {} : { retryInMs: suspects.retryInMs(item) }),
+  }
 }
 
 async function writeWithConflictRetries(

@@ -33,7 +33,8 @@ const IDENTITY_COLUMNS = {
   received_at: 'timestamptz',
 } as const
 
-const COLUMNS = { ...IDENTITY_COLUMNS, ...REPLACED_COLUMNS }
+/** All columns that are inserted, and their SQL types. */
+export const COLUMNS = { ...IDENTITY_COLUMNS, ...REPLACED_COLUMNS }
 
 /** `json_to_recordset` takes all rows in one parameter, so the text of the statement is always the same. */
 export const RECORD = recordDefinition(COLUMNS)

@@ -1,6 +1,7 @@
 /**
- * Writes items in batches, and isolates those that cannot be written: a batch that is refused is halved until the bad item
- * is alone, and the good ones are stored meanwhile. A batch that takes too long is halved in the same way.
+ * Writes items in batches, and isolates those that cannot be written. When a batch is refused, a probe finds most bad items in
+ * one round trip. Where it finds none, the batch is halved until the bad item is alone, and the good ones are stored
+ * meanwhile. A batch that takes too long is halved in the same way.
  */
 import type { FinalOutcome } from '../../core/event.ts'
 import { classifyWriteFailure, type WriteFailure } from '../errors.ts'
@@ -8,7 +9,7 @@ import type { BatchSize } from './batch-size.ts'
 import type { StoreItem } from './store-item.ts'
 
 /**
- * - `refused`: the item failed alone
+ * - `refused`: the item failed by itself
  * - `put back`: it was not tried alone, because the database is away or refuses everything
  */
 export type WriteResult =
@@ -18,8 +19,16 @@ export type WriteResult =
 type Run = {
   /** Stores all of the items or none. */
   write: (items: readonly StoreItem[]) => Promise<FinalOutcome[]>
+  /** Finds items that are refused by themselves, with their errors. It may find none, or not all, and never rejects. */
+  probe: (items: readonly StoreItem[]) => Promise<Map<StoreItem, unknown>>
   size: BatchSize
   results: Map<StoreItem, WriteResult>
+  canProbe: boolean
+}
+
+export type WriteIsolatedOptions = Pick<Run, 'write' | 'probe' | 'size'> & {
+  /** The items were refused before, so they are probed before the first write. */
+  areSuspects?: boolean
 }
 
 /**
@@ -31,10 +40,11 @@ const MAX_FAILURES_IN_VAIN = 20
 /** The results in the order of the items. Never rejects. */
 export async function writeIsolated(
   items: readonly StoreItem[],
-  options: Omit<Run, 'results'>,
+  { areSuspects = false, ...options }: WriteIsolatedOptions,
 ): Promise<WriteResult[]> {
-  const run: Run = { ...options, results: new Map() }
-  await writeGroups([items], run)
+  const run: Run = { ...options, results: new Map(), canProbe: true }
+  const rest = areSuspects && items.length > 1 ? await setRefused(items, run) : items
+  if (rest.length > 0) await writeGroups([rest], run)
   return items.map((item) => run.results.get(item) as WriteResult)
 }
 
@@ -48,15 +58,42 @@ async function writeGroups(groups: (readonly StoreItem[])[], run: Run): Promise<
       failuresInVain = Number.NEGATIVE_INFINITY
       continue
     }
-    if (failed.failure === 'wait') groups.unshift(items)
-    else if (items.length === 1) setAll(run, items, { outcome: 'refused', ...failed })
-    else if (failed.failure === 'refused' && isMixed(items)) await writeKinds(items, run)
-    else groups.unshift(...partsOf(items, failed))
+    groups.unshift(...(await groupsAfter(failed, items, run)))
     if (failed.failure !== 'data') failuresInVain++
     if (isHopeless(failed, items, failuresInVain)) {
       setAll(run, groups.splice(0).flat(), { outcome: 'put back', ...failed })
     }
   }
+}
+
+/** What is to be written next in place of items that failed. */
+async function groupsAfter(
+  failed: Failed,
+  items: readonly StoreItem[],
+  run: Run,
+): Promise<(readonly StoreItem[])[]> {
+  if (failed.failure === 'wait') return [items]
+  if (items.length === 1) {
+    setAll(run, items, { outcome: 'refused', ...failed })
+    return []
+  }
+  const rest = isOfItems(failed) ? await setRefused(items, run) : items
+  if (rest.length < items.length) return rest.length === 0 ? [] : [rest]
+  if (failed.failure !== 'refused' || !isMixed(items)) return partsOf(items, failed)
+  await writeKinds(items, run)
+  return []
+}
+
+/** Probes the items, sets the result of those that are refused, and returns the others. */
+async function setRefused(items: readonly StoreItem[], run: Run): Promise<readonly StoreItem[]> {
+  if (!run.canProbe) return items
+  const refused = await run.probe(items)
+  // What the probe does not see, it does not see in the parts of the batch either.
+  run.canProbe = refused.size > 0
+  for (const [item, cause] of refused) {
+    run.results.set(item, { outcome: 'refused', cause, failure: classifyWriteFailure(cause) })
+  }
+  return items.filter((item) => !refused.has(item))
 }
 
 /** Each kind has tables of its own, so one can be refused while the others are stored. */
@@ -68,6 +105,11 @@ async function writeKinds(items: readonly StoreItem[], run: Run): Promise<void> 
 function isHopeless({ failure }: Failed, items: readonly StoreItem[], failuresInVain: number): boolean {
   if (failure === 'wait') return true
   return failuresInVain > (failure === 'timeout' && items.length === 1 ? 0 : MAX_FAILURES_IN_VAIN)
+}
+
+/** Whether the failure can be the fault of single items. */
+function isOfItems({ failure }: Failed): boolean {
+  return failure === 'data' || failure === 'refused'
 }
 
 type Failed = { cause: unknown; failure: WriteFailure }

@@ -3,8 +3,8 @@
  * or of the database (a column is missing during a deployment).
  *
  * It is the item's fault when it fails the same way several times over a span of time, while other items of its kind are
- * stored. Only then it is parked. If all items fail, nothing is parked, however long it lasts. The memory is that of one
- * process: another one, and the next one, try as often.
+ * stored. Only then it is parked. If all items fail, nothing is parked, however long it lasts: a try counts only when something
+ * was stored since the first one. The memory is that of one process: another one, and the next one, try as often.
  */
 import { isUnavailable } from '../errors.ts'
 import { refusal } from './refusal.ts'
@@ -17,13 +17,15 @@ export type Suspect = {
   reason: string
   firstRefusedAt: number
   tries: number
+  /** Those that can be the fault of the item: the first one, and each while others of its kind are stored. */
+  countedTries: number
   nextTryAt: number
 }
 
 export type Suspects = {
   get(item: StoreItem): Suspect | undefined
-  /** Whether it is time for the next try. */
-  isDue(suspect: Suspect): boolean
+  /** In how many milliseconds the item is to be tried again; 0 when it is time, or when it is no suspect. */
+  retryInMs(item: StoreItem): number
   /** Whether an item of the same kind was stored since this one was first refused. */
   isOnlyThis(item: StoreItem): boolean
   /** Records a try. `since`: when it, or the batch that it was in, first failed in this way. Returns whether to park it. */
@@ -42,6 +44,8 @@ const MIN_SPAN_MS = 5_000
 const MIN_SPAN_OF_TIMEOUTS_MS = 600_000
 const FIRST_DELAY_MS = 500
 const MAX_DELAY_MS = 2_000
+/** While nothing of its kind is stored. Longer, so that the many that are refused then leave room for those behind them. */
+const MAX_DELAY_OF_ALL_MS = 10_000
 const MAX_DELAY_OF_TIMEOUTS_MS = 60_000
 /** Each costs a few hundred bytes. A forgotten one begins again. */
 const MAX_SUSPECTS = 20_000
@@ -58,7 +62,7 @@ export function createSuspects(now: () => number): Suspects {
   }
 
   function add(item: StoreItem, cause: unknown, reason: string, firstRefusedAt: number): Suspect {
-    const suspect = { cause, reason, firstRefusedAt, tries: 0, nextTryAt: 0 }
+    const suspect = { cause, reason, firstRefusedAt, tries: 0, countedTries: 0, nextTryAt: 0 }
     const [oldest] = suspects.size >= MAX_SUSPECTS ? suspects.keys() : []
     if (oldest !== undefined) suspects.delete(oldest)
     suspects.set(item.job_id, suspect)
@@ -67,20 +71,20 @@ export function createSuspects(now: () => number): Suspects {
 
   return {
     get: (item) => suspects.get(item.job_id),
-    isDue: (suspect) => now() >= suspect.nextTryAt,
+    retryInMs: (item) => Math.max(0, (suspects.get(item.job_id)?.nextTryAt ?? 0) - now()),
     isOnlyThis,
     refused: (item, cause, since = now()) => {
       const reason = refusal(cause)
       const known = suspects.get(item.job_id)
       const suspect = known?.reason === reason ? known : add(item, cause, reason, since)
-      const [minSpanMs, maxDelayMs] = isUnavailable(cause)
-        ? [MIN_SPAN_OF_TIMEOUTS_MS, MAX_DELAY_OF_TIMEOUTS_MS]
-        : [MIN_SPAN_MS, MAX_DELAY_MS]
+      const isTheOnlyOne = isOnlyThis(item)
       suspect.cause = cause
       suspect.tries++
+      if (suspect.tries === 1 || isTheOnlyOne) suspect.countedTries++
+      const { minSpanMs, maxDelayMs } = patienceFor(cause, isTheOnlyOne)
       suspect.nextTryAt = now() + Math.min(FIRST_DELAY_MS * 2 ** (suspect.tries - 1), maxDelayMs)
-      const isSame = suspect.tries >= MIN_TRIES && now() - suspect.firstRefusedAt >= minSpanMs
-      return isSame && isOnlyThis(item) ? 'park' : 'wait'
+      const isSame = suspect.countedTries >= MIN_TRIES && now() - suspect.firstRefusedAt >= minSpanMs
+      return isSame && isTheOnlyOne ? 'park' : 'wait'
     },
     forget: (item) => suspects.delete(item.job_id),
     stored: (kinds, startedAt) => {
@@ -89,4 +93,10 @@ export function createSuspects(now: () => number): Suspects {
       }
     },
   }
+}
+
+function patienceFor(cause: unknown, isOnlyThis: boolean): { minSpanMs: number; maxDelayMs: number } {
+  if (isUnavailable(cause))
+    return { minSpanMs: MIN_SPAN_OF_TIMEOUTS_MS, maxDelayMs: MAX_DELAY_OF_TIMEOUTS_MS }
+  return { minSpanMs: MIN_SPAN_MS, maxDelayMs: isOnlyThis ? MAX_DELAY_MS : MAX_DELAY_OF_ALL_MS }
 }

@@ -144,7 +144,11 @@ async function processJob(
 }
 
 function verdictOf(result: InboundJobResult): Omit<ProcessedJob, 'id'> & { pauseMs?: number } {
-  if (result.outcome === 'retry') return { verdict: 'requeued', value: '', pauseMs: result.pauseMs }
+  if (result.outcome === 'retry') {
+    const { pauseMs, delayMs } = result
+    if (delayMs === undefined) return { verdict: 'requeued', value: '', pauseMs }
+    return { verdict: 'delayed', value: String(Math.ceil(delayMs)), pauseMs }
+  }
   return {
     verdict: result.removeWhenDone === true ? 'removed' : 'completed',
     value: JSON.stringify(result.outcome),

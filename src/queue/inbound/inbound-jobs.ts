@@ -7,12 +7,12 @@ import { prepareAllowOomScript } from './prepare-script.ts'
 import { COMPLETE, EXTEND_LOCKS, REQUEUE_STALLED, RESERVE } from './scripts.ts'
 
 /**
- * How a job ends. `completed` and `failed` jobs are kept, so that the queue drops their duplicates; `requeued` ones wait
- * again; `removed` ones leave no trace.
+ * How a job ends. `completed` and `failed` jobs are kept, so that the queue drops their duplicates; `requeued` ones come next;
+ * `delayed` ones wait for a time, and then behind all others; `removed` ones leave no trace.
  */
-export type Verdict = 'completed' | 'failed' | 'requeued' | 'removed'
+export type Verdict = 'completed' | 'failed' | 'requeued' | 'delayed' | 'removed'
 
-/** `value`: the value that a completed job returned, as JSON, or the reason why a job failed. */
+/** `value`: the value that a completed job returned, as JSON, the reason why a job failed, or its delay in milliseconds. */
 export type ProcessedJob = { id: string; verdict: Verdict; value: string }
 
 /**
@@ -49,10 +49,11 @@ const MAX_JOBS_PER_SCRIPT = 64
 const MAX_BYTES_PER_SCRIPT = 1024 * 1024
 /** How long Redis keeps a waiting consumer's command open while the queue is empty. */
 const WAIT_SECONDS = 3
+const MIN_WAIT_SECONDS = 0.05
 
 export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   const { client, waitingClient, lockMs, stalled, keepCompleted } = options
-  const { prefix, wait, active, marker, meta, stalledCheck, completed, failed } = inboundKeys()
+  const { prefix, wait, active, marker, meta, delayed, stalledCheck, completed, failed } = inboundKeys()
   const runReserve = prepareAllowOomScript(client, RESERVE)
   const runComplete = prepareAllowOomScript(client, COMPLETE)
   const runExtendLocks = prepareAllowOomScript(client, EXTEND_LOCKS)
@@ -61,7 +62,9 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
   /** Job id to name of its lock, of the jobs that this consumer works on. Jobs in an answer that was lost are not in it. */
   const lockOf = new Map<string, string>()
   let locks = 0
-  const reserveKeys = [wait, active, marker, meta]
+  /** When the next of the jobs that this consumer delayed is due. Those of others are found when `wait` has waited long enough. */
+  let nextDueAt = Number.POSITIVE_INFINITY
+  const reserveKeys = [wait, active, marker, meta, delayed]
   const completeKeys = [...reserveKeys, completed, failed]
   const keepArgs = [keepCompleted.age * 1000, keepCompleted.count]
   const nextLock = () => `${consumer}${++locks}`
@@ -80,6 +83,9 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
     const ended = processed.flatMap(({ id, verdict, value }) => [id, verdict, value])
     const args = [...reserveArgs(lock, maxJobs), ...keepArgs, consumer, ...ended]
     const reply = await runComplete(completeKeys, args)
+    for (const { verdict, value } of processed) {
+      if (verdict === 'delayed') nextDueAt = Math.min(nextDueAt, Date.now() + Number(value))
+    }
     for (const { id } of processed) lockOf.delete(id)
     return recordLock(lock, readJobs(reply))
   }
@@ -120,9 +126,12 @@ export function openInboundJobs(options: InboundJobsOptions): InboundJobs {
       const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
       const stopWaiting = () => stop()
       signal.addEventListener('abort', stopWaiting)
-      await Promise.race([waitingClient.bzpopmin(marker, WAIT_SECONDS), stopped]).finally(() =>
+      const seconds = Math.min(WAIT_SECONDS, Math.max(MIN_WAIT_SECONDS, (nextDueAt - Date.now()) / 1000))
+      await Promise.race([waitingClient.bzpopmin(marker, seconds), stopped]).finally(() =>
         signal.removeEventListener('abort', stopWaiting),
       )
+      // The next call to reserve finds it.
+      if (Date.now() >= nextDueAt) nextDueAt = Number.POSITIVE_INFINITY
     },
     requeueStalled: async () => {
       const keys = [wait, active, marker, stalledCheck]

@@ -9,6 +9,7 @@ export function inboundKeys() {
     active: `${prefix}active`,
     marker: `${prefix}marker`,
     meta: `${prefix}meta`,
+    delayed: `${prefix}delayed`,
     stalledCheck: `${prefix}stalled-check`,
     completed: `${prefix}completed`,
     failed: `${prefix}failed`,

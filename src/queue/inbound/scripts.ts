@@ -56,17 +56,28 @@ return (#ARGV - 4) / 3 - #ids
 `
 
 /**
- * Reserves jobs from the end of the list, where the oldest are.
+ * Reserves jobs from the end of the list, where the oldest are. Before that, delayed jobs that are due go to its beginning, as
+ * with BullMQ: so jobs that are delayed again and again let the others go first. The score of a delayed job is its time in
+ * ms, times 4096.
  *
  * Reserves nothing when the lock exists already: a cluster client repeats a call by itself when the answer was lost. The
  * consumer never learns which jobs the first run reserved; if both runs shared the lock, it would keep them locked for as
  * long as it works on the jobs of the second run.
  */
 const RESERVE_FUNCTION = `
-local function reserve(wait, active, marker, meta, prefix, lock, lockMs, now, maxJobs, maxBytes)
+local function promote(wait, delayed, prefix, now)
+  local due = redis.call('ZRANGEBYSCORE', delayed, 0, (now + 1) * 4096 - 1, 'LIMIT', 0, 1000)
+  if #due == 0 then return end
+  redis.call('ZREM', delayed, unpack(due))
+  for _, id in ipairs(due) do redis.call('HSET', prefix .. id, 'delay', 0) end
+  redis.call('LPUSH', wait, unpack(due))
+end
+
+local function reserve(wait, active, marker, meta, delayed, prefix, lock, lockMs, now, maxJobs, maxBytes)
   local reserved, reply, bytes = {}, {}, 0
   if maxJobs == 0 or redis.call('HEXISTS', meta, 'paused') == 1 then return reply end
   if redis.call('EXISTS', prefix .. 'taken:' .. lock) == 1 then return reply end
+  promote(wait, delayed, prefix, now)
   local ids = redis.call('LRANGE', wait, -maxJobs, -1)
   for i = #ids, 1, -1 do
     local id = ids[i]
@@ -93,24 +104,25 @@ end
 
 /**
  * Reserves jobs up to a number of jobs and of bytes, at least one, under a new lock.
- * KEYS wait, active, marker, meta. ARGV prefix, name of the lock, its life in ms, now in ms, most jobs, most bytes.
+ * KEYS wait, active, marker, meta, delayed. ARGV prefix, name of the lock, its life in ms, now in ms, most jobs, most bytes.
  * Returns id, data and failed reason (BullMQ's "deferred failure") of each job. Data is nil when Redis has evicted the job.
  */
 export const RESERVE = `${RESERVE_FUNCTION}
-return reserve(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))
+return reserve(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6]))
 `
 
 /**
  * Completes jobs of this consumer, then reserves the next ones. It skips a job that another consumer has reserved meanwhile.
  * A job whose lock has expired is still completed, as long as no other consumer has reserved it.
- * KEYS wait, active, marker, meta, completed, failed. ARGV as for RESERVE, then for how many ms and how many completed jobs
- * are kept, the prefix of this consumer's lock names, then for each job its id, verdict (completed, failed, requeued,
- * removed) and returned value or failed reason.
+ * KEYS wait, active, marker, meta, delayed, completed, failed. ARGV as for RESERVE, then for how many ms and how many completed
+ * jobs are kept, the prefix of this consumer's lock names, then for each job its id, verdict (completed, failed, requeued,
+ * delayed, removed) and returned value, failed reason, or delay in ms.
  * Returns what RESERVE returns.
  */
 export const COMPLETE = `${RESERVE_FUNCTION}
-local wait, active, marker, meta, completed, failed = unpack(KEYS)
-local prefix, now = ARGV[1], ARGV[4]
+local wait, active, marker, meta, delayed, completed, failed = unpack(KEYS)
+local prefix, now = ARGV[1], tonumber(ARGV[4])
 local keepMs, keepCount, consumer = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local requeuedIds, completedEntries, failedEntries = {}, {}, {}
 for i = 10, #ARGV, 3 do
@@ -122,6 +134,9 @@ for i = 10, #ARGV, 3 do
   if isOurs and redis.call('LREM', active, -1, id) == 1 then
     if verdict == 'requeued' then
       table.insert(requeuedIds, 1, id)
+    elseif verdict == 'delayed' then
+      redis.call('HSET', job, 'delay', value)
+      redis.call('ZADD', delayed, (now + value) * 4096, id)
     elseif verdict == 'removed' then
       redis.call('UNLINK', job)
     else
@@ -151,7 +166,7 @@ removeOldest(redis.call('ZRANGEBYSCORE', completed, '-inf', now - keepMs, 'LIMIT
 local surplus = math.min(redis.call('ZCARD', completed) - keepCount, 1000)
 if surplus > 0 then removeOldest(redis.call('ZRANGE', completed, 0, surplus - 1)) end
 
-return reserve(wait, active, marker, meta, prefix, ARGV[2], ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
+return reserve(wait, active, marker, meta, delayed, prefix, ARGV[2], ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))
 `
 
 /**

@@ -56,6 +56,13 @@ describe('an item that is refused', () => {
     expect(suspects.refused(BAD, raised())).toBe('wait')
   })
 
+  test('is not parked for the tries that it had while everything was refused', () => {
+    tryAt([0, 10, 20, 30], raised, { isOtherStored: false })
+    suspects.stored(['message'], clock.now)
+
+    expect(tryAt([0, 2], raised)).toEqual(['wait', 'park'])
+  })
+
   test('begins again when it fails in another way', () => {
     const errorOf = (index: number) =>
       index === 2 ? Object.assign(new Error(), { code: '42703' }) : raised()
@@ -72,17 +79,24 @@ describe('an item that is refused', () => {
     expect(tryAt([10], raised)).toEqual(['wait'])
   })
 
-  test('is tried again after a delay that grows up to 2 s', () => {
-    const delays = [0, 1, 2, 3].map(() => {
+  const delaysOf = (tries: number) =>
+    Array.from({ length: tries }, () => {
       suspects.refused(BAD, raised())
-      return (suspects.get(BAD)?.nextTryAt ?? 0) - clock.now
+      return suspects.retryInMs(BAD)
     })
 
-    expect(delays).toEqual([500, 1_000, 2_000, 2_000])
-    const suspect = suspects.get(BAD)
-    expect(suspect && suspects.isDue(suspect)).toBe(false)
+  test('is tried again after a delay that grows up to 10 s while nothing of its kind is stored', () => {
+    expect(delaysOf(6)).toEqual([500, 1_000, 2_000, 4_000, 8_000, 10_000])
+  })
+
+  test('is tried again after a delay that grows up to 2 s while others are stored', () => {
+    suspects.refused(BAD, raised())
+    suspects.stored(['message'], clock.now)
+
+    expect(delaysOf(3)).toEqual([1_000, 2_000, 2_000])
+    expect(suspects.retryInMs(BAD)).toBe(2_000)
     clock.now += 2 * SECOND
-    expect(suspect && suspects.isDue(suspect)).toBe(true)
+    expect(suspects.retryInMs(BAD)).toBe(0)
   })
 
   test('and times out alone is parked after ten minutes only: it may wait for a lock', () => {

@@ -189,6 +189,33 @@ describeWithRedis('inbound jobs on Redis', () => {
     expect(ids(await jobs.reserve(3))).toEqual(['wamid.A', 'wamid.B', 'wamid.C'])
   })
 
+  test('a delayed job is one of BullMQ, has used up no attempt, and comes again when it is due', async () => {
+    await add(['A', 'B'].map((name) => inboundJob(`wamid.${name}`)))
+    const jobs = openJobs()
+    await jobs.reserve(1)
+
+    await jobs.complete([{ id: 'wamid.A', verdict: 'delayed', value: '300' }], 0)
+
+    expect(await queue.getJobCounts('wait', 'active', 'delayed')).toEqual({ wait: 1, active: 0, delayed: 1 })
+    expect(await add([inboundJob('wamid.A')])).toBe(1)
+    expect(await queue.getJob('wamid.A')).toMatchObject({ attemptsMade: 0, delay: 300 })
+    expect(ids(await jobs.reserve(2))).toEqual(['wamid.B'])
+    await eventually(async () => expect(ids(await jobs.reserve(2))).toEqual(['wamid.A']))
+    expect(await queue.getDelayedCount()).toBe(0)
+  })
+
+  test('who waits for jobs is told when a delayed one is due', async () => {
+    await add([inboundJob('wamid.A')])
+    const jobs = openJobs()
+    await jobs.reserve(1)
+    await jobs.complete([{ id: 'wamid.A', verdict: 'delayed', value: '200' }], 0)
+    const startedAt = performance.now()
+    const { signal } = new AbortController()
+    while ((await jobs.reserve(1)).length === 0) await jobs.wait(signal)
+
+    expect(performance.now() - startedAt).toBeLessThan(2_000)
+  })
+
   test('a job that is requeued twice, because the first answer was lost, waits once', async () => {
     await add([inboundJob('wamid.A')])
     const { client: losing, loseNextAnswer } = losingClient()
