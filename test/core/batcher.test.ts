@@ -229,6 +229,20 @@ describe('createBatcher', () => {
     expect(batches.map((batch) => batch.items)).toEqual([[1], [2, 3, 4], [5, 6]])
   })
 
+  test('rests while nothing waits', async () => {
+    let looks = 0
+    const maxItems = () => {
+      looks += 1
+      return 10
+    }
+    const batcher = createBatcher({ run: async (items: number[]) => items, maxItems, maxInFlight: 2 })
+
+    expect(await batcher.add(1)).toBe(1)
+    for (let i = 0; i < 5; i++) await turn()
+
+    expect(looks).toBe(1)
+  })
+
   test('rejects the items of a batch whose run throws before it has a promise, and goes on', async () => {
     const batcher = createBatcher<number, string>({
       run: (items) => {

@@ -111,6 +111,11 @@ describe('toJsonbText', () => {
       '{"__proto__":"\\u0000","n":null,"t":[true,{},[],1.5,-0.5e-7,"","\ud83d\ude00"]}',
       '{"__proto__":"\ufffd","n":null,"t":[true,{},[],1.5,-5e-8,"","\ud83d\ude00"]}',
     ],
+    [
+      'no number of 999 places beside it',
+      `{"a":"\\u0000","n":[${'9'.repeat(999)},1e999]}`,
+      `{"a":"\ufffd","n":[${'9'.repeat(999)},1e999]}`,
+    ],
     ['an escape in capitals, as others than JSON.stringify write it', '{"a":"\\uD800"}', '{"a":"\ufffd"}'],
     ['a number that PostgreSQL cannot hold', '{"a":[1e999999]}', '{"a":["1e999999"]}'],
     ['a number that PostgreSQL would write out as 100 kB', '{"a":-1e-99999}', '{"a":"-1e-99999"}'],
