@@ -1,5 +1,9 @@
 /** A lock that a test holds, so that what it calls stops in the middle of a transaction. */
+import type { Kysely } from 'kysely'
 import { expect } from 'vitest'
+import { createDatabase, createPool } from '../../src/db/connect.ts'
+import type { Database } from '../../src/db/schema.ts'
+import { cleanUp } from './clean-up.ts'
 import { eventually } from './eventually.ts'
 import type { TestDatabase } from './postgres.ts'
 
@@ -32,4 +36,14 @@ export async function holdLock(database: TestDatabase, statement: string): Promi
       holder.release()
     },
   }
+}
+
+/** The same database through connections that use no index: where no ORDER BY says otherwise, rows come as they lie in the table. */
+export function withoutIndexes({ url }: TestDatabase): Kysely<Database> {
+  const plain = new URL(url)
+  const settings = ['enable_indexscan', 'enable_indexonlyscan', 'enable_bitmapscan']
+  plain.searchParams.set('options', settings.map((setting) => `-c ${setting}=off`).join(' '))
+  const db = createDatabase(createPool({ url: plain.href, applicationName: 'test' }))
+  cleanUp(() => db.destroy())
+  return db
 }

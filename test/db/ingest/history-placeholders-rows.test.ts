@@ -8,7 +8,7 @@ import {
 } from '../../../src/db/ingest/history-placeholders.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { messageItem, RECEIVED_AT, statusItem } from '../../support/facts.ts'
-import { holdLock } from '../../support/held-lock.ts'
+import { holdLock, withoutIndexes } from '../../support/held-lock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
 let database: TestDatabase
@@ -256,9 +256,18 @@ describe('a message that moves beside other writers', () => {
     expect(await stored(update.wa_message_id)).toMatchObject({ conversation_id: survivor })
   })
 
-  test('leaves the time of the conversation that gets another message meanwhile', async () => {
+  test.each([
+    ['the conversation', false],
+    ['the conversation that its own was merged into', true],
+  ])('leaves the time of %s that gets another message meanwhile', async (_, isMerged) => {
     const update = await misplaced(await newConversation())
-    const left = update.present_conversation_id
+    const present = update.present_conversation_id
+    const left = isMerged ? await newConversation() : present
+    if (isMerged) {
+      await query('UPDATE conversations SET merged_into = $2 WHERE id = $1', present, left)
+      await query('DELETE FROM chat_messages WHERE conversation_id = $1', left)
+      await query('UPDATE chat_messages SET conversation_id = $2 WHERE id = $1', update.id, left)
+    }
     const insert = await holdLock(
       database,
       `INSERT INTO chat_messages (conversation_id, direction, provider, source, detail, message_type, sent_at, received_at)
@@ -307,7 +316,7 @@ describe('a message that moves beside other writers', () => {
       await query(`UPDATE ${table} SET created_at = created_at WHERE id = $1`, first)
       const lock = await holdLock(database, `SELECT FROM ${table} WHERE id = ${first} FOR UPDATE`)
 
-      const moved = move(one, two)
+      const moved = moveToPlaceholderConversations(withoutIndexes(database), [one, two])
       await lock.reached()
       const free = await query(`SELECT FROM ${table} WHERE id = $1 FOR UPDATE SKIP LOCKED`, second)
       await lock.release()
@@ -316,6 +325,21 @@ describe('a message that moves beside other writers', () => {
       expect(free).toHaveLength(1)
     },
   )
+})
+
+test.each<{ what: string; before: Partial<MessageFact> }>([
+  { what: 'is in standby', before: { source: 'standby' } },
+  { what: 'is a placeholder itself', before: { is_placeholder: true } },
+])('a message that $what is no media, and a placeholder leaves it', async ({ before }) => {
+  const id = nextId()
+  await write(media(id, { contact: nextContact(), ...before }))
+  const row = await stored(id)
+
+  expect(
+    await write(placeholder(id, { contact: nextContact(), direction: 'outbound', sent_at: at(1) })),
+  ).toEqual(['duplicate'])
+
+  expect(await stored(id)).toEqual(row)
 })
 
 test('a status that comes with a placeholder does not hide one that came before', async () => {

@@ -4,7 +4,7 @@ import type { MessageFact } from '../../../src/core/fact.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { messageItem, RECEIVED_AT } from '../../support/facts.ts'
-import { holdLock } from '../../support/held-lock.ts'
+import { holdLock, withoutIndexes } from '../../support/held-lock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
 let database: TestDatabase
@@ -163,8 +163,11 @@ test('conversations are locked in the order of their ids, not as they lie in the
   const [first, second] = [(await conversation(phones[0]!)).id, (await conversation(phones[1]!)).id]
   // A new version of a row lies behind the others.
   await database.pool.query('UPDATE conversations SET created_at = created_at WHERE id = $1', [first])
-  const lock = await holdLock(database, `SELECT FROM conversations WHERE id = ${first} FOR UPDATE`)
-  const written = write(...phones.map((phone) => message(phone, { sent_at: at(7) })))
+  const lock = await holdLock(database, `SELECT FROM conversations WHERE id = ${first} FOR NO KEY UPDATE`)
+  const written = writeBatch(
+    withoutIndexes(database),
+    phones.map((phone) => message(phone, { sent_at: at(7) })),
+  )
   await lock.reached()
 
   const { rows } = await database.pool.query(

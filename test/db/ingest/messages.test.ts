@@ -5,7 +5,7 @@ import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { createEventStore } from '../../../src/db/ingest/event-store.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
 import { messageItem } from '../../support/facts.ts'
-import { holdLock } from '../../support/held-lock.ts'
+import { holdLock, withoutIndexes } from '../../support/held-lock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
 let database: TestDatabase
@@ -84,7 +84,7 @@ describe('a message that meets its row', () => {
     await write(messageItem(second))
     await write(messageItem(first))
     const lock = await holdRow(first)
-    const written = write(messageItem(first), messageItem(second))
+    const written = writeBatch(withoutIndexes(database), [messageItem(first), messageItem(second)])
     await lock.reached()
 
     const { rows } = await database.pool.query(
@@ -96,6 +96,22 @@ describe('a message that meets its row', () => {
 
     expect(rows).toHaveLength(1)
   })
+})
+
+test('two writers that store the same messages in another order wait for each other, and do not deadlock', async () => {
+  const [first, second] = [nextId(), nextId()]
+  await write(messageItem(nextId()))
+  const insert = (id: string) =>
+    `INSERT INTO chat_messages (conversation_id, direction, provider, wa_message_id, source, detail, message_type)
+     SELECT conversation_id, 'inbound', 'meta', '${id}', 'webhook', 14, 'text' FROM chat_messages LIMIT 1`
+  const other = await holdLock(database, insert(first))
+  const written = write(messageItem(second), messageItem(first))
+  await other.reached()
+
+  await other.run(insert(second))
+  await other.release()
+
+  expect(await written).toEqual(['duplicate', 'duplicate'])
 })
 
 describe('a copy with more data', () => {

@@ -1,11 +1,12 @@
 /** How the status of a message follows from its status rows: in groups, and beside other writers of the same message. */
+import { randomUUID } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { MessageFact } from '../../../src/core/fact.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { applyStatuses } from '../../../src/db/ingest/statuses.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
-import { messageItem, statusItem } from '../../support/facts.ts'
-import { holdLock } from '../../support/held-lock.ts'
+import { BUSINESS_NUMBER, messageItem, RECEIVED_AT, statusItem } from '../../support/facts.ts'
+import { holdLock, withoutIndexes } from '../../support/held-lock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
 let database: TestDatabase
@@ -25,7 +26,7 @@ const sent = (id: string, fact: Partial<MessageFact> = {}) =>
 const stored = (id: string) =>
   database.db
     .selectFrom('chat_messages')
-    .select(['id', 'status', 'error'])
+    .select(['id', 'status', 'error', 'updated_at'])
     .where('wa_message_id', '=', id)
     .executeTakeFirstOrThrow()
 const changesOf = async (id: string) => {
@@ -205,6 +206,74 @@ describe('the status of a message to one person', () => {
   })
 })
 
+test('a status is kept with all that the provider says of it', async () => {
+  const id = nextId()
+  const callback_id = randomUUID()
+  await write(
+    statusItem(id, 'failed', {
+      participant: '15550001234',
+      callback_id,
+      occurred_at: new Date('2026-06-01T11:59:58Z'),
+      errors: '[{"code":131026}]',
+      pricing: '{"billable":true}',
+      conversation: '{"id":"c-1"}',
+    }),
+  )
+
+  const rows = await database.db
+    .selectFrom('message_statuses')
+    .selectAll()
+    .where('wa_message_id', '=', id)
+    .execute()
+  expect(rows).toMatchObject([
+    {
+      status: 'failed',
+      participant: '15550001234',
+      provider: 'meta',
+      business_number: BUSINESS_NUMBER,
+      callback_id,
+      occurred_at: new Date('2026-06-01T11:59:58Z'),
+      errors: [{ code: 131026 }],
+      pricing: { billable: true },
+      conversation: { id: 'c-1' },
+      payload: { id, status: 'failed' },
+      raw: null,
+      received_at: new Date(RECEIVED_AT),
+    },
+  ])
+})
+
+test('a status changes its message once: repeated, it changes and announces nothing', async () => {
+  const id = nextId()
+  await write(sent(id))
+  const before = await stored(id)
+  const failed = statusItem(id, 'failed', { errors: '[{"code":131026}]' })
+
+  expect(await write(failed, statusItem(id, 'failed'))).toEqual(['stored', 'duplicate'])
+  const after = await stored(id)
+  expect(await write(failed)).toEqual(['duplicate'])
+
+  expect(after).toMatchObject({ status: 'failed', error: [{ code: 131026 }] })
+  expect(after.updated_at.getTime()).toBeGreaterThan(before.updated_at.getTime())
+  expect(await stored(id)).toEqual(after)
+  expect(await changesOf(id)).toEqual(['message.created', 'message.status'])
+})
+
+test('two writers that store the same statuses in another order wait for each other, and do not deadlock', async () => {
+  const [first, second] = [nextId(), nextId()]
+  const insert = (id: string) =>
+    `INSERT INTO message_statuses (wa_message_id, status, provider, business_number, received_at)
+     VALUES ('${id}', 'sent', 'meta', '', now())`
+  const other = await holdLock(database, insert(first))
+  const written = write(statusItem(second, 'sent'), statusItem(first, 'sent'))
+  await other.reached()
+
+  await other.run(insert(second))
+  await other.release()
+
+  expect(await written).toEqual(['duplicate', 'duplicate'])
+})
+
 test('a status that waits for the message does not take back the one that the message has by then', async () => {
   const id = nextId()
   await write(sent(id))
@@ -234,7 +303,8 @@ test.each([
       database,
       `SELECT FROM chat_messages WHERE wa_message_id = '${first}' FOR UPDATE`,
     )
-    const written = write(...[first, second].map((id) => statusItem(id, 'delivered', { participant })))
+    const items = [first, second].map((id) => statusItem(id, 'delivered', { participant }))
+    const written = writeBatch(withoutIndexes(database), items)
     await lock.reached()
 
     const { rows } = await database.pool.query(
