@@ -40,7 +40,8 @@ export type HttpLimits = {
 
 const SECOND = 1000
 
-const LIMITS: HttpLimits = {
+/** Where the caller gives no others; described in docs/security.md. */
+export const HTTP_LIMITS: HttpLimits = {
   headersTimeoutMs: 10 * SECOND,
   requestTimeoutMs: 30 * SECOND,
   // The largest upload at 1 Mbit/s.
@@ -65,7 +66,7 @@ export async function startHttpServer(
   listener: RequestListener,
   { port, host, limits = {} }: { port: number; host: string; limits?: Partial<HttpLimits> },
 ): Promise<HttpServer> {
-  const all = { ...LIMITS, ...limits }
+  const all = { ...HTTP_LIMITS, ...limits }
   const underWay: UnderWay = new Map()
   const server = createServer(
     {

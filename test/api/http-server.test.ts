@@ -1,8 +1,8 @@
 /** How the server treats slow, silent and hostile clients, over raw sockets. */
-import type { RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { allowLongBody, type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
+import { allowLongBody, HTTP_LIMITS, type HttpLimits, startHttpServer } from '../../src/api/http-server.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { send } from '../support/http.ts'
@@ -122,6 +122,28 @@ describe('a slow client', () => {
     await eventually(() => expect(sockets.map(({ destroyed }) => destroyed)).toEqual([true]))
   })
 
+  test('whose body comes behind an unanswered request is disconnected, and reads no 408 as the answer to that one', async () => {
+    const { port } = await start({ requestTimeoutMs: 100 }, () => {})
+    const client = open(port, GET + POST)
+    dribble(client, 'x')
+
+    expect(await client.ended).toBe('')
+  })
+
+  test('has no more time for a body because the request before it may have a long one', async () => {
+    const requests: IncomingMessage[] = []
+    const { port } = await start({ requestTimeoutMs: 300 }, (req) => {
+      req.resume()
+      requests.push(req)
+      if (requests[1]) allowLongBody(requests[0] ?? req)
+    })
+    const whole = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok'
+    const client = open(port, whole + POST)
+    dribble(client, 'x')
+
+    expect(await client.ended).toBe('')
+  })
+
   test('has more time for a long body, up to the limit of long bodies', async () => {
     const { port } = await start(
       { headersTimeoutMs: 50, requestTimeoutMs: 100, longRequestTimeoutMs: 1_000 },
@@ -201,12 +223,12 @@ describe('a client that sends requests without waiting for answers', () => {
   })
 
   test.each([
-    ['a plain one', GET],
-    ['one that Node refuses', 'GET / HTTP/1.1\r\n\r\n'],
-    ['one with an expectation', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n'],
+    ['a plain one', GET, 4],
+    ['one without a host, which is refused', 'GET / HTTP/1.1\r\n\r\n', 1],
+    ['one with an expectation', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n', 4],
   ])(
     'is disconnected when many are outstanding, and none beyond them is looked at: %s',
-    async (_what, request) => {
+    async (_what, request, expected) => {
       let asked = 0
       const { port } = await start({ maxUnanswered: 4 }, () => {
         asked++
@@ -214,7 +236,7 @@ describe('a client that sends requests without waiting for answers', () => {
 
       expect(await open(port, GET + request.repeat(1_000)).ended).toBe('')
 
-      expect(asked).toBeLessThanOrEqual(4)
+      expect(asked).toBe(expected)
     },
   )
 })
@@ -245,10 +267,13 @@ describe('a request that two servers could read in two ways', () => {
     expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 
-  test('is refused without a host', async () => {
+  test('is refused without a host, and nothing behind it is read', async () => {
     const { port } = await start()
 
-    expect(await open(port, 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n').ended).toMatch(/^HTTP\/1\.1 400 /)
+    const answer = await open(port, `GET / HTTP/1.1\r\n\r\n${GET}`).ended
+
+    expect(answer).toMatch(/^HTTP\/1\.1 400 [\s\S]*\r\nConnection: close\r\n/)
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1)
   })
 })
 
@@ -276,6 +301,72 @@ describe('a request that is too large or not allowed', () => {
     const { port } = await start()
 
     expect(await open(port, 'CONNECT 10.0.0.1:6379 HTTP/1.1\r\nHost: a\r\n\r\n').ended).toBe('')
+  })
+})
+
+describe('an unusual request is answered', () => {
+  test.each([
+    ['of HTTP/1.0, which has no host', 'GET / HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 200 /],
+    ['with an unknown expectation', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n', /^HTTP\/1\.1 200 /],
+    [
+      'that asks first whether to send its body',
+      'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx',
+      /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /,
+    ],
+    [
+      'with nearly 16 KB of headers',
+      `GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(15 * 1024)}\r\n\r\n`,
+      /^HTTP\/1\.1 200 /,
+    ],
+  ])('%s', async (_what, request, expected) => {
+    const { port } = await start()
+    const client = open(port, request)
+
+    await eventually(() => expect(client.text()).toMatch(expected))
+  })
+})
+
+describe('where no limits are given', () => {
+  test('they are those of docs/security.md', () => {
+    expect(HTTP_LIMITS).toEqual({
+      headersTimeoutMs: 10_000,
+      requestTimeoutMs: 30_000,
+      longRequestTimeoutMs: 15 * 60_000,
+      checkIntervalMs: 5_000,
+      keepAliveTimeoutMs: 65_000,
+      silenceTimeoutMs: 60_000,
+      maxUnanswered: 32,
+      maxConnections: 5_000,
+    })
+  })
+
+  test('a client is told how long its idle connection is kept', async () => {
+    const { port } = await start()
+    const client = open(port, GET)
+
+    await eventually(() => expect(client.text()).toContain('\r\nKeep-Alive: timeout=65\r\n'))
+  })
+})
+
+describe('an address on which nothing can listen is named with the next step', () => {
+  const listenOn = (port: number, host: string) => startHttpServer(answerWhenRead, { port, host })
+
+  test('a port that is taken', async () => {
+    const { port } = await start()
+
+    await expect(listenOn(port, '127.0.0.1')).rejects.toThrow(
+      `port ${port} on 127.0.0.1 is taken; stop what listens there, or set PORT to another one`,
+    )
+  })
+
+  test('a host that is another machine', async () => {
+    await expect(listenOn(0, '192.0.2.1')).rejects.toThrow('HOST 192.0.2.1 is not an address of this machine')
+  })
+
+  test('a host that is none', async () => {
+    const host = 'x'.repeat(300)
+
+    await expect(listenOn(0, host)).rejects.toThrow(`cannot listen on ${host}:0: `)
   })
 })
 
