@@ -4,7 +4,6 @@ import path from 'node:path'
 
 /** Tests that cover a file without importing it, or under another name. Paths below test/. */
 const MORE_TESTS: Record<string, readonly string[]> = {
-  'src/api/body-budget.ts': ['api/webhook-listener'],
   'src/api/json-body.ts': ['api/api-router', 'api/problem'],
   'src/providers/twilio/signature.ts': ['providers/twilio/signature-peer'],
 }

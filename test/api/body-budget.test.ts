@@ -1,117 +1,7 @@
-import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createBodyBudget } from '../../src/api/body-budget.ts'
-import { createWebhookListener } from '../../src/api/webhook-listener.ts'
-import { cleanUp } from '../support/clean-up.ts'
-import { eventually } from '../support/eventually.ts'
-import { send, serve } from '../support/http.ts'
-import { providersWith } from '../support/providers.ts'
-import { captureLog } from './captured-log.ts'
 
 const KIB = 1024
-
-/** A budget of 100 KiB; bodies up to 10 KiB are small. */
-async function listen() {
-  const url = await serve(
-    createWebhookListener({
-      providers: providersWith({
-        META_APP_SECRET: 'test-app-secret',
-        TWILIO_AUTH_TOKEN: 'test-auth-token',
-        PUBLIC_URL: 'https://wa.example.com',
-      }),
-      receiveWebhook: async () => 'queued',
-      log: captureLog().log,
-      budget: createBodyBudget({ maxHeldBytes: 100 * KIB, smallBytes: 10 * KIB }),
-      // Never answers.
-      next: () => {},
-    }),
-  )
-  const post = async (bytes: number) =>
-    (await send(`${url}/webhooks/meta`, { method: 'POST', body: 'x'.repeat(bytes) })).status
-  /** Announces a body and never finishes it. `before`: an earlier request on the same connection. */
-  const hold = async (announce: string, bytes: number, before = ''): Promise<Socket> => {
-    const socket = connect(Number(new URL(url).port), '127.0.0.1')
-    cleanUp(() => socket.destroy())
-    socket.on('error', () => {})
-    socket.write(`${before}POST /webhooks/meta HTTP/1.1\r\nHost: a\r\n${announce}\r\n\r\n`)
-    await new Promise<void>((resolve) => socket.write('x'.repeat(bytes), () => resolve()))
-    return socket
-  }
-  return { post, hold }
-}
-
-test('bodies that never end keep out large ones until they are closed, and no small ones', async () => {
-  const { post, hold } = await listen()
-  const held = await Promise.all([1, 2].map(() => hold('Content-Length: 1000000', 50 * KIB)))
-
-  await eventually(async () => expect(await post(20 * KIB)).toBe(503))
-  expect(await post(10 * KIB)).toBe(200)
-
-  for (const socket of held) socket.destroy()
-  await eventually(async () => expect(await post(20 * KIB)).toBe(200))
-})
-
-test('bodies that were accepted while they were empty do not exceed the limit together', async () => {
-  const { hold } = await listen()
-  const sockets = await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 0)))
-  const answers = sockets.map(() => '')
-  for (const [index, socket] of sockets.entries())
-    socket.on('data', (chunk: Buffer) => {
-      answers[index] += chunk.toString()
-    })
-
-  for (const socket of sockets) socket.write('x'.repeat(60 * KIB))
-
-  await eventually(() =>
-    expect(answers.filter((answer) => answer.startsWith('HTTP/1.1 503'))).not.toEqual([]),
-  )
-  expect(answers.filter((answer) => answer === '')).not.toEqual([])
-})
-
-test('bytes that are announced and never sent do not count', async () => {
-  const { post, hold } = await listen()
-  await Promise.all([1, 2, 3].map(() => hold('Content-Length: 1000000', 10)))
-
-  expect(await post(90 * KIB)).toBe(200)
-})
-
-test('a body without a length counts while it grows', async () => {
-  const { post, hold } = await listen()
-  await hold('Transfer-Encoding: chunked', 0).then((socket) =>
-    socket.write(`${(50 * KIB).toString(16)}\r\n${'x'.repeat(50 * KIB)}`),
-  )
-
-  await eventually(async () => expect(await post(60 * KIB)).toBe(503))
-  expect(await post(10 * KIB)).toBe(200)
-})
-
-test('small bodies count too, and are accepted even so', async () => {
-  const { post, hold } = await listen()
-  const announce = `Content-Length: ${10 * KIB}`
-  await Promise.all(Array.from({ length: 10 }, () => hold(announce, 10 * KIB - 1)))
-
-  await eventually(async () => expect(await post(20 * KIB)).toBe(503))
-  expect(await post(10 * KIB)).toBe(200)
-})
-
-test('a body whose answer waits behind another one is released when its client disconnects', async () => {
-  const { post, hold } = await listen()
-  const socket = await hold('Content-Length: 1000000', 60 * KIB, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
-  await eventually(async () => expect(await post(60 * KIB)).toBe(503))
-
-  socket.destroy()
-
-  await eventually(async () => expect(await post(60 * KIB)).toBe(200), { timeoutMs: 3_000 })
-})
-
-test('large bodies one after the other are all accepted: each is released at its end', async () => {
-  const { post } = await listen()
-
-  const statuses = []
-  for (let round = 0; round < 5; round++) statuses.push(await post(90 * KIB))
-
-  expect(statuses).toEqual([200, 200, 200, 200, 200])
-})
 
 describe('one body', () => {
   const open = (maxBytes: number) =>
@@ -147,6 +37,47 @@ describe('one body', () => {
     expect(tiny().add(Buffer.alloc(1_025 * 256 - 1_024))).toBeUndefined()
   })
 
+  test('that comes in one piece is not copied', () => {
+    const piece = Buffer.from('abc')
+    const body = open(5_000)
+    body.add(piece)
+
+    expect(body.bytes()).toBe(piece)
+  })
+
+  test('may fill the buffer that it has, even when small bodies have taken more than the whole budget', () => {
+    const budget = createBodyBudget({ maxHeldBytes: 1_000, smallBytes: 100 })
+    const body = budget.startBody(5_000)
+    for (const bytes of [400, 1]) body.add(Buffer.alloc(bytes))
+    for (let count = 0; count < 3; count++) budget.startBody(100).add(Buffer.alloc(100))
+
+    expect([body.add(Buffer.alloc(399)), body.add(Buffer.alloc(1))]).toEqual([undefined, 'no_room'])
+  })
+
+  test('that was dropped may be begun again, as if it were new', () => {
+    const body = open(5_000)
+    body.add(Buffer.from('abc'))
+    body.drop()
+
+    expect(body.add(Buffer.from('de'))).toBeUndefined()
+
+    expect(body.bytes().toString()).toBe('de')
+  })
+
+  test('is refused for its length before its pieces, and for its pieces before the room', () => {
+    const add = (maxBytes: number, ...sizes: number[]) => {
+      const body = createBodyBudget({ maxHeldBytes: 0, smallBytes: 2_000 }).startBody(maxBytes)
+      return sizes.map((size) => body.add(Buffer.alloc(size))).at(-1)
+    }
+    const tiny = Array<number>(1_024).fill(1)
+
+    expect([add(1_024, ...tiny, 1), add(5_000, ...tiny, 1), add(5_000, 2_001)]).toEqual([
+      'too_large',
+      'too_many_pieces',
+      'no_room',
+    ])
+  })
+
   test('has no bytes after it was dropped', () => {
     const body = open(100)
     body.add(Buffer.from('abc'))
@@ -154,6 +85,19 @@ describe('one body', () => {
     body.drop()
 
     expect(body.bytes()).toHaveLength(0)
+  })
+})
+
+describe('without settings of its own', () => {
+  test('a budget has 128 MB, and bodies up to 16 KB are small', () => {
+    // One buffer stands for all: only its length counts.
+    const piece = Buffer.alloc(32 * 1024 * KIB)
+    const budget = createBodyBudget()
+    const large = (bytes: Buffer) => budget.startBody(Number.POSITIVE_INFINITY).add(bytes)
+
+    expect([1, 2, 3, 4].map(() => large(piece))).toEqual(Array(4).fill(undefined))
+    expect(large(Buffer.alloc(16 * KIB + 1))).toBe('no_room')
+    expect(large(Buffer.alloc(16 * KIB))).toBeUndefined()
   })
 })
 
