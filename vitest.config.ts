@@ -12,7 +12,6 @@ const LONGEST = [
   '/test/e2e/faults.',
   '/test/e2e/hanging-provider.',
   '/test/e2e/send.',
-  '/test/e2e/npm-start.',
   '/test/db/adopt/refusal.',
   '/test/e2e/hostile.',
   '/test/contract/queue.',

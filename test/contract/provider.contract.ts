@@ -57,7 +57,7 @@ const HOSTILE_VALUES: readonly (readonly [name: string, value: string])[] = [
   ['an empty text', ''],
   ['U+0000', 'a\u0000b'],
   ['a lone surrogate', 'a\ud800b\udc00'],
-  ['a text of 5 MB', 'x'.repeat(5 * 1024 * 1024)],
+  ['a text of 1 MB', 'x'.repeat(1024 * 1024)],
   ['600 bytes in 300 characters', '\u00e9'.repeat(300)],
   ['__proto__', '__proto__'],
   ['constructor', 'constructor'],

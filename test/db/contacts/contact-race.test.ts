@@ -41,7 +41,7 @@ test('concurrent writers that link and merge the same contacts neither fork them
   const database = await createTestDatabase()
   const writers = openWriters(database)
   const random = createRandom(2)
-  const rounds = 30
+  const rounds = 12
 
   for (let round = 0; round < rounds; round += 1) {
     const people = Array.from({ length: PEOPLE }, (_, index) => createRefs(round * PEOPLE + index))
