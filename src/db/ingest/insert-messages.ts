@@ -43,6 +43,11 @@ export const RECORD = recordDefinition(COLUMNS)
  * Inserts messages and sets `last_message_at` of their conversations, which are locked in the order of their ids. A message
  * that came in the ordinary way also ends the control of another app (contacts/conversation-control.ts). Returns the
  * wa_message_ids that were inserted.
+ *
+ * While a message was being inserted, its conversation may have been marked as read up to a message with a higher id. Nobody
+ * had seen the lower one, so the mark goes back to before it, which `message.created` announces as well. Locking the
+ * conversations before ids are given would keep the mark, but writers that meet in a conversation would insert one after the
+ * other (measured with four: 13 to 20 % slower).
  */
 export async function insertMessages(
   trx: Transaction<Database>,
@@ -60,24 +65,31 @@ export async function insertMessages(
       ON CONFLICT (wa_message_id) WHERE wa_message_id IS NOT NULL AND wa_message_id <> '' DO NOTHING
       RETURNING id, conversation_id, wa_message_id, least(sent_at, received_at) AS happened_at,
         CASE WHEN direction = 'inbound' AND source = 'webhook' AND sent_at IS NOT NULL
-          THEN least(sent_at, received_at) END AS heard_at
+          THEN least(sent_at, received_at) END AS heard_at,
+        CASE WHEN direction = 'inbound' AND source <> 'history' THEN id - 1 END AS read_before_id
     ), latest AS (
-      SELECT conversation_id, max(happened_at) AS happened_at, max(heard_at) AS heard_at
+      SELECT conversation_id, max(happened_at) AS happened_at, max(heard_at) AS heard_at,
+        min(read_before_id) AS read_before_id
       FROM inserted GROUP BY conversation_id
-    ), locked AS (
-      SELECT c.id, l.happened_at, l.heard_at,
+    ), locked AS MATERIALIZED (
+      -- All of them, whatever this statement's snapshot has of a row: the lock gives its newest version.
+      SELECT id, last_message_at, last_read_message_id, control_holder, control_confirmed_at FROM conversations
+      WHERE id = ANY(ARRAY(SELECT conversation_id FROM inserted)) ORDER BY id FOR NO KEY UPDATE
+    ), compared AS (
+      SELECT c.id, c.last_message_at, l.*, c.last_read_message_id > l.read_before_id AS was_read_unseen,
         coalesce(c.control_holder = 'other' AND c.control_confirmed_at <= l.heard_at, false) AS gets_control
-      FROM conversations c JOIN latest l ON l.conversation_id = c.id
-      WHERE c.last_message_at IS NULL OR c.last_message_at < l.happened_at
-        OR (c.control_holder = 'other' AND c.control_confirmed_at <= l.heard_at)
-      ORDER BY c.id FOR NO KEY UPDATE OF c
+      FROM locked c JOIN latest l ON l.conversation_id = c.id
+    ), concerned AS (
+      SELECT * FROM compared
+      WHERE last_message_at IS NULL OR last_message_at < happened_at OR gets_control OR was_read_unseen
     ), updated_conversations AS (
       UPDATE conversations c SET last_message_at = greatest(c.last_message_at, l.happened_at),
+        last_read_message_id = CASE WHEN l.was_read_unseen THEN l.read_before_id ELSE c.last_read_message_id END,
         control_holder = CASE WHEN l.gets_control THEN 'self' ELSE c.control_holder END,
         control_role = CASE WHEN l.gets_control THEN NULL ELSE c.control_role END,
         control_at = CASE WHEN l.gets_control THEN l.heard_at ELSE c.control_at END,
         control_confirmed_at = CASE WHEN l.gets_control THEN l.heard_at ELSE c.control_confirmed_at END
-      FROM locked l WHERE c.id = l.id
+      FROM concerned l WHERE c.id = l.id
       RETURNING c.id, l.gets_control
     ), controlled AS (
       SELECT id FROM updated_conversations WHERE gets_control
