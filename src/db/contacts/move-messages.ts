@@ -28,7 +28,7 @@ export async function moveWithMerge(trx: Transaction<Database>, losers: readonly
     WITH locked AS MATERIALIZED (
       SELECT id FROM chat_messages
       WHERE conversation_id = ANY (${losers}::bigint[]) AND status IN ('queued', 'sending', 'unknown')
-      ORDER BY id FOR NO KEY UPDATE
+      ORDER BY wa_message_id, id FOR NO KEY UPDATE
     )
     ${moveLocked()}`.execute(trx)
   let left = MAX_ROWS_AT_ONCE

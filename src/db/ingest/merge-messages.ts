@@ -6,8 +6,8 @@
  * that the API created stays, because applications hold its id, and takes what it lacks from the other one, which goes whole
  * to quarantine. Both are announced in `changes`.
  *
- * Safe to repeat and to run at the same time in several processes: rows are locked in the order of their ids, and when an
- * insert of the same wa_message_id is in flight, the unique index makes this transaction wait and run again.
+ * Safe to repeat and to run at the same time in several processes: rows are locked in the order of wa_message_id, and when
+ * an insert of the same wa_message_id is in flight, the unique index makes this transaction wait and run again.
  */
 import { randomUUID } from 'node:crypto'
 import { type Kysely, sql, type Transaction } from 'kysely'
@@ -89,7 +89,7 @@ async function lockBoth(
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
     WHERE m.id = ${message_id}
       OR (m.wa_message_id = ${wa_message_id} AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> '')
-    ORDER BY m.id FOR UPDATE OF m`.execute(trx)
+    ORDER BY m.wa_message_id, m.id FOR UPDATE OF m`.execute(trx)
   const own = rows.find((row) => row.id === message_id && row.source === 'api')
   return { own, other: rows.find((row) => row.id !== message_id) }
 }

@@ -206,16 +206,21 @@ async function findWaMessageId(
   return rows[0]?.wa_message_id ?? null
 }
 
-/** Keeps the recipient as `sent_to`: reconciliation searches for it, and a contact may change its number. */
+/**
+ * Keeps the recipient as `sent_to`: reconciliation searches for it, and a contact may change its number. Does not wait for the
+ * row: who has locked it may wait for a batch that wants the conversation (ingest/merge-messages.ts).
+ */
 async function markSending(trx: Transaction<Database>, message: OutboundMessage): Promise<number> {
   const { message_id, recipient, reply_to_wa_message_id, target_wa_message_id } = message
   const { rows } = await sql<{ send_attempts: number }>`
-    WITH claimed AS (
+    WITH free AS MATERIALIZED (
+      SELECT id FROM chat_messages WHERE id = ${message_id} FOR NO KEY UPDATE SKIP LOCKED
+    ), claimed AS (
       UPDATE chat_messages SET status = 'sending', sending_since = clock_timestamp(),
         send_attempts = send_attempts + 1, updated_at = now(),
         request = request || jsonb_build_object('sent_to', ${JSON.stringify(recipient)}::jsonb),
         reply_to_wa_message_id = ${reply_to_wa_message_id ?? null}, target_wa_message_id = ${target_wa_message_id ?? null}
-      WHERE id = ${message_id} AND status = 'queued' AND wa_message_id IS NULL
+      WHERE id = (SELECT id FROM free) AND status = 'queued' AND wa_message_id IS NULL
       RETURNING id, conversation_id, send_attempts
     ), announced AS (${announce('message.status', 'claimed')})
     SELECT send_attempts FROM claimed`.execute(trx)
@@ -224,7 +229,7 @@ async function markSending(trx: Transaction<Database>, message: OutboundMessage)
   return row.send_attempts
 }
 
-/** A status of an earlier attempt has changed the row meanwhile. */
+/** A status of an earlier attempt has changed the row meanwhile, or is about to. */
 class ClaimLostError extends Error {
   override name = 'ClaimLostError'
   /** SQLSTATE of a serialization failure: the transaction runs again. */

@@ -51,7 +51,7 @@ export type Place =
 
 type Conversation = { id: string; provider: ProviderName; business_number: string }
 
-/** Takes the lock against merges of conversations: call it before anything else that locks. */
+/** Takes the lock against merges of conversations, and then that of the conversation: call it before anything else that locks. */
 export async function placeOutbound(
   trx: Transaction<Database>,
   request: OutboundRequest,
@@ -92,12 +92,14 @@ async function findConversation(
   return conversation.business_number === '' ? 'no_sender' : conversation
 }
 
-/** Follows `merged_into`. */
+/** Locks it. Follows `merged_into`. */
 async function findById(trx: Transaction<Database>, id: string): Promise<Conversation | undefined> {
   if (!isRowId(id)) return undefined
   const { rows } = await sql<Conversation>`
     SELECT v.id, v.provider, v.business_number FROM conversations o
-    JOIN conversations v ON v.id = coalesce(o.merged_into, o.id) WHERE o.id = ${id}`.execute(trx)
+    JOIN conversations v ON v.id = coalesce(o.merged_into, o.id) WHERE o.id = ${id} FOR NO KEY UPDATE OF v`.execute(
+    trx,
+  )
   return rows[0]
 }
 
@@ -119,9 +121,11 @@ async function findByRecipient(
   const [id = ''] = await resolveConversations(trx, [
     { provider: first, business_number, contact_id: contactId },
   ])
+  await sql`SELECT FROM conversations WHERE id = ${id} FOR NO KEY UPDATE`.execute(trx)
   return { id, provider: first, business_number }
 }
 
+/** Locks it. */
 async function findLatest(
   trx: Transaction<Database>,
   contactId: string,
@@ -131,7 +135,7 @@ async function findLatest(
     SELECT id, provider, business_number FROM conversations
     WHERE contact_id = ${contactId} AND merged_into IS NULL AND business_number <> ''
       AND provider = coalesce(${provider ?? null}, provider)
-    ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1`.execute(trx)
+    ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1 FOR NO KEY UPDATE`.execute(trx)
   return rows[0]
 }
 

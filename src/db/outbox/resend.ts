@@ -1,6 +1,7 @@
 /** Resending: a new message with the content of one that may not have arrived. Only a person may decide this. */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
+import { SQLSTATE } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { type CreateOutcome, findByKey, insertOnce, type KeyOptions, type StoredRequest } from './create.ts'
@@ -56,14 +57,28 @@ type Original = {
   resent_as: string | null
 }
 
-/** Locked, so that no status changes the original before the new row is there. */
+/**
+ * Locked, so that no status changes the original before the new row is there; after its conversation, which the new row
+ * changes. A transaction that has locked the original may wait for one that wants the conversation: so this one does not wait.
+ */
 async function lockOriginal(trx: Transaction<Database>, messageId: string): Promise<Original | undefined> {
   if (!isRowId(messageId)) return undefined
+  const found = await sql`
+    SELECT FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
+    JOIN conversations v ON v.id = coalesce(c.merged_into, c.id)
+    WHERE m.id = ${messageId} AND m.direction = 'outbound' FOR NO KEY UPDATE OF v`.execute(trx)
+  if (found.rows.length === 0) return undefined
   const { rows } = await sql<Original>`
     SELECT m.id, m.status, m.request, coalesce(c.merged_into, c.id) AS conversation_id, m.provider, m.reply_to_wa_message_id,
       m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
-    WHERE m.id = ${messageId} AND m.direction = 'outbound'
-    FOR NO KEY UPDATE OF m`.execute(trx)
+    WHERE m.id = ${messageId} FOR NO KEY UPDATE OF m SKIP LOCKED`.execute(trx)
+  if (rows[0] === undefined) throw new OriginalLockedError()
   return rows[0]
+}
+
+class OriginalLockedError extends Error {
+  override name = 'OriginalLockedError'
+  /** The transaction runs again. */
+  code = SQLSTATE.SERIALIZATION_FAILURE
 }

@@ -161,7 +161,9 @@ async function updateMessages(db: Kysely<Database>, ids: readonly string[], pars
     db.transaction().execute(async (trx) => {
       await lockMergesShared(trx)
       const locked = await sql<MessageRow>`
-        ${selectMessages(sql`id = ANY(${ids}::bigint[])`)} ORDER BY id FOR NO KEY UPDATE`.execute(trx)
+        ${selectMessages(sql`id = ANY(${ids}::bigint[])`)} ORDER BY wa_message_id FOR NO KEY UPDATE`.execute(
+        trx,
+      )
       return writeColumns(
         trx,
         locked.rows.flatMap((row) => deriveColumns(row, parser)),

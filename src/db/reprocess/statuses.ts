@@ -141,7 +141,7 @@ async function updateStatuses(db: Kysely<Database>, derived: readonly DerivedRow
           SELECT m.id, u.errors FROM chat_messages m JOIN updated u ON u.wa_message_id = m.wa_message_id
           WHERE m.wa_message_id <> '' AND m.status = u.status AND u.participant = ''
             AND m.error IS DISTINCT FROM u.errors
-          ORDER BY m.id FOR NO KEY UPDATE OF m
+          ORDER BY m.wa_message_id FOR NO KEY UPDATE OF m
         ), updated_messages AS (
           UPDATE chat_messages m SET error = c.errors, updated_at = now() FROM concerned c WHERE c.id = m.id
           RETURNING m.id, m.conversation_id

@@ -131,7 +131,7 @@ async function beginMove(
       SELECT id FROM chat_messages
       WHERE conversation_id = ${source} AND status IN ('queued', 'sending', 'unknown')
         AND original_conversation_id IN (SELECT id FROM conversations WHERE id = ${target} OR merged_into = ${target})
-      ORDER BY id FOR NO KEY UPDATE
+      ORDER BY wa_message_id, id FOR NO KEY UPDATE
     ), moved AS (
       UPDATE chat_messages m SET conversation_id = ${target},
         original_conversation_id = nullif(m.original_conversation_id, ${target}::bigint)
