@@ -60,13 +60,14 @@ async function identifyInTransaction(
   await lockMergesShared(trx)
   const { own, other } = await lockBoth(trx, identification)
   if (own === undefined) return 'gone'
+  const hasFailedHere = own.wa_message_id === null && own.status === 'failed'
   if (own.wa_message_id !== null && own.wa_message_id !== identification.wa_message_id) return 'other'
   if (other === undefined) {
-    await setId(trx, identification)
+    await setId(trx, identification, hasFailedHere)
     return own.wa_message_id === null ? 'identified' : 'known'
   }
   if (!isSameMessage(own, other, identification)) return 'taken'
-  return (await mergeUnlessRefused(trx, identification, other)) ? 'merged' : 'taken'
+  return (await mergeUnlessRefused(trx, identification, other, hasFailedHere)) ? 'merged' : 'taken'
 }
 
 type LockedRow = {
@@ -74,6 +75,7 @@ type LockedRow = {
   wa_message_id: string | null
   direction: string
   source: string
+  status: string | null
   provider: string
   business_number: string
   conversation_id: string
@@ -84,8 +86,8 @@ async function lockBoth(
   { message_id, wa_message_id }: Identification,
 ): Promise<{ own: LockedRow | undefined; other: LockedRow | undefined }> {
   const { rows } = await sql<LockedRow>`
-    SELECT m.id, nullif(m.wa_message_id, '') AS wa_message_id, m.direction, m.source, m.conversation_id, c.provider,
-      c.business_number
+    SELECT m.id, nullif(m.wa_message_id, '') AS wa_message_id, m.direction, m.source, m.status, m.conversation_id,
+      c.provider, c.business_number
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
     WHERE m.id = ${message_id}
       OR (m.wa_message_id = ${wa_message_id} AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> '')
@@ -109,10 +111,11 @@ async function mergeUnlessRefused(
   trx: Transaction<Database>,
   identification: Identification,
   other: LockedRow,
+  hasFailedHere: boolean,
 ): Promise<boolean> {
   await sql`SAVEPOINT merge_messages`.execute(trx)
   try {
-    await merge(trx, identification, other)
+    await merge(trx, identification, other, hasFailedHere)
     return true
   } catch (err) {
     const isRefused = err instanceof TableError || sqlStateOf(err)?.startsWith('23') === true
@@ -127,12 +130,14 @@ async function merge(
   trx: Transaction<Database>,
   identification: Identification,
   other: LockedRow,
+  hasFailedHere: boolean,
 ): Promise<void> {
   const { message_id, wa_message_id } = identification
+  const isOthers = hasFailedHere ? sql`true` : isAhead('o', 'm')
   await sql`
     UPDATE chat_messages m SET
-      status = CASE WHEN ${isAhead('o', 'm')} THEN o.status ELSE m.status END,
-      error = CASE WHEN ${isAhead('o', 'm')} THEN o.error ELSE m.error END,
+      status = CASE WHEN ${isOthers} THEN o.status ELSE m.status END,
+      error = CASE WHEN ${isOthers} THEN o.error ELSE m.error END,
       sent_at = coalesce(o.sent_at, m.sent_at)
     FROM chat_messages o WHERE m.id = ${message_id} AND o.id = ${other.id}`.execute(trx)
   await sql`UPDATE chat_messages SET wa_message_id = NULL WHERE id = ${other.id}`.execute(trx)
@@ -157,10 +162,15 @@ async function merge(
 
 const REASON = 'the same message as one that was sent from here'
 
-/** Announces nothing when the row has the id and the status already. */
+/**
+ * Announces nothing when the row has the id and the status already. `hasFailedHere`: the message failed before the provider named
+ * it, so the failure is ours (a refusal, for example), and the id proves that the provider has taken the message after all. A
+ * failure that the provider reports comes with the id, and counts more than a `sent` that may be older.
+ */
 async function setId(
   trx: Transaction<Database>,
   { message_id, wa_message_id, status = 'accepted', sent_at }: Identification,
+  hasFailedHere = false,
 ): Promise<void> {
   await sql`
     WITH identified AS (
@@ -169,7 +179,7 @@ async function setId(
         error = CASE WHEN s.is_ahead THEN NULL ELSE m.error END,
         sent_at = coalesce(m.sent_at, ${sent_at ?? null}::timestamptz),
         not_before = NULL, updated_at = now()
-      FROM (SELECT id, coalesce(wa_status_rank(status), -1) < wa_status_rank(${status}) AS is_ahead
+      FROM (SELECT id, ${hasFailedHere} OR coalesce(wa_status_rank(status), -1) < wa_status_rank(${status}) AS is_ahead
         FROM chat_messages WHERE id = ${message_id}) s
       WHERE m.id = s.id AND (s.is_ahead OR m.wa_message_id IS DISTINCT FROM ${wa_message_id})
       RETURNING m.id, m.conversation_id

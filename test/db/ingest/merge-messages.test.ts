@@ -259,6 +259,39 @@ describe('a status with our callback_id', () => {
   })
 })
 
+describe('a message that Meta refused, and that a status says it has sent', () => {
+  const REFUSAL = { kind: 'failed', error: { code: 131026, message: 'refused' } } as const
+
+  test.each<[string, readonly string[]]>([
+    ['sent', ['sent']],
+    ['failed', ['sent', 'failed']],
+  ])('is %s, in every order', async (expected, words) => {
+    const orders = permutations(['refusal', 'echo', ...words])
+    const ends = await Promise.all(
+      orders.map(async (order, round) => {
+        const phone = `1555123${1000 + round}`
+        const id = await orderText(database.db, `round ${round}`, { to: { phone } })
+        const claimed = await claim(id)
+        const waMessageId = wamid()
+        for (const told of order) {
+          if (told === 'refusal') await recordSendResult(database.db, claimed, REFUSAL, '')
+          else if (told === 'echo') await write(echo(waMessageId, { contact: { phone } }))
+          else await write(status(waMessageId, told, claimed.message.callback_id))
+        }
+        const end = await message(id)
+        return [order, end?.status, end?.wa_message_id === waMessageId, end?.error]
+      }),
+    )
+
+    expect(ends).toEqual(orders.map((order) => [order, expected, true, null]))
+  })
+})
+
+function permutations<T>(items: readonly T[]): T[][] {
+  if (items.length < 2) return [[...items]]
+  return items.flatMap((item, at) => permutations(items.toSpliced(at, 1)).map((rest) => [item, ...rest]))
+}
+
 describe('response, echo and statuses at the same time', () => {
   test('end in one row with our id and the highest status, in every order', async () => {
     const rounds = await Promise.all(
