@@ -76,14 +76,17 @@ describe('a send whose response was lost', () => {
     expect((await sending.message(id)).status).toBe('unknown')
   })
 
-  test('stays unknown when two sends match one entry of the list', async () => {
-    sending.startWorker()
-    const first = await loseAnswer('Hello', { isTaken: false })
-    await sending.hasStatus(first, 'unknown')
-    const second = await loseAnswer('Hello')
-    await sending.hasStatus(second, 'unknown')
+  test.each(['Hello', ' Hello\n'])(
+    'stays unknown when two sends match one entry of the list: %j',
+    async (text) => {
+      sending.startWorker()
+      const first = await loseAnswer(text, { isTaken: false })
+      await sending.hasStatus(first, 'unknown')
+      const second = await loseAnswer('Hello')
+      await sending.hasStatus(second, 'unknown')
 
-    expect(await reconcile()).toBe(0)
-    expect((await sending.messages()).map((row) => row.status)).toEqual(['unknown', 'unknown'])
-  })
+      expect(await reconcile()).toBe(0)
+      expect((await sending.messages()).map((row) => row.status)).toEqual(['unknown', 'unknown'])
+    },
+  )
 })

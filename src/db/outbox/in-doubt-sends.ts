@@ -16,9 +16,14 @@ export type InDoubtSend = {
   sending_since: Date
 }
 
+/** SQL: a text without its blanks. Two texts that are equal so may be equal in the provider's list, too. */
+function withoutBlanks(text: string) {
+  return sql.raw(String.raw`regexp_replace(${text}, '[ \t\r\n]+', '', 'g')`)
+}
+
 /**
  * SQL: whether the text of row `m` identifies it in the provider's list. Not when another send of the conversation has the
- * same text: an entry of the list could be either.
+ * same text, or one that differs in blanks alone: an entry of the list could be either.
  */
 const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
@@ -26,7 +31,7 @@ const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
     SELECT FROM chat_messages o
     WHERE o.conversation_id IN (SELECT id FROM ${partsOf(sql`m.conversation_id`)} part_of_it) AND o.id <> m.id AND o.source = 'api'
       AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
-      AND o.send_attempts > 0 AND o.content = m.content
+      AND o.send_attempts > 0 AND ${withoutBlanks('o.content')} = ${withoutBlanks('m.content')}
   )`
 
 /**

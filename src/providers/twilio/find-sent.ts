@@ -57,10 +57,19 @@ function isMatch(message: Resource, query: SentQuery, sender: Record<string, str
   return (
     isFromUs &&
     message.direction === 'outbound-api' &&
-    message.body === query.text &&
+    typeof message.body === 'string' &&
+    withoutEdges(message.body) === withoutEdges(query.text) &&
     created >= query.after.getTime() &&
     created <= query.before.getTime()
   )
+}
+
+/**
+ * Twilio does not say whether it keeps blanks at the ends of a text, and CRLF. A text that it changes in another way is not found: the
+ * message stays in doubt, which is better than another message's id.
+ */
+function withoutEdges(text: string): string {
+  return text.replaceAll(/\r\n?/g, '\n').replace(/^[ \t\n]+|[ \t\n]+$/g, '')
 }
 
 /** NaN where it is none, which is never in a time. */

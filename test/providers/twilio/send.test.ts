@@ -149,6 +149,26 @@ describe('what became of a text whose answer was lost', () => {
     expect(await find(around(-3_600_000))).toEqual([])
   })
 
+  test.each(['Hello\nthere', '  Hello\r\nthere\n', 'Hello\nthere\t'])(
+    'is found as %j where Twilio keeps it without blanks at its ends',
+    async (text) => {
+      await send({ content: { type: 'text', text } })
+      const [kept] = twilio.messages
+      if (kept) kept.body = 'Hello\nthere'
+
+      expect(await find({ text })).toMatchObject([{ wa_message_id: kept?.sid }])
+      for (const other of [
+        'Hello there',
+        'Hello\n\nthere',
+        'Hellothere',
+        'hello\nthere',
+        'Hello\nthere.',
+        '',
+      ])
+        expect([other, await find({ text: other })]).toEqual([other, []])
+    },
+  )
+
   test('is looked for on the pages that reach back far enough', async () => {
     await send()
     const sid = twilio.messages[0]?.sid
