@@ -8,7 +8,7 @@ import { isUnavailable } from '../db/errors.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { ApiRoute } from './api-route.ts'
 import { createChangeStreams } from './change-stream.ts'
-import { hasBody, isDeclaredJson, notJson } from './json-body.ts'
+import { hasBody, isDeclaredJson, keepExactText, notJson } from './json-body.ts'
 import { describeApi } from './openapi.ts'
 import { ProblemError } from './problem.ts'
 import { changeRoutes } from './routes/changes.ts'
@@ -33,7 +33,7 @@ export function createApiRouter(deps: ApiDeps): ApiRouter {
 
 function createRouter(routes: readonly ApiRoute[]): Router {
   const router = Router()
-  router.use(express.json({ limit: MAX_BODY_BYTES, type: isDeclaredJson }))
+  router.use(express.json({ limit: MAX_BODY_BYTES, type: isDeclaredJson, verify: keepExactText }))
   for (const { path, method, file, handler } of routes)
     router[method](path, file === undefined ? refuseOtherBodies : passFile, whenAvailable(handler))
   for (const path of new Set(routes.map((route) => route.path)))

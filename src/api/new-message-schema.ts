@@ -1,7 +1,14 @@
 /** The body of `POST /api/messages`, and the request to the database that it becomes. */
 import { z } from 'zod'
 import type { ProviderName } from '../core/event.ts'
-import { MAX_CAPTION_LENGTH, MAX_FILENAME_LENGTH, MAX_TEXT_LENGTH, USER_ID } from '../core/message-limits.ts'
+import {
+  countCharacters,
+  MAX_CAPTION_LENGTH,
+  MAX_FILENAME_LENGTH,
+  MAX_TEXT_LENGTH,
+  MAX_VARIABLE_LENGTH,
+  USER_ID,
+} from '../core/message-limits.ts'
 import { OUTBOUND_MEDIA_TYPES, type OutboundRequest, type Recipient } from '../core/outbound.ts'
 import { phoneDigits } from '../core/phone.ts'
 import { id, isPlainText, PLAIN_TEXT } from './message-schema.ts'
@@ -10,7 +17,11 @@ import { id, isPlainText, PLAIN_TEXT } from './message-schema.ts'
 const MAX_LEVELS = 64
 
 function text(maxLength: number) {
-  return z.string().max(maxLength).refine(isPlainText, PLAIN_TEXT)
+  return z
+    .string()
+    .refine((value) => countCharacters(value) <= maxLength, `must have at most ${maxLength} characters`)
+    .refine(isPlainText, PLAIN_TEXT)
+    .meta({ maxLength })
 }
 
 const RECIPIENT_FORM = 'must be a phone number with country code (+15551230001) or a user id (US.1349…)'
@@ -104,7 +115,7 @@ const template = z
           .string()
           .regex(/^HX[0-9a-f]{32}$/i)
           .describe('Twilio: an approved content template.'),
-        variables: z.record(z.string(), text(MAX_TEXT_LENGTH)).optional(),
+        variables: z.record(z.string(), text(MAX_VARIABLE_LENGTH)).optional(),
       }),
     ],
     { error: 'must have name and language (Meta), or content_sid (Twilio)' },
@@ -118,7 +129,11 @@ const contentOf = (shared: ReturnType<typeof sharedFields>) =>
       z.strictObject({
         ...shared,
         type: z.literal('text'),
-        text: text(MAX_TEXT_LENGTH).min(1),
+        text: text(MAX_TEXT_LENGTH)
+          .min(1)
+          .describe(
+            'Characters are Unicode code points. A provider may take fewer of them, see the answer 422.',
+          ),
         preview_url: z.boolean().optional().describe('Meta: shows a preview of the first link.'),
       }),
       z.strictObject({ ...shared, type: z.enum(OUTBOUND_MEDIA_TYPES), media: mediaObject }),
@@ -171,9 +186,19 @@ function isShallow(value: unknown, levels: number): boolean {
   return levels > 0 && Object.values(value).every((item) => isShallow(item, levels - 1))
 }
 
-export function toOutboundRequest({
-  reply_to,
-  ...rest
-}: z.output<ReturnType<typeof newMessageSchema>>): OutboundRequest {
+type NewMessage = z.output<ReturnType<typeof newMessageSchema>>
+
+/**
+ * The message with the components of its template as they were written: they are the provider's, and may have numbers that
+ * JSON.parse rounds. `exact`: the body from `exactBody`.
+ */
+export function withExactComponents(message: NewMessage, exact: unknown): NewMessage {
+  if (exact === undefined || message.type !== 'template' || !('components' in message.template))
+    return message
+  const { components } = (exact as { template: { components?: Record<string, unknown>[] } }).template
+  return { ...message, template: { ...message.template, components } }
+}
+
+export function toOutboundRequest({ reply_to, ...rest }: NewMessage): OutboundRequest {
   return { ...rest, ...(reply_to === undefined ? {} : { reply_to_message_id: reply_to }) }
 }

@@ -15,7 +15,7 @@ export function refusalProblems(providers: readonly ProviderDefinition[]): (reas
   }
 }
 
-type ProviderRefusal = 'no_sender' | 'upload_too_large' | 'no_public_url'
+type ProviderRefusal = 'no_sender' | 'text_too_long' | 'upload_too_large' | 'no_public_url'
 
 const MB = 1024 * 1024
 
@@ -24,6 +24,9 @@ function answersOf(providers: readonly ProviderDefinition[]): Record<ProviderRef
   const limits = providers.flatMap(({ label, uploads: { maxBytes } }) =>
     maxBytes === undefined ? [] : [`${Math.floor(maxBytes / MB)} MB through ${label}`],
   )
+  const lengths = providers.flatMap(({ label, maxTextLength }) =>
+    maxTextLength === undefined ? [] : [`${maxTextLength} characters through ${label}`],
+  )
   const fetching = providers.filter(({ uploads }) => uploads.isFetched).map(({ label }) => label)
   const pointer = '#/media/upload_id'
   return {
@@ -31,6 +34,11 @@ function answersOf(providers: readonly ProviderDefinition[]): Record<ProviderRef
       status: 422,
       pointer: '#/provider',
       detail: `There is no number to send from: set ${numbers.join(', or ')}.`,
+    },
+    text_too_long: {
+      status: 422,
+      pointer: '#/text',
+      detail: `The text is longer than this provider takes: ${lengths.join(', ')}.`,
     },
     upload_too_large: {
       status: 422,

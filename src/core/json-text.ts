@@ -32,7 +32,7 @@ export const isRawJson = (JSON as unknown as { isRawJSON(value: unknown): value 
  * @throws SyntaxError when the text is not JSON
  */
 export function parseExact(text: string): unknown {
-  if (!MAYBE_INEXACT_NUMBER.test(text)) return JSON.parse(text)
+  if (!mayHaveInexactNumber(text)) return JSON.parse(text)
   try {
     return JSON.parse(text, keepInexactNumber)
   } catch (err) {
@@ -65,6 +65,11 @@ function parseExactWithoutRecursion(text: string): unknown {
 
 function isContainer(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
+}
+
+/** Whether the text may have a number that JSON.parse rounds; true also where a string only looks so. */
+export function mayHaveInexactNumber(text: string): boolean {
+  return MAYBE_INEXACT_NUMBER.test(text)
 }
 
 function keepInexactNumber(_key: string, value: unknown, context?: { source?: string }): unknown {

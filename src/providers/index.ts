@@ -88,6 +88,17 @@ export function missingCredentials(providers: readonly Provider[]): FindMissingC
   }
 }
 
+/** The longest text of each provider that takes shorter ones than WhatsApp, in characters. */
+export function maxTextLengths(
+  providers: readonly ProviderTraits[],
+): Readonly<Partial<Record<ProviderName, number>>> {
+  return Object.fromEntries(
+    providers.flatMap(({ name, maxTextLength }) =>
+      maxTextLength === undefined ? [] : [[name, maxTextLength]],
+    ),
+  )
+}
+
 export type UploadRefusal = 'no_public_url' | 'upload_too_large'
 
 /** Returns a function that says why a provider would refuse a file uploaded here, or undefined where it would not. */

@@ -34,6 +34,8 @@ export type ProviderTraits = {
   hasReadReceipts: boolean
   /** Present where senders have `history`. The hint says where a person finds the credentials. */
   history?: { credentialsHint: string }
+  /** The longest text that it takes, in characters (core/message-limits.ts). Absent: what WhatsApp takes. */
+  maxTextLength?: number
   /** Files that users have uploaded here. */
   uploads: UploadTraits
   /** Whether this business number is a service of the provider that chooses the number for each message. Absent: none is. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  countCharacters,
   MAX_CAPTION_LENGTH,
   MAX_FILENAME_LENGTH,
   MAX_TEXT_LENGTH,
@@ -8,6 +9,20 @@ import {
 
 test("a text, a caption and a file's name are as long as WhatsApp allows", () => {
   expect([MAX_TEXT_LENGTH, MAX_CAPTION_LENGTH, MAX_FILENAME_LENGTH]).toEqual([4096, 1024, 240])
+})
+
+test.each([
+  ['', 0],
+  ['grüß', 4],
+  ['😀', 1],
+  ['👨‍👩‍👧', 5],
+  ['🇩🇪', 2],
+  ['a\r\n', 3],
+  ['\uD83D', 1],
+  ['\uDE00\uD83D', 2],
+  ['😀'.repeat(4096), 4096],
+])('%j has %i characters', (text, expected) => {
+  expect(countCharacters(text)).toBe(expected)
 })
 
 test.each([

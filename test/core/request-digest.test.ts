@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { parseExact } from '../../src/core/json-text.ts'
 import { requestDigest } from '../../src/core/request-digest.ts'
 
 /** Stored with a request for the time of its idempotency key: another digest after an upgrade would refuse a repetition. */
@@ -9,6 +10,12 @@ test('is the SHA-256 of the JSON with its members in order', () => {
 
   const json = '{"text":{"at":null,"body":"grüß","tags":[2,1]},"to":"15550101"}'
   expect(requestDigest(request)).toBe(createHash('sha256').update(json).digest('hex'))
+})
+
+test('tells numbers apart that JSON.parse makes one', () => {
+  const [one, other] = ['{"n":9007199254740993}', '{"n":9007199254740992}'].map(parseExact)
+
+  expect(requestDigest(one)).not.toBe(requestDigest(other))
 })
 
 describe('equal requests have one digest', () => {

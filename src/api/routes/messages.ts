@@ -4,11 +4,13 @@ import { requestDigest } from '../../core/request-digest.ts'
 import { type CreateOutcome, createOutboundMessage } from '../../db/outbox/create.ts'
 import { createResend } from '../../db/outbox/resend.ts'
 import { findMessage, findMessageWithHistory } from '../../db/views/message-list.ts'
+import { maxTextLengths } from '../../providers/index.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
+import { exactBody } from '../json-body.ts'
 import { id, message, messageWithHistory } from '../message-schema.ts'
-import { newMessageSchema, toOutboundRequest } from '../new-message-schema.ts'
+import { newMessageSchema, toOutboundRequest, withExactComponents } from '../new-message-schema.ts'
 import { refusalProblems } from '../outbound-refusals.ts'
 import { ProblemError } from '../problem.ts'
 
@@ -39,11 +41,13 @@ export function messageRoutes({
           422: 'The key was used for another request, or nothing can be sent there; `reason` says which.',
         },
       },
-      async ({ body, headers }) => {
-        const outcome = await createOutboundMessage(db, toOutboundRequest(body), {
-          ...keyOptions(headers['idempotency-key'], body),
+      async ({ body, headers, req }) => {
+        const message = withExactComponents(body, exactBody(req))
+        const outcome = await createOutboundMessage(db, toOutboundRequest(message), {
+          ...keyOptions(headers['idempotency-key'], message),
           defaultNumbers,
           refuseUpload,
+          maxTextLengths: maxTextLengths(providers),
         })
         return answerOf(outcome)
       },

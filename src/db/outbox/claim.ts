@@ -7,6 +7,7 @@
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
+import { parseExact } from '../../core/json-text.ts'
 import type { OutboundMessage, SendError } from '../../core/outbound.ts'
 import { announce } from '../announce.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
@@ -138,7 +139,8 @@ type Head = {
   is_blocked: boolean
   send_attempts: number
   callback_id: string
-  request: StoredRequest
+  /** JSON text of a StoredRequest: pg would round its large numbers. */
+  request: string
   reply_to_wa_message_id: string | null
   target_wa_message_id: string | null
 }
@@ -146,7 +148,7 @@ type Head = {
 /** A message in `sending` comes first. Read after the lock, so that it sees what the last holder committed. */
 async function findHead(trx: Transaction<Database>, conversationId: string): Promise<Head | undefined> {
   const { rows } = await sql<Head>`
-    SELECT id, send_attempts, callback_id, request, reply_to_wa_message_id, target_wa_message_id,
+    SELECT id, send_attempts, callback_id, request::text AS request, reply_to_wa_message_id, target_wa_message_id,
       status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_blocked
     FROM chat_messages
     WHERE conversation_id = ${conversationId} AND source = 'api' AND wa_message_id IS NULL
@@ -160,7 +162,7 @@ async function describe(
   conversation: Conversation,
   head: Head,
 ): Promise<OutboundMessage | { error: SendError }> {
-  const { content, to, reply_to_message_id } = head.request
+  const { content, to, reply_to_message_id } = parseExact(head.request) as StoredRequest
   const recipient = await findRecipient(trx, conversation.contact_id, to)
   if (recipient === undefined)
     return unsendable('no_recipient', 'the contact has neither a phone number nor a user id to send to')

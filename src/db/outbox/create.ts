@@ -9,6 +9,7 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import { detailOf } from '../../core/fact.ts'
 import { scrubText, toJsonbText } from '../../core/json-text.ts'
+import { countCharacters } from '../../core/message-limits.ts'
 import type { OutboundContent, OutboundRequest, Recipient, Upload } from '../../core/outbound.ts'
 import { canBeSentAs } from '../../core/upload.ts'
 import { announce } from '../announce.ts'
@@ -29,6 +30,8 @@ export type OutboundOptions = {
   defaultNumbers: Readonly<Record<ProviderName, string>>
   /** The reason for which a provider takes no such upload; undefined when it does. */
   refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
+  /** The longest text of providers that do not take what the API takes, in characters. */
+  maxTextLengths?: Readonly<Partial<Record<ProviderName, number>>>
 }
 
 export type CreateOutcome =
@@ -60,6 +63,8 @@ export async function createOutboundMessage(
       const place = await placeOutbound(trx, request, options.defaultNumbers)
       if (place.kind === 'refused') return place
       const { provider: _, to, conversation_id: __, reply_to_message_id, ...content } = request
+      if (isTooLong(content, options.maxTextLengths?.[place.provider]))
+        return { kind: 'refused', reason: 'text_too_long' }
       const upload = await renewUpload(trx, content)
       const refusal = upload === undefined ? undefined : refuse(content, place.provider, upload, options)
       if (refusal !== undefined) return { kind: 'refused', reason: refusal }
@@ -67,6 +72,10 @@ export async function createOutboundMessage(
       return insertOnce(trx, { ...place, stored }, options)
     }),
   )
+}
+
+function isTooLong(content: OutboundContent, maxLength = Number.POSITIVE_INFINITY): boolean {
+  return content.type === 'text' && countCharacters(content.text) > maxLength
 }
 
 function refuse(

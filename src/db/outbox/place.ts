@@ -21,6 +21,7 @@ import type { Database } from '../schema.ts'
  * - `upload_not_found`: there is no such upload
  * - `upload_type`: its type does not fit the message type
  * - `upload_too_large`: the provider takes no file of that size
+ * - `text_too_long`: the provider takes no text of that length
  * - `no_public_url`: the provider fetches files, and this service has no public address
  * - `message_not_found`, `not_resendable`: of a resend
  */
@@ -34,6 +35,7 @@ export type Refusal =
   | 'upload_not_found'
   | 'upload_type'
   | 'upload_too_large'
+  | 'text_too_long'
   | 'no_public_url'
   | 'message_not_found'
   | 'not_resendable'

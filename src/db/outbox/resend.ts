@@ -1,5 +1,6 @@
 /** Resending: a new message with the content of one that may not have arrived. Only a person may decide this. */
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { parseExact } from '../../core/json-text.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { SQLSTATE } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
@@ -38,7 +39,8 @@ async function resendOriginal(
   original: Original,
   options: KeyOptions,
 ): Promise<CreateOutcome> {
-  const { id, request, status } = original
+  const { id, status } = original
+  const request = original.request === null ? null : (parseExact(original.request) as StoredRequest)
   if (request === null || !RESENDABLE.includes(status ?? ''))
     return { kind: 'refused', reason: 'not_resendable' }
   const upload = await renewUpload(trx, request.content)
@@ -49,7 +51,8 @@ async function resendOriginal(
 type Original = {
   id: string
   status: string | null
-  request: StoredRequest | null
+  /** JSON text: pg would round its large numbers. */
+  request: string | null
   conversation_id: string
   provider: string
   reply_to_wa_message_id: string | null
@@ -69,7 +72,7 @@ async function lockOriginal(trx: Transaction<Database>, messageId: string): Prom
     WHERE m.id = ${messageId} AND m.direction = 'outbound' FOR NO KEY UPDATE OF v`.execute(trx)
   if (found.rows.length === 0) return undefined
   const { rows } = await sql<Original>`
-    SELECT m.id, m.status, m.request, coalesce(c.merged_into, c.id) AS conversation_id, m.provider, m.reply_to_wa_message_id,
+    SELECT m.id, m.status, m.request::text AS request, coalesce(c.merged_into, c.id) AS conversation_id, m.provider, m.reply_to_wa_message_id,
       m.target_wa_message_id, (SELECT r.id FROM chat_messages r WHERE r.resend_of = m.id) AS resent_as
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
     WHERE m.id = ${messageId} FOR NO KEY UPDATE OF m SKIP LOCKED`.execute(trx)

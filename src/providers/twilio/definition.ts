@@ -82,6 +82,8 @@ export const twilio = defineProvider({
   hasReadReceipts: false,
   history: { credentialsHint: 'both are under Account > API keys & tokens in the Twilio console' },
   // https://www.twilio.com/docs/whatsapp/guidance-whatsapp-media-messages
+  // https://www.twilio.com/docs/api/errors/21617
+  maxTextLength: 1_600,
   uploads: { isFetched: true, maxBytes: 16 * 1024 * 1024 },
   choosesNumber: isMessagingService,
   normalize: normalizeTwilio,

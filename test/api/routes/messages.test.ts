@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
+import { claimNext } from '../../../src/db/outbox/claim.ts'
+import { recordSendResult } from '../../../src/db/outbox/record-result.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { nowhere } from '../admin-app.ts'
 import { type ApiApp, startApi } from '../api-app.ts'
@@ -226,6 +228,57 @@ describe('POST /api/messages', () => {
       status: 422,
       body: { reason, errors: [{ pointer: expect.any(String) }] },
     })
+  })
+
+  test('a text has as many characters as its provider takes, and an emoji is one', async () => {
+    const contact = { phone: '15551230016' }
+    const asked = await api.receive({ contact, provider: 'twilio', business_number: '15550001234' })
+    const viaTwilio = { conversation_id: asked.conversation_id, type: 'text' }
+
+    const tooLong = await api.post('/messages', { ...viaTwilio, text: 'x'.repeat(1601) })
+
+    expect(tooLong).toMatchObject({
+      status: 422,
+      body: {
+        reason: 'text_too_long',
+        detail: expect.stringContaining('1600'),
+        errors: [{ pointer: '#/text' }],
+      },
+    })
+    expect((await api.post('/messages', { ...viaTwilio, text: '😀'.repeat(1600) })).status).toBe(201)
+    expect((await api.post('/messages', { ...TEXT, text: '😀'.repeat(4096) })).status).toBe(201)
+    expect((await api.post('/messages', { ...TEXT, text: '😀'.repeat(4097) })).body.errors).toEqual([
+      { pointer: '#/text', detail: 'must have at most 4096 characters' },
+    ])
+    const { components } = (await api.get('/openapi.json')).body
+    expect(components.schemas.NewMessage.oneOf[0].properties.text).toMatchObject({
+      minLength: 1,
+      maxLength: 4096,
+    })
+  })
+
+  test('numbers in the components of a template keep their digits until they are sent, and when they are sent again', async () => {
+    const digits = '12345678901234567890.10'
+    const post = (n: string) =>
+      api.get('/messages', {
+        method: 'POST',
+        headers: { ...key('digits'), 'content-type': 'application/json' },
+        body: `{"to":"15551230017","type":"template","template":{"name":"x","language":"en","components":[{"n":[${n}]}]}}`,
+      })
+    const { id } = (await post(digits)).body
+    const sentAs = async (messageId: string) => {
+      const outcome = await claimNext(api.database.db, messageId)
+      if (outcome.kind !== 'claimed') throw new Error(outcome.kind)
+      const { claim } = outcome
+      await recordSendResult(api.database.db, claim, { kind: 'failed', error: { code: 1, message: 'x' } }, '')
+      return JSON.stringify(claim.message.content)
+    }
+
+    expect(await sentAs(id)).toContain(`"components":[{"n":[${digits}]}]`)
+    const resent = await api.post(`/messages/${id}/resend`, {})
+    expect(await sentAs(resent.body.id)).toContain(`[{"n":[${digits}]}]`)
+    expect((await post(digits)).status).toBe(200)
+    expect((await post('12345678901234567890.2')).status).toBe(422)
   })
 
   test('a form, and JSON that claims to be text, are refused', async () => {

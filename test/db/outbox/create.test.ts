@@ -47,6 +47,23 @@ describe('an outbound message', () => {
     expect(changes).toEqual([{ kind: 'message.created', message_id: row?.id }])
   })
 
+  test.each([
+    ['x'.repeat(11), 'refused'],
+    ['x'.repeat(10), 'created'],
+    ['😀'.repeat(10), 'created'],
+    [`${'😀'.repeat(10)}x`, 'refused'],
+  ])('%j is %s by a provider that takes ten characters', async (text, kind) => {
+    const maxTextLengths = { meta: 10 }
+
+    expect(await create(textRequest(text), { maxTextLengths })).toMatchObject(
+      kind === 'refused' ? { kind, reason: 'text_too_long' } : { kind },
+    )
+    expect(await create(textRequest(text), { maxTextLengths: { twilio: 10 } })).toMatchObject({
+      kind: 'created',
+    })
+    expect(await messages()).toHaveLength(kind === 'refused' ? 1 : 2)
+  })
+
   test('is one row when the same request comes 50 times at the same time', async () => {
     const options = outboundOptions({ idempotencyKey: 'key-1' })
 
