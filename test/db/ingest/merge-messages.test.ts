@@ -263,10 +263,10 @@ describe('a message that Meta refused, and that a status says it has sent', () =
   const REFUSAL = { kind: 'failed', error: { code: 131026, message: 'refused' } } as const
 
   test.each<[string, readonly string[]]>([
-    ['sent', ['sent']],
+    ['sent', ['echo', 'sent']],
     ['failed', ['sent', 'failed']],
   ])('is %s, in every order', async (expected, words) => {
-    const orders = permutations(['refusal', 'echo', ...words])
+    const orders = permutations(['refusal', ...words])
     const ends = await Promise.all(
       orders.map(async (order, round) => {
         const phone = `1555123${1000 + round}`
