@@ -11,6 +11,7 @@ import * as userIds from './0008-user-ids.ts'
 import * as sendDoubts from './0011-send-doubts.ts'
 import * as conversationControl from './0012-conversation-control.ts'
 import * as splits from './0015-splits.ts'
+import * as sendTrials from './0016-send-trials.ts'
 
 export const migrations: Record<string, Migration> = {
   '0001-initial': initial,
@@ -24,4 +25,5 @@ export const migrations: Record<string, Migration> = {
   '0011-send-doubts': sendDoubts,
   '0012-conversation-control': conversationControl,
   '0015-splits': splits,
+  '0016-send-trials': sendTrials,
 }

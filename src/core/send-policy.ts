@@ -52,6 +52,16 @@ export type RetryReason = keyof typeof RETRY_RULES
 /** A sender that may not send at all (token, permission, payment). More tries than one a minute would look like an attack. */
 export const STOPPED_SENDER_RULE: RetryRule = { scope: 'sender', firstDelayMs: MINUTE }
 
+/** A message that is refused in the name of its sender while others of that sender pass. */
+export const REFUSED_MESSAGE = {
+  /** After the pause of its sender: the next sweep begins a trial with another message, where one waits. */
+  afterOthersMs: 5 * SECOND,
+  /** Its own wait once others have passed. */
+  firstDelayMs: MINUTE,
+  /** So many refusals while others passed, and it fails: after about six minutes. */
+  maxTimes: 3,
+} as const
+
 /** How a wait grows from failure to failure: `min(maxDelayMs, first delay * factor ^ failures before)`. */
 export type BackOff = { factor: number; maxDelayMs: number }
 

@@ -142,7 +142,19 @@ export type SendPausesTable = {
   failures: number
   credential: string | null
   error: Json | null
+  /** Of the claim that tries at the moment. */
+  trial: string | null
   since: Timestamp
+  updated_at: Timestamp
+}
+
+export type SendRefusalsTable = {
+  message_id: string
+  provider: string
+  /** '' where the refusal stopped all numbers of the provider. */
+  business_number: string
+  has_other_passed: Generated<boolean>
+  times_alone: Generated<number>
   updated_at: Timestamp
 }
 
@@ -212,6 +224,7 @@ export type Database = {
   send_buckets: SendBucketsTable
   send_pauses: SendPausesTable
   send_doubts: SendDoubtsTable
+  send_refusals: SendRefusalsTable
   read_receipts: ReadReceiptsTable
   backfill_positions: BackfillPositionsTable
   uploads: UploadsTable
@@ -238,6 +251,7 @@ export const TABLES: readonly string[] = Object.keys({
   send_buckets: true,
   send_pauses: true,
   send_doubts: true,
+  send_refusals: true,
   read_receipts: true,
   backfill_positions: true,
   uploads: true,

@@ -8,6 +8,7 @@ import type { ProviderName } from '../core/event.ts'
 import { holdLease } from '../db/leases.ts'
 import { closeForOtherCredentials } from '../db/outbox/circuit-breaker.ts'
 import { findDueReceipts } from '../db/outbox/read-receipts.ts'
+import { forgetEndedRefusals } from '../db/outbox/send-refusals.ts'
 import { failExpiredSends, findDueSends, markLostSendsUnknown } from '../db/outbox/sweep.ts'
 import type { Database } from '../db/schema.ts'
 import type { OutboundProducer } from '../queue/outbound-producer.ts'
@@ -37,6 +38,7 @@ export function createSendSweep({ db, producer, credentialDigests }: SendSweepDe
       if (!(await holdLease(db, { name: 'send-sweep', holder, durationMs: LEASE_MS }))) return undefined
       const lost = await markLostSendsUnknown(db)
       const expired = await failExpiredSends(db)
+      await forgetEndedRefusals(db)
       const messageIds = await findDueSends(db)
       await producer.notifySends(messageIds)
       await producer.notifyReceipts(await findDueReceipts(db))

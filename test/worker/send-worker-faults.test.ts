@@ -32,6 +32,26 @@ describe.each(BACKENDS)('on %s', (backend) => {
     return proxy
   }
 
+  once('a message that a firewall refuses stops nobody else', async () => {
+    sending.meta.always((call, exchange) =>
+      call.body.includes('refused word') ? exchange.answer(400, '<html>blocked</html>') : exchange.succeed(),
+    )
+    sending.startWorker()
+    const refused = await orderText(sending.db, 'refused word', { to: { phone: '15551230001' } })
+    await sending.producer.notifySends([refused])
+    await eventually(async () => expect((await sending.message(refused)).not_before).not.toBeNull())
+    const others = []
+    for (let i = 2; i <= 7; i++) others.push(await order(`1555123000${i}`))
+    await sending.database.pool.query(
+      `UPDATE send_pauses SET paused_until = clock_timestamp();
+       UPDATE chat_messages SET created_at = created_at - interval '1 minute'`,
+    )
+
+    for (const id of others) await sending.hasStatus(id, 'accepted')
+
+    expect(await sending.message(refused)).toMatchObject({ status: 'queued', send_attempts: 1 })
+  })
+
   test('a notification that comes while the database is away is kept, and does its work afterwards', async () => {
     const proxy = await startWorkerBehindProxy()
     await proxy.takeDown()

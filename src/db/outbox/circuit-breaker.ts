@@ -5,6 +5,7 @@
  * was refused. When its time is over it is half-open: one message tries. Success closes it; a failure opens it again for twice
  * as long.
  */
+import { randomUUID } from 'node:crypto'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { SendError } from '../../core/outbound.ts'
@@ -14,8 +15,8 @@ import { waitEnd } from './back-off.ts'
 
 export type SenderNumber = { provider: string; business_number: string }
 
-/** The message of a call, with its number. */
-export type SentMessage = SenderNumber & { message_id: string }
+/** A call to the provider. `trial`: of its claim; null: it tries for no breaker. */
+export type Call = SenderNumber & { message_id: string; trial: string | null }
 
 export type OpenBreaker = {
   provider: string
@@ -50,20 +51,21 @@ export async function checkBreaker(
 }
 
 /**
- * Records this message as the trial: the breaker's `updated_at` becomes the message's `sending_since`. Call it after
- * `half_open` only: a breaker that opened after the check belongs to another message.
+ * Makes the caller's claim the trial of the half-open breakers of this number, and returns the trial. Its result is given to
+ * openBreaker, prolongTrials, confirmSender or passTrialOn. Call it after `half_open` only.
  */
 export async function startTrial(
   trx: Transaction<Database>,
-  { provider, business_number, message_id }: SentMessage,
-): Promise<void> {
+  { provider, business_number }: SenderNumber,
+): Promise<string> {
+  const trial = randomUUID()
   await sql`
-    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${BREAKER_TRIAL_MS} * interval '1 millisecond',
-      updated_at = m.sending_since
-    FROM chat_messages m
-    WHERE m.id = ${message_id} AND p.provider = ${provider} AND p.business_number IN ('', ${business_number})`.execute(
-    trx,
-  )
+    UPDATE send_pauses SET paused_until = clock_timestamp() + ${BREAKER_TRIAL_MS} * interval '1 millisecond',
+      trial = ${trial}, updated_at = clock_timestamp()
+    WHERE provider = ${provider} AND business_number IN ('', ${business_number})
+      -- One that has opened since the check belongs to another call.
+      AND paused_until <= clock_timestamp()`.execute(trx)
+  return trial
 }
 
 export type BreakerFailure = {
@@ -74,38 +76,38 @@ export type BreakerFailure = {
 }
 
 /**
- * Opens the breaker of the message's number, or of its whole provider, as the rule says. Only the trial prolongs a breaker
- * that is open, not a call that began before it opened.
+ * Opens the breaker of the call's number, or of its whole provider, as the rule says. Only the trial prolongs a breaker that is
+ * open, not a call that began before it opened.
  */
 export async function openBreaker(
   trx: Transaction<Database>,
-  message: SentMessage,
+  call: Call,
   { rule, error, credentialDigest }: BreakerFailure,
 ): Promise<void> {
-  const business_number = rule.scope === 'provider' ? '' : message.business_number
+  const business_number = rule.scope === 'provider' ? '' : call.business_number
   await sql`
     INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, since, updated_at)
-    SELECT ${message.provider}, ${business_number}, ${pauseEnd(rule, '0')}, 1, ${credentialDigest},
+    SELECT ${call.provider}, ${business_number}, ${pauseEnd(rule, '0')}, 1, ${credentialDigest},
       ${JSON.stringify(error)}::jsonb, clock_timestamp(), clock_timestamp()
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
       failures = p.failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')}, credential = excluded.credential,
-      error = excluded.error, updated_at = excluded.updated_at
-    WHERE p.updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message.message_id})`.execute(
-    trx,
-  )
+      error = excluded.error, trial = NULL, updated_at = excluded.updated_at
+    WHERE p.trial = ${call.trial}::uuid`.execute(trx)
 }
 
-/** Opens the breakers whose trial this message was again, that of its number and that of its provider. */
+/** Opens the breakers whose trial this call was again, that of its number and that of its provider. */
 export async function prolongTrials(
   trx: Transaction<Database>,
-  { provider, business_number, message_id }: SentMessage,
+  { provider, business_number, trial }: Call,
   { rule, error, credentialDigest }: BreakerFailure,
 ): Promise<void> {
   await sql`
     UPDATE send_pauses p SET failures = failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')},
-      credential = ${credentialDigest}, error = ${JSON.stringify(error)}::jsonb, updated_at = clock_timestamp()
-    WHERE provider = ${provider} AND business_number IN ('', ${business_number})
-      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message_id})`.execute(trx)
+      credential = ${credentialDigest}, error = ${JSON.stringify(error)}::jsonb, trial = NULL,
+      updated_at = clock_timestamp()
+    WHERE provider = ${provider} AND business_number IN ('', ${business_number}) AND trial = ${trial}::uuid`.execute(
+    trx,
+  )
 }
 
 function pauseEnd(rule: RetryRule, failures: string) {
@@ -113,12 +115,13 @@ function pauseEnd(rule: RetryRule, failures: string) {
 }
 
 /**
- * For a message that the provider answered: closes the breakers whose trial it was, and ends the number's in-doubt results in
- * a row. A call that began before a breaker opened does not close it.
+ * The provider has answered a call and stopped nobody: closes the breakers whose trial the call was, ends the number's in-doubt
+ * results in a row, and remembers for refused messages that another one has passed. A call that began before a breaker opened
+ * does not close it.
  */
-export async function closeBreaker(
+export async function confirmSender(
   db: Kysely<Database> | Transaction<Database>,
-  { provider, business_number, message_id }: SentMessage,
+  { provider, business_number, message_id, trial }: Call,
 ): Promise<void> {
   await sql`
     WITH counted AS (
@@ -126,13 +129,33 @@ export async function closeBreaker(
     ), others AS (
       UPDATE send_doubts SET is_provider_silent = false
       WHERE provider = ${provider} AND business_number <> ${business_number} AND is_provider_silent
+    ), refused AS (
+      UPDATE send_refusals SET has_other_passed = true
+      WHERE provider = ${provider} AND business_number IN ('', ${business_number}) AND message_id <> ${message_id}
+        AND NOT has_other_passed
     )
     DELETE FROM send_pauses WHERE provider = ${provider} AND business_number IN ('', ${business_number})
-      AND updated_at = (SELECT sending_since FROM chat_messages WHERE id = ${message_id})`.execute(db)
+      AND trial = ${trial}::uuid`.execute(db)
 }
 
 /**
- * Closes the breakers that a refused credential opened, where another one is configured today.
+ * The provider has taken the file of a message: its message is the next trial, at once. A file shows that the provider answers
+ * and takes the token, and nothing about the limits of the number.
+ */
+export async function passTrialOn(
+  trx: Transaction<Database>,
+  { provider, business_number, trial }: Call,
+): Promise<void> {
+  await sql`
+    UPDATE send_pauses SET paused_until = clock_timestamp(), trial = NULL
+    WHERE provider = ${provider} AND business_number IN ('', ${business_number}) AND trial = ${trial}::uuid`.execute(
+    trx,
+  )
+}
+
+/**
+ * Closes the breakers that a refused credential opened, where another one is configured today, and ends the waits of the
+ * messages that were refused with it.
  * `credentialDigests`: digest by provider.
  */
 export async function closeForOtherCredentials(
@@ -141,9 +164,17 @@ export async function closeForOtherCredentials(
 ): Promise<void> {
   const providers = Object.keys(credentialDigests)
   await sql`
-    DELETE FROM send_pauses p USING unnest(${providers}::text[], ${Object.values(credentialDigests)}::text[])
-      AS c (provider, credential)
-    WHERE p.provider = c.provider AND p.credential IS NOT NULL AND p.credential <> c.credential`.execute(db)
+    WITH closed AS (
+      DELETE FROM send_pauses p USING unnest(${providers}::text[], ${Object.values(credentialDigests)}::text[])
+        AS c (provider, credential)
+      WHERE p.provider = c.provider AND p.credential IS NOT NULL AND p.credential <> c.credential
+      RETURNING p.provider, p.business_number
+    ), forgotten AS (
+      DELETE FROM send_refusals r USING closed c
+      WHERE r.provider = c.provider AND r.business_number = c.business_number RETURNING r.message_id
+    )
+    UPDATE chat_messages m SET not_before = NULL FROM forgotten f
+    WHERE m.id = f.message_id AND m.status = 'queued' AND m.wa_message_id IS NULL`.execute(db)
 }
 
 /** Every open or half-open breaker, the longest open first. */

@@ -14,14 +14,23 @@ import { lockMergesShared } from '../contacts/merge-lock.ts'
 import { SQLSTATE } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { type BreakerState, checkBreaker, startTrial } from './circuit-breaker.ts'
+import { type BreakerState, type Call, checkBreaker, startTrial } from './circuit-breaker.ts'
 import type { StoredRequest } from './create.ts'
 import { attachProviderCopy, claimProviderCopy } from './provider-copies.ts'
 import { takeToken } from './rate-limiter.ts'
 import { findRecipient } from './recipient.ts'
 
-/** A message for this worker alone. `attempt` tells this claim from later claims of the same message. */
-export type Claim = { message: OutboundMessage; attempt: number }
+/**
+ * A message for this worker alone. `attempt` tells this claim from later claims of the same message; `trial` is that of a
+ * half-open circuit breaker, or null.
+ */
+export type Claim = { message: OutboundMessage; attempt: number; trial: string | null }
+
+/** The claim as circuit breakers see it. */
+export function callOf({ message, trial }: Claim): Call {
+  const { provider, business_number, message_id } = message
+  return { provider, business_number, message_id, trial }
+}
 
 /**
  * - `claimed`: call the provider and record the result
@@ -70,9 +79,10 @@ export async function claimCopy(
       const next = await findSendable(trx, messageId, copiesTo)
       if (next.kind === 'ready') return { kind: 'ready' }
       if (next.kind !== 'needs_copy') return next
-      const { message, attempt } = next
+      const { message, attempt, breaker } = next
       if (!(await claimProviderCopy(trx, message))) return { kind: 'busy' }
-      return { kind: 'copy', claim: { message, attempt } }
+      const trial = breaker === 'half_open' ? await startTrial(trx, message) : null
+      return { kind: 'copy', claim: { message, attempt, trial } }
     }),
   )
 }
@@ -89,8 +99,8 @@ async function claimInTransaction(
   const waitMs = await takeToken(trx, message)
   if (waitMs !== undefined) return { kind: 'limited', waitMs }
   const attempt = await markSending(trx, message)
-  if (breaker === 'half_open') await startTrial(trx, message)
-  return { kind: 'claimed', claim: { message, attempt } }
+  const trial = breaker === 'half_open' ? await startTrial(trx, message) : null
+  return { kind: 'claimed', claim: { message, attempt, trial } }
 }
 
 type Sendable = { message: OutboundMessage; attempt: number; breaker: BreakerState }

@@ -6,25 +6,21 @@ import { sql, type Transaction } from 'kysely'
 import type { SendError } from '../../core/outbound.ts'
 import { IN_DOUBT } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
-import { openBreaker, prolongTrials, type SenderNumber, type SentMessage } from './circuit-breaker.ts'
+import { type Call, openBreaker, prolongTrials, type SenderNumber } from './circuit-breaker.ts'
 
 /**
- * Counts the in-doubt result of this message. It prolongs every breaker whose trial the message was; enough results in a row
+ * Counts the in-doubt result of this call. It prolongs every breaker whose trial the call was; enough results in a row
  * open the breaker of the number, enough numbers that of the provider.
  */
-export async function recordDoubt(
-  trx: Transaction<Database>,
-  message: SentMessage,
-  error: SendError,
-): Promise<void> {
+export async function recordDoubt(trx: Transaction<Database>, call: Call, error: SendError): Promise<void> {
   const { firstDelayMs, backOff, maxInARow, maxNumbers } = IN_DOUBT
   const failure = { error, credentialDigest: null }
-  const { in_a_row, numbers } = await countDoubt(trx, message)
-  await prolongTrials(trx, message, { ...failure, rule: { scope: 'sender', firstDelayMs, backOff } })
+  const { in_a_row, numbers } = await countDoubt(trx, call)
+  await prolongTrials(trx, call, { ...failure, rule: { scope: 'sender', firstDelayMs, backOff } })
   if (numbers >= maxNumbers)
-    await openBreaker(trx, message, { ...failure, rule: { scope: 'provider', firstDelayMs, backOff } })
+    await openBreaker(trx, call, { ...failure, rule: { scope: 'provider', firstDelayMs, backOff } })
   if (in_a_row >= maxInARow)
-    await openBreaker(trx, message, { ...failure, rule: { scope: 'sender', firstDelayMs, backOff } })
+    await openBreaker(trx, call, { ...failure, rule: { scope: 'sender', firstDelayMs, backOff } })
 }
 
 /** `numbers`: how many numbers of the provider are in doubt since it last answered any of them, this one included. */

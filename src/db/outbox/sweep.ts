@@ -46,7 +46,11 @@ export async function failExpiredSends(db: Kysely<Database>): Promise<number> {
   return rows.length
 }
 
-/** The oldest message of every conversation that can be claimed now, where its own notification is lost or used up. */
+/**
+ * The oldest message of every conversation that can be claimed now, where its own notification is lost or used up. Texts and
+ * files each have a ration for each number: files wait long for a slot. Of a sender whose breaker is half-open it is one
+ * message, the trial: one that was not refused in the sender's name, nor, if possible, one of the same type.
+ */
 export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     WITH heads AS (
@@ -54,15 +58,33 @@ export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
       WHERE source = 'api' AND wa_message_id IS NULL AND status IN ('queued', 'sending')
       ORDER BY conversation_id, status = 'sending' DESC, id
     ), due AS (
-      SELECT h.id, row_number() OVER (PARTITION BY c.provider, c.business_number ORDER BY h.id) AS place
-      FROM heads h JOIN conversations c ON c.id = h.conversation_id
-      WHERE h.status = 'queued'
+      SELECT h.id, m.message_type, coalesce(m.request #> '{content,media}' ? 'upload_id', false) AS has_file, c.provider,
+        coalesce(p.business_number, c.business_number) AS sender, p.is_open IS NOT NULL AS is_half_open
+      FROM heads h JOIN chat_messages m ON m.id = h.id JOIN conversations c ON c.id = h.conversation_id
+      CROSS JOIN LATERAL (
+        SELECT min(business_number) AS business_number, bool_or(paused_until > clock_timestamp()) AS is_open
+        FROM send_pauses WHERE provider = c.provider AND business_number IN ('', c.business_number)
+      ) p
+      WHERE h.status = 'queued' AND p.is_open IS NOT TRUE
         AND coalesce(h.not_before, h.created_at + ${SWEEP.minAgeMs} * interval '1 millisecond') <= clock_timestamp()
-        AND NOT EXISTS (
-          SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
-            AND p.paused_until > clock_timestamp()
-        )
+    ), placed AS (
+      SELECT id, is_half_open, row_number() OVER (
+        PARTITION BY provider, sender, has_file AND NOT is_half_open
+        ORDER BY CASE WHEN is_half_open THEN ${timesRefused()} END, id
+      ) AS place FROM due
     )
-    SELECT id FROM due WHERE place <= ${SWEEP.maxSendsANumber} ORDER BY id`.execute(db)
+    SELECT id FROM placed
+    WHERE place <= CASE WHEN is_half_open THEN 1 ELSE ${SWEEP.maxSendsANumber}::integer END ORDER BY id`.execute(
+    db,
+  )
   return rows.map((row) => row.id)
+}
+
+/** SQL: 0 for a message of `due` that is a good trial; 1 when another of its type was refused, 2 when it was itself. */
+function timesRefused() {
+  return sql`(
+    SELECT coalesce(max(CASE WHEN r.message_id = due.id THEN 2 ELSE 1 END), 0)
+    FROM send_refusals r JOIN chat_messages m ON m.id = r.message_id
+    WHERE r.provider = due.provider AND r.business_number IN ('', due.sender) AND m.message_type = due.message_type
+  )`
 }

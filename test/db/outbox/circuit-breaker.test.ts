@@ -78,7 +78,9 @@ describe('an open breaker', () => {
         )
       ).rows
       waits.push(Math.round(row.wait / 60))
-      await database.pool.query('UPDATE send_pauses SET paused_until = clock_timestamp()')
+      await database.pool.query(
+        'UPDATE send_pauses SET paused_until = clock_timestamp(); UPDATE chat_messages SET not_before = NULL',
+      )
     }
 
     expect(waits).toEqual([1, 2, 4, 8, 16, 32, 60, 60, 60])

@@ -136,7 +136,11 @@ describe('the result of a send', () => {
   test.each<[string, SendResult, { business_number: string; credential: string | null; seconds: number }]>([
     ['its number', NUMBER_RATE, { business_number: META_PHONE_NUMBER_ID, credential: null, seconds: 1 }],
     ['its provider', UNREACHABLE, { business_number: '', credential: null, seconds: 1 }],
-    ['a stopped sender', STOP, { business_number: META_PHONE_NUMBER_ID, credential: 'one', seconds: 60 }],
+    [
+      'a stopped sender',
+      { ...STOP, error: { ...error, code: 'not_configured' } },
+      { business_number: META_PHONE_NUMBER_ID, credential: 'one', seconds: 60 },
+    ],
   ])('that makes %s wait queues the message, which has no wait of its own', async (_, result, breaker) => {
     const claimed = await claim(await order())
 
@@ -145,7 +149,7 @@ describe('the result of a send', () => {
     expect(await read(claimed.message.message_id)).toMatchObject({
       status: 'queued',
       not_before: null,
-      error: [error],
+      error: [{ message: error.message }],
     })
     const { rows } = await database.pool.query(
       `SELECT business_number, credential, round(extract(epoch FROM paused_until - since))::integer AS seconds

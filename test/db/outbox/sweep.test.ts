@@ -15,7 +15,9 @@ beforeAll(async () => {
   database = await createTestDatabase()
 })
 beforeEach(() =>
-  database.pool.query('DELETE FROM send_pauses; TRUNCATE chat_messages, conversations, contacts CASCADE'),
+  database.pool.query(
+    'DELETE FROM send_pauses; DELETE FROM send_refusals; TRUNCATE chat_messages, conversations, contacts CASCADE',
+  ),
 )
 
 const order = (number = META_PHONE_NUMBER_ID, phone = String(++phones)) =>
@@ -24,6 +26,12 @@ const set = (id: string, assignments: string) =>
   database.pool.query(`UPDATE chat_messages SET ${assignments} WHERE id = $1`, [id])
 const claim = (id: string) =>
   eventually(async () => expect(await claimNext(database.db, id)).toMatchObject({ kind: 'claimed' }))
+const openHalf = (number: string) =>
+  database.pool.query(
+    `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+     VALUES ('meta', $1, clock_timestamp(), 1, now(), now())`,
+    [number],
+  )
 /** Its own notification may be lost. */
 const OLD = `created_at = now() - interval '1 minute'`
 const read = async (id: string) =>
@@ -39,9 +47,9 @@ async function copyMany(id: string, count: number): Promise<string[]> {
        WHERE m.id = $1 RETURNING id
      )
      INSERT INTO chat_messages (conversation_id, direction, provider, client_message_id, callback_id, source, detail,
-       message_type, content, status, request, request_hash)
+       message_type, content, status, request, request_hash, created_at)
      SELECT places.id, direction, provider, gen_random_uuid(), gen_random_uuid(), source, detail, message_type, content,
-       status, request, request_hash
+       status, request, request_hash, m.created_at
      FROM places, chat_messages m WHERE m.id = $1`,
     [id, count],
   )
@@ -153,7 +161,51 @@ describe('the sweep', () => {
     expect(await due('meta', 'paused', '1 minute')).toEqual([meta, twilio])
     expect(await due('meta', '', '1 minute')).toEqual([twilio])
     expect(await due('twilio', 'paused', '1 minute')).toEqual([meta, paused, twilio])
-    expect(await due('meta', '', '0')).toEqual([meta, paused, twilio])
+  })
+
+  test('notifies of one message while a breaker is half-open: of its number, or of its provider', async () => {
+    const [first, second, other] = [await order('one'), await order('one'), await order('other')]
+    for (const id of [first, second, other]) await set(id, OLD)
+
+    await openHalf('one')
+    expect(await findDueSends(database.db)).toEqual([first, other])
+    await openHalf('')
+    expect(await findDueSends(database.db)).toEqual([first])
+  })
+
+  test('begins a trial with a message of a type that was not refused', async () => {
+    const refused = await order('one')
+    const [alike, unlike] = [await order('one'), await order('one')]
+    for (const id of [refused, alike, unlike]) await set(id, OLD)
+    await set(unlike, `message_type = 'template'`)
+    await openHalf('one')
+    await database.pool.query(
+      `INSERT INTO send_refusals (message_id, provider, business_number, updated_at) VALUES ($1, 'meta', 'one', now())`,
+      [refused],
+    )
+
+    expect(await findDueSends(database.db)).toEqual([unlike])
+    await set(unlike, `status = 'failed'`)
+    expect(await findDueSends(database.db)).toEqual([alike])
+    await set(alike, `status = 'failed'`)
+    expect(await findDueSends(database.db)).toEqual([refused])
+  })
+
+  test('notifies of a text behind any number of files of its number', async () => {
+    const file = await order()
+    await set(
+      file,
+      `${OLD}, request = jsonb_set(request, '{content}', '{"type": "image", "media": {"upload_id": "1"}}')`,
+    )
+    const files = await copyMany(file, SWEEP.maxSendsANumber + 1)
+    const text = await order()
+    await set(text, OLD)
+
+    const due = await findDueSends(database.db)
+
+    expect(due).toHaveLength(SWEEP.maxSendsANumber + 1)
+    expect(due).toContain(text)
+    expect(due).toContain(files[0])
   })
 
   test('notifies of a message when its own notification may be lost, or its back-off is over; of no other', async () => {
