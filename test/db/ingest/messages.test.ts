@@ -50,13 +50,13 @@ describe('a message that meets its row', () => {
   test('is compared with what another writer has made of the row by then', async () => {
     const id = nextId()
     await write(ofHistory(id, { is_placeholder: true, content: 'placeholder' }))
-    const lock = await holdLock(
-      database,
-      `UPDATE chat_messages SET source = 'webhook', detail = 14, content = 'webhook' WHERE wa_message_id = '${id}'`,
-    )
+    const lock = await holdRow(id)
     const written = write(ofHistory(id, { content: 'history' }))
     await lock.reached()
 
+    await lock.run(
+      `UPDATE chat_messages SET source = 'webhook', detail = 14, content = 'webhook' WHERE wa_message_id = '${id}'`,
+    )
     await lock.release()
 
     expect(await written).toEqual(['duplicate'])
@@ -66,13 +66,11 @@ describe('a message that meets its row', () => {
   test('with a status does not take back the one that the row has by then', async () => {
     const id = nextId()
     await write(ofHistory(id, { direction: 'outbound', status: 'sent' }))
-    const lock = await holdLock(
-      database,
-      `UPDATE chat_messages SET status = 'read' WHERE wa_message_id = '${id}'`,
-    )
+    const lock = await holdRow(id)
     const written = write(ofHistory(id, { direction: 'outbound', status: 'delivered' }))
     await lock.reached()
 
+    await lock.run(`UPDATE chat_messages SET status = 'read' WHERE wa_message_id = '${id}'`)
     await lock.release()
 
     expect(await written).toEqual(['duplicate'])
@@ -205,6 +203,17 @@ describe('two copies in one batch', () => {
 })
 
 describe('a copy with a status', () => {
+  test('and more data does not take the status of the row back', async () => {
+    const id = nextId()
+    await write(ofHistory(id, { direction: 'outbound', status: 'read' }))
+
+    expect(await write(messageItem(id, { source: 'echo', direction: 'outbound', status: 'sent' }))).toEqual([
+      'merged',
+    ])
+
+    expect(await stored(id)).toMatchObject({ source: 'echo', status: 'read' })
+  })
+
   test('of the other direction leaves the status of the row', async () => {
     const id = nextId()
     await write(messageItem(id))
