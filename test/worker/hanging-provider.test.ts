@@ -145,7 +145,10 @@ describe.each(BACKENDS)('on %s', (backend) => {
     )
     await writeBatch(sending.db, received)
     const rows = await sending.db.selectFrom('chat_messages').select(['id', 'conversation_id']).execute()
-    for (const row of rows) await requestReadReceipt(sending.db, row.conversation_id, row.id, ['meta'])
+    for (const { id, conversation_id: conversationId } of rows) {
+      const request = { conversationId, fromMessageId: '0', upToMessageId: id, receiptProviders: ['meta'] }
+      await requestReadReceipt(sending.db, request)
+    }
     await sending.producer.notifyReceipts(rows.map((row) => row.conversation_id))
     sending.startWorker({ concurrency: 4 })
     await eventually(() => expect(sending.meta.read()).toHaveLength(SLOTS.receipts.perSender.most))

@@ -1,5 +1,6 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { writeBatch } from '../../src/db/ingest/batch-writer.ts'
+import { markAsRead } from '../../src/db/outbox/mark-read.ts'
 import { requestReadReceipt } from '../../src/db/outbox/read-receipts.ts'
 import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
@@ -25,9 +26,34 @@ describe.each(BACKENDS)('on %s', (backend) => {
     return sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
   }
   const request = async (conversationId: string, messageId: string) => {
-    const isNew = await requestReadReceipt(sending.db, conversationId, messageId, RECEIPT_PROVIDERS)
+    const isNew = await isRequested(conversationId, messageId)
     await sending.producer.notifyReceipts(isNew ? [conversationId] : [])
     return isNew
+  }
+  const isRequested = (conversationId: string, upToMessageId: string) =>
+    requestReadReceipt(sending.db, {
+      conversationId,
+      fromMessageId: '0',
+      upToMessageId,
+      receiptProviders: RECEIPT_PROVIDERS,
+    })
+  const markRead = async (conversationId: string, messageId?: string) => {
+    const outcome = await markAsRead(sending.db, {
+      conversationId,
+      messageId,
+      receiptProviders: RECEIPT_PROVIDERS,
+    })
+    const isWaiting = outcome.kind === 'read' && outcome.needsReceipt
+    await sending.producer.notifyReceipts(isWaiting ? [conversationId] : [])
+  }
+  const receiveInGroup = async (...facts: Parameters<typeof messageItem>[]) => {
+    const group = { contact: { group_id: 'group1' }, sender: { phone: '15550001234' } }
+    await writeBatch(
+      sending.db,
+      facts.map(([id, fact]) => messageItem(id, { ...group, ...fact })),
+    )
+    await sending.database.pool.query('UPDATE chat_messages SET received_at = now()')
+    return sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
   }
 
   test('one receipt is sent, for the newest message that was read', async () => {
@@ -73,8 +99,63 @@ describe.each(BACKENDS)('on %s', (backend) => {
     ])
     const rows = await sending.db.selectFrom('chat_messages').selectAll().orderBy('id').execute()
 
-    for (const row of rows)
-      expect(await requestReadReceipt(sending.db, row.conversation_id, row.id, RECEIPT_PROVIDERS)).toBe(false)
-    expect(await requestReadReceipt(sending.db, '999', '999', RECEIPT_PROVIDERS)).toBe(false)
+    for (const row of rows) expect(await isRequested(row.conversation_id, row.id)).toBe(false)
+    expect(await isRequested('999', '999')).toBe(false)
   })
+
+  once('no receipt is sent for a reaction, an edit, a revocation or a notice', async () => {
+    sending.startWorker()
+    await writeBatch(sending.db, [
+      messageItem('wamid.A'),
+      messageItem('wamid.B', { message_type: 'reaction', target_wa_message_id: 'wamid.OURS' }),
+      messageItem('wamid.C', { message_type: 'edit', target_wa_message_id: 'wamid.A' }),
+      messageItem('wamid.D', { message_type: 'revoke', target_wa_message_id: 'wamid.A' }),
+      messageItem('wamid.E', { message_type: 'system' }),
+    ])
+    const [row] = await sending.db.selectFrom('conversations').select('id').execute()
+
+    await markRead(String(row?.id))
+
+    await eventually(() => expect(sending.meta.read()).toEqual(['wamid.A']))
+    await eventually(async () => expect(await openReceipts()).toEqual([]))
+    expect(sending.meta.read()).toEqual(['wamid.A'])
+  })
+
+  once('in a group each message that was read has a receipt of its own, and none twice', async () => {
+    sending.startWorker()
+    const rows = await receiveInGroup(
+      ['wamid.G1'],
+      ['wamid.G2'],
+      ['wamid.GR', { message_type: 'reaction', target_wa_message_id: 'wamid.G1' }],
+      ['wamid.G3'],
+      ['wamid.G4'],
+    )
+    const conversationId = String(rows[0]?.conversation_id)
+
+    await markRead(conversationId, String(rows[3]?.id))
+    await eventually(() => expect(sending.meta.read()).toEqual(['wamid.G1', 'wamid.G2', 'wamid.G3']))
+    await eventually(async () => expect(await openReceipts()).toEqual([]))
+    await markRead(conversationId, String(rows[1]?.id))
+    await markRead(conversationId)
+
+    await eventually(() =>
+      expect(sending.meta.read()).toEqual(['wamid.G1', 'wamid.G2', 'wamid.G3', 'wamid.G4']),
+    )
+  })
+
+  once('in a group, what is read while receipts are sent has its receipts too', async () => {
+    const rows = await receiveInGroup(['wamid.G1'], ['wamid.G2'], ['wamid.G3'], ['wamid.G4'])
+    const conversationId = String(rows[0]?.conversation_id)
+    await markRead(conversationId, String(rows[1]?.id))
+    await markRead(conversationId)
+
+    sending.startWorker()
+
+    await eventually(() =>
+      expect(sending.meta.read()).toEqual(['wamid.G1', 'wamid.G2', 'wamid.G3', 'wamid.G4']),
+    )
+  })
+
+  const openReceipts = () =>
+    sending.db.selectFrom('read_receipts').select('message_id').where('settled_at', 'is', null).execute()
 })

@@ -30,8 +30,9 @@ export async function markAsRead(
 ): Promise<ReadOutcome> {
   return db.transaction().execute(async (trx) => {
     await lockMergesShared(trx)
-    const id = await lockConversation(trx, conversationId)
-    if (id === undefined) return { kind: 'conversation_not_found' }
+    const locked = await lockConversation(trx, conversationId)
+    if (locked === undefined) return { kind: 'conversation_not_found' }
+    const { id, last_read_message_id: fromMessageId } = locked
     const last = await findLast(trx, id, messageId)
     if (last === undefined && messageId !== undefined) return { kind: 'message_not_found' }
     if (last === undefined) return { kind: 'read', conversation_id: id, needsReceipt: false }
@@ -42,16 +43,26 @@ export async function markAsRead(
         RETURNING id
       )
       ${announce('conversation.read', 'updated')}`.execute(trx)
-    const needsReceipt = await requestReadReceipt(trx, id, last, receiptProviders)
+    const needsReceipt = await requestReadReceipt(trx, {
+      conversationId: id,
+      fromMessageId,
+      upToMessageId: last,
+      receiptProviders,
+    })
     return { kind: 'read', conversation_id: id, needsReceipt }
   })
 }
 
-async function lockConversation(trx: Transaction<Database>, id: string): Promise<string | undefined> {
-  const { rows } = await sql<{ id: string }>`
-    SELECT v.id FROM conversations asked JOIN conversations v ON v.id = coalesce(asked.merged_into, asked.id)
+type LockedConversation = { id: string; last_read_message_id: string }
+
+async function lockConversation(
+  trx: Transaction<Database>,
+  id: string,
+): Promise<LockedConversation | undefined> {
+  const { rows } = await sql<LockedConversation>`
+    SELECT v.id, v.last_read_message_id FROM conversations asked JOIN conversations v ON v.id = coalesce(asked.merged_into, asked.id)
     WHERE asked.id = ${id}::bigint FOR NO KEY UPDATE OF v`.execute(trx)
-  return rows[0]?.id
+  return rows[0]
 }
 
 async function findLast(
