@@ -13,6 +13,7 @@ import { confirmSender } from './circuit-breaker.ts'
 import { type Claim, callOf } from './claim.ts'
 import { recordDoubt } from './doubt-counter.ts'
 import { recordNotSent } from './record-not-sent.ts'
+import { takeControl } from './take-control.ts'
 
 /** `credentialDigest`: of the credential that the call was made with. Safe to repeat. */
 export async function recordSendResult(
@@ -43,11 +44,12 @@ async function recordAccepted(
 ): Promise<SendOutcome> {
   const { message } = claim
   await confirmSender(db, callOf(claim))
+  const sent_at = new Date()
   const outcome = await identifyMessage(db, {
     message_id: message.message_id,
     wa_message_id,
     status: 'accepted',
-    sent_at: new Date(),
+    sent_at,
     isNumberChosen,
   })
   if (outcome === 'taken') {
@@ -56,6 +58,7 @@ async function recordAccepted(
   }
   if (outcome === 'other' || outcome === 'gone') return 'superseded'
   await applyStatuses(db, [wa_message_id])
+  await takeControl(db, { message_id: message.message_id, sent_at })
   return 'accepted'
 }
 
