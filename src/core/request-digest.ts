@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { isRawJson } from './json-text.ts'
 
 /**
  * SHA-256 in hex of a JSON value. Equal values have equal digests in every order of their members; members that are
@@ -10,7 +9,6 @@ export function requestDigest(value: unknown): string {
 }
 
 function canonicalJson(value: unknown): string {
-  if (isRawJson(value)) return value.rawJSON
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   const members = Object.entries(value)
