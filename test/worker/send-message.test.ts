@@ -1,10 +1,13 @@
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, test, vi } from 'vitest'
 import type { SendResult } from '../../src/core/outbound.ts'
 import { SEND_CALL } from '../../src/core/send-policy.ts'
 import { type Claim, claimNext } from '../../src/db/outbox/claim.ts'
-import { sendMessage } from '../../src/worker/send-message.ts'
+import { sendConversation } from '../../src/worker/send-conversation.ts'
+import { type SendReport, sendMessage } from '../../src/worker/send-message.ts'
 import { BACKENDS } from '../support/backends.ts'
+import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
+import { holdLock } from '../support/held-lock.ts'
 import { orderText } from '../support/outbound.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 
@@ -46,6 +49,46 @@ test('a worker that stood still after its claim does not call: the sweep may hav
   if (again.kind !== 'claimed') throw new Error(again.kind)
   await sendMessage(deps(), again.claim, performance.now())
   expect(sending.meta.sent()).toHaveLength(1)
+})
+
+test('a worker that stood still during its claim does not call with it either, and claims again', async () => {
+  const calls = sending.meta.sent().length
+  const id = await orderText(sending.db, 'Hello', { to: { phone: String(++phones) } })
+  const reports: SendReport[] = []
+  const lock = await holdLock(sending.database, 'SELECT FROM conversations FOR UPDATE')
+  const conversation = { conversation_id: '', provider: 'meta', business_number: '', message_id: id }
+
+  const ended = sendConversation(
+    {
+      ...deps(),
+      uploadFolder: sending.uploadFolder,
+      stop: new AbortController().signal,
+      onSend: (report) => reports.push(report),
+      onCopy: () => {},
+      onUnsendable: () => {},
+      requestCopy: () => {},
+    },
+    conversation,
+    {
+      reportAnswer: () => {},
+      reportDoubt: () => {},
+      mayWaitForToken: () => true,
+      endWaitForToken: () => {},
+      dropWaiting: () => {},
+    },
+  )
+  await lock.reached()
+  const now = performance.now.bind(performance)
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + SEND_CALL.maxClaimAgeMs + 1)
+  cleanUp(() => clock.mockRestore())
+  await lock.release()
+  await ended
+
+  expect(reports).toMatchObject([
+    { attempt: 1, code: 'not_called', outcome: 'queued' },
+    { attempt: 2, outcome: 'accepted' },
+  ])
+  expect(sending.meta.sent()).toHaveLength(calls + 1)
 })
 
 test('a worker that is ending does not call', async () => {
