@@ -107,9 +107,12 @@ describe('a claim', () => {
     await set(first, `not_before = clock_timestamp() + interval '1 minute'`)
     for (const id of [first, second]) expect(await claim(id)).toEqual({ kind: 'waiting' })
 
-    await set(first, 'not_before = clock_timestamp()')
+    // Over while the claim waited for the conversation.
+    const outcome = await claimDuring(second, 'SELECT FROM conversations FOR UPDATE', () =>
+      set(first, 'not_before = clock_timestamp()'),
+    )
 
-    expect(await claim(second)).toMatchObject(claimed(first))
+    expect(outcome).toMatchObject(claimed(first))
   })
 
   test('records the attempt, its time and the recipient with the request', async () => {
@@ -252,36 +255,39 @@ describe('a claim for a sender that may not send', () => {
 })
 
 describe('a message that answers another one', () => {
-  test('is sent with the id that the other one had when it was created', async () => {
+  const create = async (request: object) => {
+    const outcome = await createOutboundMessage(database.db, request as never, outboundOptions())
+    return 'message_id' in outcome ? outcome.message_id : ''
+  }
+  const react = (to: object, message_id: string) =>
+    create({ type: 'reaction', reaction: { message_id, emoji: '👍' }, to })
+
+  test('is sent with the id that the other one had when the answer was created', async () => {
     const [inboundId, contact] = [`wamid.${somebody()}`, { phone: somebody() }]
     await writeBatch(database.db, [
       messageItem(inboundId, { contact, business_number: META_PHONE_NUMBER_ID }),
     ])
     const { rows } = await run('SELECT id FROM chat_messages WHERE wa_message_id = $1', inboundId)
     const target = rows[0].id
-    const id = await orderText(database.db, 'yes', { to: contact, reply_to_message_id: target })
+    const reply = await orderText(database.db, 'yes', { to: contact, reply_to_message_id: target })
+    const reaction = await react(contact, target)
     await set(target, `wa_message_id = 'wamid.RENAMED'`)
 
-    expect(await claim(id)).toMatchObject({
-      claim: { message: { message_id: id, reply_to_wa_message_id: inboundId } },
-    })
+    expect(await claim(reply)).toMatchObject({ claim: { message: { reply_to_wa_message_id: inboundId } } })
+    await set(reply, `status = 'unknown'`)
+    expect(await claim(reaction)).toMatchObject({ claim: { message: { target_wa_message_id: inboundId } } })
   })
 
-  test.each<[string, (target: string) => object]>([
-    ['reply_to_wa_message_id', (target) => ({ type: 'text', text: 'yes', reply_to_message_id: target })],
+  test.each<[string, (to: object, target: string) => Promise<string>]>([
     [
-      'target_wa_message_id',
-      (target) => ({ type: 'reaction', reaction: { message_id: target, emoji: '👍' } }),
+      'reply_to_wa_message_id',
+      (to, target) => create({ type: 'text', text: 'yes', reply_to_message_id: target, to }),
     ],
-  ])('waits for it, and has its id as %s, also in the row', async (column, request) => {
+    ['target_wa_message_id', react],
+  ])('waits for it, and has its id as %s, also in the row', async (column, answer) => {
     const phone = somebody()
     const target = await order(phone)
-    const outcome = await createOutboundMessage(
-      database.db,
-      { ...request(target), to: { phone } } as never,
-      outboundOptions(),
-    )
-    const id = 'message_id' in outcome ? outcome.message_id : ''
+    const id = await answer({ phone }, target)
     expect((await read(id))[column]).toBeNull()
     expect(await claim(id)).toMatchObject(claimed(target))
     const sent = `wamid.${somebody()}`

@@ -62,7 +62,8 @@ describe('the sweep', () => {
     const id = await order()
     await claim(id)
     const waiting = await order()
-    await set(waiting, OLD)
+    // Queued again after a refusal.
+    await set(waiting, `sending_since = clock_timestamp() - interval '2 minutes'`)
 
     await set(id, `sending_since = clock_timestamp() - interval '50 seconds'`)
     expect(await markLostSendsUnknown(database.db)).toBe(0)
