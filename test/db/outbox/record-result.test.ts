@@ -50,7 +50,7 @@ const set = (id: string, assignments: string) =>
 const doubts = async () => (await database.pool.query('SELECT in_a_row FROM send_doubts')).rows
 const endWaits = () =>
   database.pool.query(
-    'UPDATE chat_messages SET not_before = NULL; UPDATE send_pauses SET paused_until = clock_timestamp()',
+    'UPDATE chat_messages SET not_before = clock_timestamp() WHERE not_before IS NOT NULL; UPDATE send_pauses SET paused_until = clock_timestamp()',
   )
 
 describe('the result of a send', () => {
@@ -197,6 +197,7 @@ describe('the result of a send', () => {
     expect(await record(claimed, result)).toBe(status)
     const row = await read(claimed.message.message_id)
     expect(await record(claimed, result)).toBe('superseded')
+    if (status !== 'unknown') expect(await record(claimed, FAILED)).toBe('superseded')
 
     expect(row).toMatchObject({ status, error: [error] })
     expect(row.updated_at > before.updated_at).toBe(true)

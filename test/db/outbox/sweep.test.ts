@@ -214,7 +214,7 @@ describe('the sweep', () => {
     const due = await order(undefined, phone)
     const next = await order(undefined, phone)
     for (const id of [due, next]) await set(id, OLD)
-    await order()
+    const fresh = await order()
     const backsOff = await order()
     await set(backsOff, `${OLD}, not_before = clock_timestamp() + interval '5 seconds'`)
     const sending = await order()
@@ -227,8 +227,10 @@ describe('the sweep', () => {
        VALUES ('meta', 'paused', clock_timestamp() + interval '1 minute', 1, now(), now())`,
     )
 
+    await set(fresh, 'created_at = clock_timestamp()')
     expect(await findDueSends(database.db)).toEqual([due])
     await set(backsOff, 'not_before = clock_timestamp()')
+    await set(fresh, 'created_at = clock_timestamp()')
     expect(await findDueSends(database.db)).toEqual([due, backsOff])
   })
 
