@@ -74,8 +74,13 @@ describe('a message that gets its id', () => {
     },
     {
       what: 'keeps a later status with its error',
+      own: { status: 'undelivered', error: ERROR },
+      after: { status: 'undelivered', error: ERROR },
+    },
+    {
+      what: 'has not failed here after all',
       own: { status: 'failed', error: ERROR },
-      after: { status: 'failed', error: ERROR },
+      after: { status: 'accepted', error: null },
     },
     { what: 'gets the time of the provider', own: {}, told: { sent_at: EARLY }, after: { sent_at: EARLY } },
     {
@@ -119,9 +124,9 @@ describe('a message whose other row is stored', () => {
     },
     {
       what: 'keeps a later status with its error',
-      own: { status: 'failed', error: ERROR },
+      own: { status: 'undelivered', error: ERROR },
       other: { status: 'sent' },
-      after: { status: 'failed', error: ERROR },
+      after: { status: 'undelivered', error: ERROR },
     },
     {
       what: 'keeps its status where the other has none',
@@ -209,19 +214,17 @@ describe('a message that gets its id beside other writers', () => {
     expect(await identified).toBe('identified')
   })
 
-  test('locks both rows in the order of their ids, not as they lie in the table', async () => {
+  test('locks both rows in the order of wa_message_id, its own last, not as they lie in the table', async () => {
     const [id, wa_message_id] = [await ordered(), nextId()]
     await writeEcho(wa_message_id)
-    // A new version of a row lies behind the others.
-    await query('UPDATE chat_messages SET created_at = created_at WHERE id = $1', id)
-    const lock = await holdLock(database, `SELECT FROM chat_messages WHERE id = ${id} FOR UPDATE`)
+    const lock = await holdLock(
+      database,
+      `SELECT FROM chat_messages WHERE wa_message_id = '${wa_message_id}' FOR UPDATE`,
+    )
     const identified = identifyMessage(withoutIndexes(database), { message_id: id, wa_message_id })
     await lock.reached()
 
-    const free = await query(
-      'SELECT FROM chat_messages WHERE wa_message_id = $1 FOR UPDATE SKIP LOCKED',
-      wa_message_id,
-    )
+    const free = await query('SELECT FROM chat_messages WHERE id = $1 FOR UPDATE SKIP LOCKED', id)
     await lock.release()
 
     expect(await identified).toBe('merged')
