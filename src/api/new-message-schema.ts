@@ -2,7 +2,6 @@
 import { z } from 'zod'
 import type { ProviderName } from '../core/event.ts'
 import {
-  countCharacters,
   MAX_CAPTION_LENGTH,
   MAX_FILENAME_LENGTH,
   MAX_TEXT_LENGTH,
@@ -16,12 +15,9 @@ import { id, isPlainText, PLAIN_TEXT } from './message-schema.ts'
 /** Templates that Meta documents have about ten levels. */
 const MAX_LEVELS = 64
 
+/** zod counts characters as `countCharacters` does. */
 function text(maxLength: number) {
-  return z
-    .string()
-    .refine((value) => countCharacters(value) <= maxLength, `must have at most ${maxLength} characters`)
-    .refine(isPlainText, PLAIN_TEXT)
-    .meta({ maxLength })
+  return z.string().max(maxLength).refine(isPlainText, PLAIN_TEXT)
 }
 
 const RECIPIENT_FORM = 'must be a phone number with country code (+15551230001) or a user id (US.1349…)'

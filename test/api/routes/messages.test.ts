@@ -248,7 +248,7 @@ describe('POST /api/messages', () => {
     expect((await api.post('/messages', { ...viaTwilio, text: '😀'.repeat(1600) })).status).toBe(201)
     expect((await api.post('/messages', { ...TEXT, text: '😀'.repeat(4096) })).status).toBe(201)
     expect((await api.post('/messages', { ...TEXT, text: '😀'.repeat(4097) })).body.errors).toEqual([
-      { pointer: '#/text', detail: 'must have at most 4096 characters' },
+      { pointer: '#/text', detail: expect.stringContaining('4096') },
     ])
     const { components } = (await api.get('/openapi.json')).body
     expect(components.schemas.NewMessage.oneOf[0].properties.text).toMatchObject({
