@@ -126,10 +126,11 @@ describe.each(BACKENDS)('on %s', (backend) => {
     const rows = await receiveInGroup(
       ['wamid.G1'],
       ['wamid.G2'],
-      ['wamid.GR', { message_type: 'reaction', target_wa_message_id: 'wamid.G1' }],
+      ['wamid.G2R', { message_type: 'reaction', target_wa_message_id: 'wamid.G1' }],
       ['wamid.G3'],
       ['wamid.G4'],
     )
+    expect(rows.map((row) => row.wa_message_id)[3]).toBe('wamid.G3')
     const conversationId = String(rows[0]?.conversation_id)
 
     await markRead(conversationId, String(rows[3]?.id))

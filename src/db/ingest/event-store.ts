@@ -153,20 +153,30 @@ async function storeItems(
     return refused
   }
   const results = await writeIsolated(items, { write, probe, size: target.size, areSuspects })
-  return Promise.all(
-    items.map(async (item, index) => {
-      const result = results[index] as WriteResult
-      if (isFinal(result)) {
-        target.suspects.forget(item)
-        return result
-      }
-      const { outcome, cause, failure } = result
-      if (outcome === 'refused' && failure === 'data') return storeRefused(target, item, cause)
-      if (outcome === 'refused') return suspect(target, item, cause, failedSince.get(refusal(cause)))
-      const isRefused = failure === 'refused' || failure === 'data'
-      return { outcome: 'retry', cause, isOnlyThis: false, ...(isRefused ? { retryInMs: PUT_BACK_MS } : {}) }
-    }),
-  )
+  const decided = items.map((item, index) => decide(target, item, results[index] as WriteResult, failedSince))
+  // All at once: a trigger can refuse thousands.
+  const again = decided.filter((one) => 'fact' in one)
+  const stored = again.length === 0 ? [] : await storeItems(target, again)
+  const rest = stored.values()
+  return decided.map((one) => ('fact' in one ? (rest.next().value as StoreResult) : one))
+}
+
+/** The result of an item, or the item to store in its place. */
+function decide(
+  target: Target,
+  item: StoreItem,
+  result: WriteResult,
+  failedSince: ReadonlyMap<string, number>,
+): StoreResult | StoreItem {
+  if (isFinal(result)) {
+    target.suspects.forget(item)
+    return result
+  }
+  const { outcome, cause, failure } = result
+  if (outcome === 'refused' && failure === 'data') return decideRefused(target, item, cause)
+  if (outcome === 'refused') return decideSuspect(target, item, cause, failedSince.get(refusal(cause)))
+  const isRefused = failure === 'refused' || failure === 'data'
+  return { outcome: 'retry', cause, isOnlyThis: false, ...(isRefused ? { retryInMs: PUT_BACK_MS } : {}) }
 }
 
 function isFinal(result: WriteResult | undefined): result is { outcome: FinalOutcome } {
@@ -183,30 +193,27 @@ async function writeAndNote(target: Target, items: readonly StoreItem[]): Promis
   return outcomes
 }
 
-/** Stores an item whose data PostgreSQL refused: first without jsonb, then as a parked event, which has bytes only. */
-async function storeRefused(target: Target, item: StoreItem, cause: unknown): Promise<StoreResult> {
-  if (item.withoutJsonb === true && item.fact.kind === 'parked')
-    return suspect(target, item, cause, undefined)
-  const bytesOnly = { ...item, withoutJsonb: true }
-  const next = item.withoutJsonb === true ? parkedItem(bytesOnly, refusal(cause)) : bytesOnly
-  return (await storeItems(target, [next]))[0] as StoreResult
+/** An item whose data PostgreSQL refused is stored first without jsonb, then as a parked event, which has bytes only. */
+function decideRefused(target: Target, item: StoreItem, cause: unknown): StoreResult | StoreItem {
+  if (item.withoutJsonb !== true) return { ...item, withoutJsonb: true }
+  if (item.fact.kind === 'parked') return decideSuspect(target, item, cause, undefined)
+  return parkedItem(item, refusal(cause))
 }
 
 /** Parks the item when it has been refused often enough while others were stored. */
-async function suspect(
+function decideSuspect(
   target: Target,
   item: StoreItem,
   cause: unknown,
   since: number | undefined,
-): Promise<StoreResult> {
+): StoreResult | StoreItem {
   const reason = refusal(cause)
   const isNew = target.suspects.get(item)?.reason !== reason
   const verdict = target.suspects.refused(item, cause, since)
   if (isNew) target.onSuspect(item, reason)
-  if (verdict === 'park' && item.fact.kind !== 'parked') {
-    return (await storeItems(target, [parkedItem(item, reason)]))[0] as StoreResult
-  }
-  return retryResult(target, item, cause)
+  return verdict === 'park' && item.fact.kind !== 'parked'
+    ? parkedItem(item, reason)
+    : retryResult(target, item, cause)
 }
 
 function retryResult({ suspects }: Target, item: StoreItem, cause: unknown): RetryResult {
