@@ -367,6 +367,7 @@ describe.each(BACKENDS)('on %s', (backend) => {
     expect(worker.output + service.api.output).not.toContain('test-access-token')
     expect(JSON.stringify((await message(id)).error)).not.toContain('test-access-token')
     await query('DELETE FROM send_pauses')
+    await query('UPDATE chat_messages SET not_before = NULL WHERE id = $1', [id])
     await hasStatus(id, 'accepted')
   })
 })
