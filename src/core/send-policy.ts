@@ -128,6 +128,17 @@ export const SWEEP = {
   maxReceipts: 100,
 } as const
 
+/** Looking for messages of ours whose stored statuses were not applied, from the newest status back. */
+export const STATUS_REPAIR = {
+  everyMs: HOUR,
+  /** How far back the first pass of a process goes, which also finds what an earlier version has left. */
+  firstAgeMs: 7 * DAY,
+  /** How far each later one goes back behind the beginning of the one before. */
+  overlapMs: 10 * MINUTE,
+  /** Statuses that a sweep looks at: a few milliseconds of the database's time. */
+  statusesASweep: 1_000,
+} as const
+
 /** A half-open breaker lets no second message through for so long. Longer than a call may take. */
 export const BREAKER_TRIAL_MS = MINUTE
 

@@ -1,6 +1,7 @@
 /**
  * The send sweep. It makes sends of dead workers `unknown`, fails messages that waited for a day, closes circuit breakers of
- * replaced credentials, and notifies the workers of everything that is due: also after the queue was away or emptied.
+ * replaced credentials, notifies the workers of everything that is due, also after the queue was away or emptied, and applies
+ * statuses that were left over.
  */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
@@ -12,6 +13,7 @@ import { forgetEndedRefusals } from '../db/outbox/send-refusals.ts'
 import { failExpiredSends, findDueSends, markLostSendsUnknown } from '../db/outbox/sweep.ts'
 import type { Database } from '../db/schema.ts'
 import type { OutboundProducer } from '../queue/outbound-producer.ts'
+import { createStatusRepair } from './status-repair.ts'
 
 export type SendSweepDeps = {
   db: Kysely<Database>
@@ -32,6 +34,7 @@ const LEASE_MS = 5_000
 
 export function createSendSweep({ db, producer, credentialDigests }: SendSweepDeps): SendSweep {
   const holder = randomUUID()
+  const statusRepair = createStatusRepair(db)
   return {
     runOnce: async () => {
       await closeForOtherCredentials(db, credentialDigests)
@@ -42,6 +45,7 @@ export function createSendSweep({ db, producer, credentialDigests }: SendSweepDe
       const messageIds = await findDueSends(db)
       await producer.notifySends(messageIds)
       await producer.notifyReceipts(await findDueReceipts(db))
+      await statusRepair.runOnce()
       return { lost, expired, notified: messageIds.length }
     },
   }

@@ -14,6 +14,7 @@ import { type Claim, claimNext } from '../../src/db/outbox/claim.ts'
 import { claimForReconciliation } from '../../src/db/outbox/in-doubt-sends.ts'
 import { markAsRead } from '../../src/db/outbox/mark-read.ts'
 import { recordSendResult } from '../../src/db/outbox/record-result.ts'
+import { repairStatuses } from '../../src/db/outbox/status-repair.ts'
 import { failExpiredSends, markLostSendsUnknown } from '../../src/db/outbox/sweep.ts'
 import { reprocessMessages } from '../../src/db/reprocess/messages.ts'
 import { reprocessStatuses } from '../../src/db/reprocess/statuses.ts'
@@ -229,6 +230,12 @@ const WRITERS: Record<string, Writer> = {
     const [id, wa_message_id] = [await order(), uniqueId()]
     await write(echo(wa_message_id, uniquePhone()))
     return () => identifyMessage(db, { message_id: id, wa_message_id })
+  },
+  repairStatuses: async () => {
+    const [id, wa_message_id] = [await order(), uniqueId()]
+    await write(statusItem(wa_message_id, 'failed'))
+    await run('UPDATE chat_messages SET wa_message_id = $2 WHERE id = $1', id, wa_message_id)
+    return () => repairStatuses(db, { limit: 10, maxAgeMs: 60_000 })
   },
   createOutboundMessage: async () => order,
   'claimNext: a message that can be sent': async () => {

@@ -9,9 +9,8 @@ import type { Database } from '../schema.ts'
 import { identifyMessage } from './merge-messages.ts'
 
 /**
- * Sets the wa_message_id of outbound messages that have none yet. A callback_id counts only together with the business
- * number: every app of a business account sees the callback ids of the others. Safe to repeat; call it before
- * `applyStatuses`.
+ * Sets the wa_message_id of outbound messages that have none yet, and applies their statuses. A callback_id counts only together
+ * with the business number: every app of a business account sees the callback ids of the others. Safe to repeat.
  */
 export async function identifyByCallback(
   db: Kysely<Database>,

@@ -22,6 +22,7 @@ import { sqlStateOf } from '../errors.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { statusOrder } from './status-order.ts'
+import { applyStatuses } from './statuses.ts'
 
 export type Identification = {
   /** Our id of a message that was sent through the API. */
@@ -45,13 +46,30 @@ export type Identification = {
  */
 export type IdentifyOutcome = 'identified' | 'known' | 'merged' | 'taken' | 'other' | 'gone'
 
-/** Sets the provider's id of a message, and merges the row that has it already. Call `applyStatuses` for the id afterwards. */
+/**
+ * Sets the provider's id of a message, merges the row that has it already, and applies the statuses of the id.
+ *
+ * Statuses that came first are applied in the transaction that sets the id: were the process killed in between, nobody would
+ * apply them. They are applied once more after the commit, for those that were stored meanwhile by a writer that could not
+ * see the id yet.
+ */
 export async function identifyMessage(
   db: Kysely<Database>,
   identification: Identification,
 ): Promise<IdentifyOutcome> {
-  return retryConflicts(() => db.transaction().execute((trx) => identifyInTransaction(trx, identification)))
+  const { wa_message_id } = identification
+  const outcome = await retryConflicts(() =>
+    db.transaction().execute(async (trx) => {
+      const found = await identifyInTransaction(trx, identification)
+      if (HAS_ID.has(found)) await applyStatuses(trx, [wa_message_id])
+      return found
+    }),
+  )
+  if (HAS_ID.has(outcome)) await applyStatuses(db, [wa_message_id])
+  return outcome
 }
+
+const HAS_ID: ReadonlySet<IdentifyOutcome> = new Set(['identified', 'known', 'merged'])
 
 async function identifyInTransaction(
   trx: Transaction<Database>,

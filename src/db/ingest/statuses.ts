@@ -5,7 +5,7 @@
  * and its message at the same time, neither seeing the other. So `applyStatuses` runs for every wa_message_id of a batch
  * after its commit: the worker that commits second sees both.
  */
-import { type Kysely, sql, type Transaction } from 'kysely'
+import { type Kysely, sql, Transaction } from 'kysely'
 import type { FinalOutcome } from '../../core/event.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
@@ -44,7 +44,10 @@ export async function writeStatuses(
  * Sets the status of these messages to the one that their status rows amount to. Safe to repeat, and to run in several
  * processes at once.
  */
-export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly string[]): Promise<void> {
+export async function applyStatuses(
+  db: Kysely<Database> | Transaction<Database>,
+  waMessageIds: readonly string[],
+): Promise<void> {
   const ids = [...new Set(waMessageIds)]
   if (ids.length === 0) return
   const { rows } = await sql<{ wa_message_id: string }>`
@@ -78,8 +81,11 @@ export async function applyStatuses(db: Kysely<Database>, waMessageIds: readonly
  * messages are locked by one statement and the statuses read by the next, which sees everything that was committed before
  * the lock was granted: the last writer has seen all statuses.
  */
-async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]): Promise<void> {
-  await db.transaction().execute(async (trx) => {
+async function applyGroupStatuses(
+  db: Kysely<Database> | Transaction<Database>,
+  ids: readonly string[],
+): Promise<void> {
+  await inTransaction(db, async (trx) => {
     await sql`
       SELECT id FROM chat_messages
       WHERE wa_message_id = ANY(${ids}::text[]) AND wa_message_id IS NOT NULL AND wa_message_id <> ''
@@ -104,6 +110,13 @@ async function applyGroupStatuses(db: Kysely<Database>, ids: readonly string[]):
       ), ${setStatus('changed')}
       SELECT 1`.execute(trx)
   })
+}
+
+function inTransaction(
+  db: Kysely<Database> | Transaction<Database>,
+  run: (trx: Transaction<Database>) => Promise<void>,
+): Promise<void> {
+  return db instanceof Transaction ? run(db) : db.transaction().execute(run)
 }
 
 /** SQL: CTEs that set and announce status and error of the messages in `source (id, status, errors)`. */

@@ -5,7 +5,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { SendError, SendResult } from '../../core/outbound.ts'
 import { identifyMessage } from '../ingest/merge-messages.ts'
-import { applyStatuses } from '../ingest/statuses.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { changeStatus, type SendOutcome } from './change-status.ts'
@@ -57,7 +56,6 @@ async function recordAccepted(
     return (await changeStatus(db, claim, { from: ['sending'], to: 'unknown', error })) ?? 'superseded'
   }
   if (outcome === 'other' || outcome === 'gone') return 'superseded'
-  await applyStatuses(db, [wa_message_id])
   await takeControl(db, { message_id: message.message_id, sent_at })
   return 'accepted'
 }
