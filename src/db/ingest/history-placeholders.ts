@@ -74,22 +74,26 @@ export async function moveToPlaceholderConversations(
 }
 
 /**
- * Updates the messages that differ from their placeholders and match `where`; returns all that differ. The rows must be
- * locked, because they are compared before they are written.
+ * Updates the messages that differ from their placeholders and match `where`; returns all that differ. Of several placeholders
+ * of one message, that with the greatest status counts. The rows must be locked, because they are compared before they are
+ * written.
  */
-async function updateMessages<Placeholder extends PlaceholderRow>(
+async function updateMessages(
   trx: Transaction<Database>,
-  placeholders: readonly Placeholder[],
+  placeholders: readonly PlaceholderRow[],
   where: RawBuilder<unknown>,
-): Promise<(Placeholder & PlaceholderUpdate)[]> {
+): Promise<PlaceholderUpdate[]> {
   if (placeholders.length === 0) return []
-  const { rows } = await sql<Pick<PlaceholderUpdate, 'id' | 'wa_message_id' | 'present_conversation_id'>>`
-    WITH compared AS (
+  const { rows } = await sql<PlaceholderUpdate>`
+    WITH greatest AS (
+      SELECT DISTINCT ON (wa_message_id) * FROM json_to_recordset(${JSON.stringify(placeholders)}::json) AS r (${sql.raw(RECORD)})
+      ORDER BY wa_message_id, ${sql.raw(statusOrder('r.status'))} DESC
+    ), compared AS (
       SELECT m.id, m.conversation_id AS present_conversation_id, r.*,
         ${sql.raw(`${statusOrder('r.status')} > ${statusOrder('m.status')}`)} AS is_ahead,
         (m.conversation_id, m.direction) <> (r.conversation_id, r.direction)
         OR (m.sent_at IS NULL AND r.sent_at IS NOT NULL) AS differs
-      FROM json_to_recordset(${JSON.stringify(placeholders)}::json) AS r (${sql.raw(RECORD)})
+      FROM greatest r
       JOIN chat_messages m ON m.wa_message_id = r.wa_message_id AND m.wa_message_id IS NOT NULL AND m.wa_message_id <> ''
       WHERE m.source = 'history' AND m.detail = ${detailOf('history', false)}
     ), source AS (
@@ -107,12 +111,9 @@ async function updateMessages<Placeholder extends PlaceholderRow>(
       FROM source s WHERE m.id = s.id AND ${where}
       RETURNING m.id, m.conversation_id
     ), announced AS (${announce('message.updated', 'updated')})
-    SELECT id, wa_message_id, present_conversation_id FROM source`.execute(trx)
-  const byId = new Map(placeholders.map((placeholder) => [placeholder.wa_message_id, placeholder]))
-  return rows.flatMap((row) => {
-    const placeholder = byId.get(row.wa_message_id)
-    return placeholder === undefined ? [] : { ...placeholder, ...row }
-  })
+    SELECT id, wa_message_id, conversation_id, direction, sender_contact_id, status, error, sent_at, present_conversation_id
+    FROM source`.execute(trx)
+  return rows
 }
 
 /** Replaces conversations that were merged between the two transactions by their survivors. */

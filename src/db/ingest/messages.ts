@@ -94,8 +94,7 @@ async function applyLatePlaceholders(
   const late = placed.filter(
     ({ item }, index) => item.fact.is_placeholder && outcomes[index]?.outcome === 'duplicate',
   )
-  const rows = new Map(late.map((message) => [message.item.fact.wa_message_id, messageRow(message)]))
-  const updates = await applyPlaceholders(trx, [...rows.values()])
+  const updates = await applyPlaceholders(trx, late.map(messageRow))
   const updateOf = new Map(updates.map((update) => [update.wa_message_id, update]))
   return placed.map(({ item: { fact } }, index) => {
     const outcome = outcomes[index] ?? { outcome: 'duplicate' }

@@ -1,5 +1,5 @@
-/** What a new message does to its conversation: the time of the last message, and who has control. */
-import { beforeAll, expect, test } from 'vitest'
+/** What a new message does to its conversation: the time of the last message, what counts as read, and who has control. */
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { MessageFact } from '../../../src/core/fact.ts'
 import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import type { StoreItem } from '../../../src/db/ingest/store-item.ts'
@@ -123,6 +123,36 @@ test.each<{ what: string; fact: Partial<MessageFact>; holder?: string }>([
 
   expect(controlOf(await conversation(phone))).toEqual([holder, 'agent', at(2), at(2)])
   expect(await controlChanges(phone)).toBe(0)
+})
+
+describe('a conversation that is marked as read up to a later message', () => {
+  const LATER = 1_000_000
+  async function markOf(facts: Partial<MessageFact>[]) {
+    const phone = await newConversation({ holder: 'self' })
+    const { id } = await conversation(phone)
+    await database.pool.query('UPDATE conversations SET last_read_message_id = $2 WHERE id = $1', [id, LATER])
+    await write(...facts.map((fact) => message(phone, { sent_at: at(4), ...fact })))
+    const { rows } = await database.pool.query(
+      'SELECT id FROM chat_messages WHERE conversation_id = $1 ORDER BY id',
+      [id],
+    )
+    const { last_read_message_id } = await conversation(phone)
+    return { mark: Number(last_read_message_id), ids: rows.slice(1).map((row) => Number(row.id)) }
+  }
+
+  test('is marked up to before the first new one that nobody has seen', async () => {
+    const { mark, ids } = await markOf([{}, { source: 'echo', direction: 'outbound' }, {}])
+
+    expect(mark).toBe(Math.min(...ids) - 1)
+  })
+
+  test.each<[string, Partial<MessageFact>]>([
+    ['the history', { source: 'history' }],
+    ['this side', { source: 'echo', direction: 'outbound' }],
+  ])('keeps its mark when the new one is of %s, also where it is the latest', async (_, fact) => {
+    expect((await markOf([fact])).mark).toBe(LATER)
+    expect((await markOf([{ ...fact, sent_at: at(6) }])).mark).toBe(LATER)
+  })
 })
 
 test('a message that waits for its conversation does not set its time back', async () => {

@@ -78,21 +78,21 @@ describe('a message that meets its row', () => {
   })
 
   test('locks rows in the order of wa_message_id, not as they lie in the table', async () => {
-    const [first, second] = [nextId(), nextId()]
-    await write(messageItem(second))
-    await write(messageItem(first))
+    const [first, second, third] = [nextId(), nextId(), nextId()]
+    for (const id of [second, first, third]) await write(messageItem(id))
     const lock = await holdRow(first)
-    const written = writeBatch(withoutIndexes(database), [messageItem(first), messageItem(second)])
+    const items = [first, second, third].map((id) => messageItem(id))
+    const written = writeBatch(withoutIndexes(database), items)
     await lock.reached()
 
     const { rows } = await database.pool.query(
-      'SELECT FROM chat_messages WHERE wa_message_id = $1 FOR UPDATE SKIP LOCKED',
-      [second],
+      'SELECT FROM chat_messages WHERE wa_message_id = ANY($1) FOR UPDATE SKIP LOCKED',
+      [[second, third]],
     )
     await lock.release()
     await written
 
-    expect(rows).toHaveLength(1)
+    expect(rows).toHaveLength(2)
   })
 })
 
@@ -182,6 +182,29 @@ describe('two copies in one batch', () => {
     ])
   })
 
+  test.each(['outbound', 'inbound'] as const)(
+    'of which both are placeholders of a message that went %s: the greater status counts, and the second is a duplicate',
+    async (direction) => {
+      const id = nextId()
+      await write(ofHistory(id, { direction }))
+      const placeholder = (status: string) =>
+        ofHistory(id, { direction: 'outbound', is_placeholder: true, status })
+
+      expect(await write(placeholder('read'), placeholder('delivered'))).toEqual(['merged', 'duplicate'])
+
+      expect(await stored(id)).toMatchObject({ direction: 'outbound', status: 'read' })
+    },
+  )
+
+  test('of which the first raises the status: one of another business number is parked all the same', async () => {
+    const id = nextId()
+    const copy = (business_number?: string) =>
+      ofHistory(id, { direction: 'outbound', status: 'read', ...(business_number && { business_number }) })
+    await write(messageItem(id, { source: 'echo', direction: 'outbound', status: 'sent' }))
+
+    expect(await write(copy(), copy('999'))).toEqual(['merged', 'parked'])
+  })
+
   test('of another business number than the row change nothing in it', async () => {
     const id = nextId()
     const contact = { phone: '15550002004' }
@@ -249,5 +272,12 @@ describe('the row of a message', () => {
     await write(ofHistory(id, { business_number: '' }))
 
     expect(await write(messageItem(id))).toEqual(['merged'])
+  })
+
+  test('knows a business number again that is too long for an index', async () => {
+    const copy = messageItem(nextId(), { business_number: '9'.repeat(5000) })
+    await write(copy)
+
+    expect(await write(copy)).toEqual(['duplicate'])
   })
 })
