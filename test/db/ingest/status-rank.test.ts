@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { STATUS_RANKS, statusRank } from '../../../src/core/status.ts'
+import { statusOrder } from '../../../src/db/ingest/status-order.ts'
 import { createTestDatabase } from '../../support/postgres.ts'
 
 const UNKNOWN_WORDS = [
@@ -41,4 +42,27 @@ test('an unknown word has the rank NULL, so that it changes no message', async (
   const { rows } = await pool.query('SELECT wa_status_rank(NULL) AS rank')
 
   expect(rows).toEqual([{ rank: null }])
+})
+
+test('statusOrder puts none first, then words without a rank, then those with one; equal ones by the bytes of their names', async () => {
+  const { pool } = await createTestDatabase()
+  const ordered = [
+    null,
+    'Zooming',
+    'a-word',
+    'zooming',
+    'queued',
+    'sending',
+    'failed',
+    'undelivered',
+    'delivered',
+    'read',
+  ]
+
+  const { rows } = await pool.query(
+    `SELECT coalesce(array_agg(word ORDER BY ${statusOrder('word')}), '{}') AS words FROM unnest($1::text[]) word`,
+    [ordered.toReversed()],
+  )
+
+  expect(rows[0].words).toEqual(ordered)
 })
