@@ -3,6 +3,7 @@ import type { ProviderName } from '../core/event.ts'
 import type { OutboundOptions } from '../db/outbox/create.ts'
 import type { Database } from '../db/schema.ts'
 import type { Stats } from '../db/views/stats.ts'
+import type { FindMissingCredential } from '../providers/index.ts'
 import type { ProviderDefinition } from '../providers/provider.ts'
 import type { Log } from './problem.ts'
 
@@ -13,6 +14,8 @@ export type ApiDeps = {
   stats: () => Promise<Stats>
   /** Those that messages can be sent through. */
   providers: readonly ProviderDefinition[]
+  /** Which setting a provider cannot send without. */
+  findMissingCredential: FindMissingCredential
   /** Our number at each provider where a message may start a conversation. */
   defaultNumbers: Readonly<Record<ProviderName, string>>
   /** Folder of uploaded files; every process that sends must see the same folder. */

@@ -1,17 +1,39 @@
 /** Why a message cannot be stored to be sent, as an answer with the next step. */
+import type { ProviderName } from '../core/event.ts'
 import type { Refusal } from '../db/outbox/place.ts'
+import type { FindMissingCredential } from '../providers/index.ts'
 import type { ProviderDefinition } from '../providers/provider.ts'
 import { ProblemError } from './problem.ts'
 
 type RefusalAnswer = { status: number; pointer?: string; detail: string }
 
-/** Some of the next steps depend on the providers. */
-export function refusalProblems(providers: readonly ProviderDefinition[]): (reason: Refusal) => ProblemError {
-  const answers: Record<Refusal, RefusalAnswer> = { ...ANSWERS, ...answersOf(providers) }
-  return (reason) => {
-    const { status, pointer, detail } = answers[reason]
+/** Some of the next steps depend on the providers. `provider`: that of `provider_not_configured`. */
+export function refusalProblems(
+  providers: readonly ProviderDefinition[],
+  findMissingCredential: FindMissingCredential,
+): (reason: Refusal, provider?: ProviderName) => ProblemError {
+  const answers = { ...ANSWERS, ...answersOf(providers) }
+  return (reason, provider = '') => {
+    const { status, pointer, detail } =
+      reason === 'provider_not_configured'
+        ? notConfigured(providers, provider, findMissingCredential(provider))
+        : answers[reason]
     const errors = pointer === undefined ? {} : { errors: [{ pointer, detail }] }
     return new ProblemError({ status, detail, extensions: { reason, ...errors } })
+  }
+}
+
+function notConfigured(
+  providers: readonly ProviderDefinition[],
+  provider: ProviderName,
+  missing: string | undefined,
+): RefusalAnswer {
+  const label = providers.find(({ name }) => name === provider)?.label ?? provider
+  const nextStep = missing === undefined ? '' : `set ${missing}, or `
+  return {
+    status: 422,
+    pointer: '#/provider',
+    detail: `Nothing can be sent through ${label}: ${nextStep}name another provider.`,
   }
 }
 
@@ -53,7 +75,7 @@ function answersOf(providers: readonly ProviderDefinition[]): Record<ProviderRef
   }
 }
 
-const ANSWERS: Record<Exclude<Refusal, ProviderRefusal>, RefusalAnswer> = {
+const ANSWERS: Record<Exclude<Refusal, ProviderRefusal | 'provider_not_configured'>, RefusalAnswer> = {
   conversation_not_found: {
     status: 422,
     pointer: '#/conversation_id',

@@ -88,6 +88,17 @@ export function missingCredentials(providers: readonly Provider[]): FindMissingC
   }
 }
 
+/** See `ProviderTraits.otherChannelPath`. */
+export function otherChannelPaths(
+  providers: readonly ProviderTraits[],
+): Readonly<Partial<Record<ProviderName, string>>> {
+  return Object.fromEntries(
+    providers.flatMap(({ name, otherChannelPath }) =>
+      otherChannelPath === undefined ? [] : [[name, otherChannelPath]],
+    ),
+  )
+}
+
 /** The longest text of each provider that takes shorter ones than WhatsApp, in characters. */
 export function maxTextLengths(
   providers: readonly ProviderTraits[],

@@ -38,6 +38,11 @@ export type ProviderTraits = {
   maxTextLength?: number
   /** Files that users have uploaded here. */
   uploads: UploadTraits
+  /**
+   * SQL/JSON path predicate: whether a stored payload is of another channel than WhatsApp, such as SMS. Absent where the
+   * provider's webhooks are WhatsApp's alone. Such webhooks are events of kind `other`; earlier versions stored messages.
+   */
+  otherChannelPath?: string
   /** Whether this business number is a service of the provider that chooses the number for each message. Absent: none is. */
   choosesNumber?: (businessNumber: string) => boolean
 }

@@ -61,6 +61,7 @@ export async function startAdminApp(
       stats,
       providers: PROVIDERS,
       defaultNumbers: {},
+      findMissingCredential: () => undefined,
       uploadFolder: '/nowhere',
       refuseUpload: () => undefined,
       notifySend: () => {},

@@ -39,6 +39,7 @@ describe('the OpenAPI document', () => {
       stats: () => Promise.reject(new Error('not asked')),
       providers: PROVIDERS,
       defaultNumbers: {},
+      findMissingCredential: () => undefined,
       uploadFolder: '/nowhere',
       refuseUpload: () => undefined,
       notifySend: () => {},

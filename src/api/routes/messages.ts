@@ -4,7 +4,7 @@ import { requestDigest } from '../../core/request-digest.ts'
 import { type CreateOutcome, createOutboundMessage } from '../../db/outbox/create.ts'
 import { createResend } from '../../db/outbox/resend.ts'
 import { findMessage, findMessageWithHistory } from '../../db/views/message-list.ts'
-import { maxTextLengths } from '../../providers/index.ts'
+import { maxTextLengths, otherChannelPaths } from '../../providers/index.ts'
 import type { ApiDeps } from '../api-deps.ts'
 import { type ApiRoute, defineRoute } from '../api-route.ts'
 import { idempotencyKey } from '../idempotency-key.ts'
@@ -19,11 +19,16 @@ const headers = z.object({ 'idempotency-key': idempotencyKey })
 export function messageRoutes({
   db,
   providers,
+  findMissingCredential,
   defaultNumbers,
   refuseUpload,
   notifySend,
-}: Pick<ApiDeps, 'db' | 'providers' | 'defaultNumbers' | 'refuseUpload' | 'notifySend'>): ApiRoute[] {
-  const refused = refusalProblems(providers)
+}: Pick<
+  ApiDeps,
+  'db' | 'providers' | 'findMissingCredential' | 'defaultNumbers' | 'refuseUpload' | 'notifySend'
+>): ApiRoute[] {
+  const refused = refusalProblems(providers, findMissingCredential)
+  const names = providers.map(({ name }) => name)
   return [
     defineRoute(
       {
@@ -35,7 +40,7 @@ export function messageRoutes({
           'The message is stored at once with status `queued` and sent by the worker; its status then tells how far it ' +
           'got. With an `Idempotency-Key` the request can be repeated until it is answered: it is stored and sent once.',
         headers,
-        body: newMessageSchema(providers.map(({ name }) => name)),
+        body: newMessageSchema(names),
         answers: CREATED,
         problems: {
           422: 'The key was used for another request, or nothing can be sent there; `reason` says which.',
@@ -46,6 +51,8 @@ export function messageRoutes({
         const outcome = await createOutboundMessage(db, toOutboundRequest(message), {
           ...keyOptions(headers['idempotency-key'], message),
           defaultNumbers,
+          configuredProviders: names.filter((name) => findMissingCredential(name) === undefined),
+          otherChannelPaths: otherChannelPaths(providers),
           refuseUpload,
           maxTextLengths: maxTextLengths(providers),
         })
@@ -100,7 +107,7 @@ export function messageRoutes({
   ]
 
   async function answerOf(outcome: CreateOutcome) {
-    if (outcome.kind === 'refused') throw refused(outcome.reason)
+    if (outcome.kind === 'refused') throw refused(outcome.reason, outcome.provider)
     if (outcome.kind === 'conflict') throw keyReused()
     const { kind, message_id } = outcome
     if (kind === 'created') notifySend(message_id)

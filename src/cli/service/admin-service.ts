@@ -19,7 +19,7 @@ import { describeOpenBreaker, readOpenBreakers } from '../../db/outbox/circuit-b
 import { readStats } from '../../db/views/stats.ts'
 import type { RunContext } from '../../lifecycle/run-until-signal.ts'
 import type { Logger } from '../../logger/logger.ts'
-import { defaultNumbers, refuseUpload } from '../../providers/index.ts'
+import { defaultNumbers, missingCredentials, refuseUpload } from '../../providers/index.ts'
 import { QUEUE_NAMES } from '../../queue/names.ts'
 import { createOutboundProducer } from '../../queue/outbound-producer.ts'
 import { logConnectionErrors } from './observers.ts'
@@ -92,6 +92,7 @@ function createApi({ config, stores, log, context }: AdminServiceDeps): ApiRoute
     db,
     stats: () => readStats(stores.db),
     providers: config.providers,
+    findMissingCredential: missingCredentials(config.providers),
     defaultNumbers: defaultNumbers(config.providers),
     uploadFolder: config.uploadFolder,
     refuseUpload: refuseUpload(config.providers, config.http.publicUrl),

@@ -15,19 +15,15 @@ import { canBeSentAs } from '../../core/upload.ts'
 import { announce } from '../announce.ts'
 import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
-import { placeOutbound, type Refusal } from './place.ts'
+import type { SenderRules } from './choose-sender.ts'
+import { placeOutbound, type Refusal, type Refused } from './place.ts'
 import { renewUpload } from './uploads.ts'
 
-export type OutboundOptions = {
+export type OutboundOptions = SenderRules & {
   /** Becomes client_message_id. */
   idempotencyKey: string
   /** Digest of the request. The same key with another digest is a conflict. */
   requestHash: string
-  /**
-   * By provider: our number that begins new conversations. Without one that provider cannot begin any. The first one counts
-   * when the request names no provider.
-   */
-  defaultNumbers: Readonly<Record<ProviderName, string>>
   /** The reason for which a provider takes no such upload; undefined when it does. */
   refuseUpload?: (provider: ProviderName, upload: Upload) => Refusal | undefined
   /** The longest text of providers that do not take what the API takes, in characters. */
@@ -38,7 +34,7 @@ export type CreateOutcome =
   | { kind: 'created' | 'existing'; message_id: string }
   /** `message_id` has the key, and was made by another request. */
   | { kind: 'conflict'; message_id: string }
-  | { kind: 'refused'; reason: Refusal }
+  | Refused
 
 /** The column `chat_messages.request`. */
 export type StoredRequest = {
@@ -60,7 +56,7 @@ export async function createOutboundMessage(
     db.transaction().execute(async (trx) => {
       const known = await findByKey(trx, options)
       if (known !== undefined) return known
-      const place = await placeOutbound(trx, request, options.defaultNumbers)
+      const place = await placeOutbound(trx, request, options)
       if (place.kind === 'refused') return place
       const { provider: _, to, conversation_id: __, reply_to_message_id, ...content } = request
       if (isTooLong(content, options.maxTextLengths?.[place.provider]))

@@ -6,17 +6,17 @@ import type { ProviderName } from '../../core/event.ts'
 import type { ContactRef } from '../../core/fact.ts'
 import type { OutboundRequest, Recipient } from '../../core/outbound.ts'
 import { phoneDigits } from '../../core/phone.ts'
-import { resolveConversations } from '../contacts/conversations.ts'
 import { lockMergesShared } from '../contacts/merge-lock.ts'
-import { resolveContacts } from '../contacts/resolve-contacts.ts'
 import { partsOf } from '../merged-conversations.ts'
 import type { Database } from '../schema.ts'
+import { type Conversation, chooseSender, type SenderRules } from './choose-sender.ts'
 
 /**
  * Why a message is not created.
  * - `recipient_invalid`: `to` has no usable address, or the request has neither `to` nor `conversation_id`
  * - `provider_mismatch`: the conversation is with another provider
  * - `no_sender`: no number is configured that could begin this conversation
+ * - `provider_not_configured`: the only provider that would fit has no credentials here
  * - `reply_not_found`, `reaction_target_not_found`: no such message in this conversation
  * - `upload_not_found`: there is no such upload
  * - `upload_type`: its type does not fit the message type
@@ -30,6 +30,7 @@ export type Refusal =
   | 'recipient_invalid'
   | 'provider_mismatch'
   | 'no_sender'
+  | 'provider_not_configured'
   | 'reply_not_found'
   | 'reaction_target_not_found'
   | 'upload_not_found'
@@ -49,28 +50,30 @@ export type Place =
       reply_to_wa_message_id: string | null
       target_wa_message_id: string | null
     }
-  | { kind: 'refused'; reason: Refusal }
+  | Refused
 
-type Conversation = { id: string; provider: ProviderName; business_number: string }
+/** `provider`: that of `provider_not_configured`. */
+export type Refused = { kind: 'refused'; reason: Refusal; provider?: ProviderName }
 
 /** Takes the lock against merges of conversations, and then that of the conversation: call it before anything else that locks. */
 export async function placeOutbound(
   trx: Transaction<Database>,
   request: OutboundRequest,
-  defaultNumbers: Readonly<Record<ProviderName, string>>,
+  rules: SenderRules,
 ): Promise<Place> {
-  const conversation = await findConversation(trx, request, defaultNumbers)
-  if (typeof conversation === 'string') return { kind: 'refused', reason: conversation }
+  const found = await findConversation(trx, request, rules)
+  if ('kind' in found) return found
+  const conversation = found
   const target =
     request.type === 'reaction'
       ? await findLinked(trx, conversation, request.reaction.message_id)
       : { wa_message_id: null }
-  if (target === undefined) return { kind: 'refused', reason: 'reaction_target_not_found' }
+  if (target === undefined) return refuse('reaction_target_not_found')
   const reply =
     request.reply_to_message_id === undefined
       ? { wa_message_id: null }
       : await findLinked(trx, conversation, request.reply_to_message_id)
-  if (reply === undefined) return { kind: 'refused', reason: 'reply_not_found' }
+  if (reply === undefined) return refuse('reply_not_found')
   return {
     kind: 'placed',
     conversation_id: conversation.id,
@@ -83,15 +86,34 @@ export async function placeOutbound(
 async function findConversation(
   trx: Transaction<Database>,
   request: OutboundRequest,
-  defaultNumbers: Readonly<Record<ProviderName, string>>,
-): Promise<Conversation | Refusal> {
+  rules: SenderRules,
+): Promise<Conversation | Refused> {
   const { conversation_id, provider, to } = request
-  if (conversation_id === undefined) return findByRecipient(trx, to ?? {}, provider, defaultNumbers)
+  if (conversation_id === undefined) return findByRecipient(trx, to ?? {}, provider, rules)
   await lockMergesShared(trx)
   const conversation = await findById(trx, conversation_id)
-  if (conversation === undefined) return 'conversation_not_found'
-  if (provider !== undefined && conversation.provider !== provider) return 'provider_mismatch'
-  return conversation.business_number === '' ? 'no_sender' : conversation
+  if (conversation === undefined) return refuse('conversation_not_found')
+  if (provider !== undefined && conversation.provider !== provider) return refuse('provider_mismatch')
+  return conversation.business_number === '' ? refuse('no_sender') : conversation
+}
+
+async function findByRecipient(
+  trx: Transaction<Database>,
+  to: Recipient,
+  provider: ProviderName | undefined,
+  rules: SenderRules,
+): Promise<Conversation | Refused> {
+  const ref = recipientRef(to)
+  if (ref === undefined) return refuse('recipient_invalid')
+  const choice = await chooseSender(trx, { ref, provider }, rules)
+  if (choice.kind === 'chosen') return choice.conversation
+  return choice.kind === 'no_sender'
+    ? refuse('no_sender')
+    : { ...refuse('provider_not_configured'), provider: choice.provider }
+}
+
+function refuse(reason: Refusal): Refused {
+  return { kind: 'refused', reason }
 }
 
 /** Locks it. Follows `merged_into`. */
@@ -102,42 +124,6 @@ async function findById(trx: Transaction<Database>, id: string): Promise<Convers
     JOIN conversations v ON v.id = coalesce(o.merged_into, o.id) WHERE o.id = ${id} FOR NO KEY UPDATE OF v`.execute(
     trx,
   )
-  return rows[0]
-}
-
-/** Answers from the number that the contact last wrote to or heard from, else from the configured one. */
-async function findByRecipient(
-  trx: Transaction<Database>,
-  to: Recipient,
-  provider: ProviderName | undefined,
-  defaultNumbers: Readonly<Record<ProviderName, string>>,
-): Promise<Conversation | Refusal> {
-  const ref = recipientRef(to)
-  if (ref === undefined) return 'recipient_invalid'
-  const [contactId = ''] = await resolveContacts(trx, [{ ref, seen_at: new Date() }])
-  const latest = await findLatest(trx, contactId, provider)
-  if (latest !== undefined) return latest
-  const first = provider ?? Object.keys(defaultNumbers)[0]
-  const business_number = first === undefined ? undefined : defaultNumbers[first]
-  if (first === undefined || business_number === undefined) return 'no_sender'
-  const [id = ''] = await resolveConversations(trx, [
-    { provider: first, business_number, contact_id: contactId },
-  ])
-  await sql`SELECT FROM conversations WHERE id = ${id} FOR NO KEY UPDATE`.execute(trx)
-  return { id, provider: first, business_number }
-}
-
-/** Locks it. */
-async function findLatest(
-  trx: Transaction<Database>,
-  contactId: string,
-  provider: ProviderName | undefined,
-): Promise<Conversation | undefined> {
-  const { rows } = await sql<Conversation>`
-    SELECT id, provider, business_number FROM conversations
-    WHERE contact_id = ${contactId} AND merged_into IS NULL AND business_number <> ''
-      AND provider = coalesce(${provider ?? null}, provider)
-    ORDER BY last_message_at DESC NULLS LAST, id DESC LIMIT 1 FOR NO KEY UPDATE`.execute(trx)
   return rows[0]
 }
 

@@ -4,6 +4,7 @@ import { baseUrl, format, secrets, wholeNumber } from '../../variables/value-for
 import { optional, withDefault } from '../../variables/variable.ts'
 import { defineProvider } from '../definition.ts'
 import { readBusinessNumber } from './address.ts'
+import { OTHER_CHANNEL_PATH } from './event-kind.ts'
 import { isMediaLink } from './media-link.ts'
 import { TWILIO_MESSAGE_IDS } from './message-sid.ts'
 import { normalizeTwilio } from './normalize.ts'
@@ -85,6 +86,7 @@ export const twilio = defineProvider({
   // https://www.twilio.com/docs/api/errors/21617
   maxTextLength: 1_600,
   uploads: { isFetched: true, maxBytes: 16 * 1024 * 1024 },
+  otherChannelPath: OTHER_CHANNEL_PATH,
   choosesNumber: isMessagingService,
   normalize: normalizeTwilio,
   reparse: reparseTwilio,

@@ -42,6 +42,28 @@ export function eventKind(fields: Fields): 'message' | 'status' | 'other' {
   return hasContent && fields.has('From') && !isForeign ? 'message' : 'other'
 }
 
+/**
+ * Whether both addresses are of another channel: SMS has none in front of a number, others have a word of their own
+ * (`messenger:`, `rcs:`). A number of ours may receive both, at one URL. Without any address nothing says so.
+ */
+export function isOtherChannel(fields: Fields): boolean {
+  const addresses = ['From', 'To'].flatMap((name) => fields.get(name) ?? [])
+  const isWhatsApp =
+    fields.has('WaId') ||
+    fields.get('ChannelPrefix')?.toLowerCase() === 'whatsapp' ||
+    addresses.some((address) => /^whatsapp:/i.test(address))
+  return addresses.length > 0 && !isWhatsApp
+}
+
+/** The same as a SQL/JSON path predicate for stored payloads: webhooks, and entries of Twilio's list. */
+export const OTHER_CHANNEL_PATH = [
+  '(exists($.From) || exists($.To) || exists($.from) || exists($.to))',
+  '!exists($.WaId)',
+  ...['ChannelPrefix', 'From', 'To', 'from', 'to'].map(
+    (name) => `!($.${name} like_regex "^whatsapp${name === 'ChannelPrefix' ? '$' : ':'}" flag "i")`,
+  ),
+].join(' && ')
+
 function receiptWord(fields: Fields): string | undefined {
   const type = fields.get('EventType')
   return type !== undefined && /^(?:read|delivered)$/i.test(type) && messageSid(fields) !== undefined

@@ -12,7 +12,7 @@ import {
   readOtherAddress,
   readUserId,
 } from './address.ts'
-import { statusWord } from './event-kind.ts'
+import { isOtherChannel, statusWord } from './event-kind.ts'
 import { type Fields, firstOf, isTrue, readFields } from './fields.ts'
 import { readMedia } from './media.ts'
 import { readContent, readMessageType } from './message-content.ts'
@@ -29,7 +29,7 @@ const USER_ID_FIELDS = [
 export const normalizeTwilio: Normalize = (event) => {
   if (event.park !== undefined) return { kind: 'parked', reason: event.park }
   if (event.kind === 'unreadable') return parked('unreadable')
-  if (event.kind === 'other') return { kind: 'other', identities: [], contacts: [] }
+  if (event.kind === 'other') return OTHER
   try {
     return normalizeFields(event, readFields(event.payload))
   } catch (err) {
@@ -37,8 +37,12 @@ export const normalizeTwilio: Normalize = (event) => {
   }
 }
 
+const OTHER: Fact = { kind: 'other', identities: [], contacts: [] }
+
 function normalizeFields(event: WebhookEvent, fields: Fields): Fact {
   const { kind, wa_message_id } = event
+  // Earlier versions queued these as messages and statuses.
+  if (event.context === undefined && isOtherChannel(fields)) return OTHER
   const tooLong = ['From', 'To'].find((name) => isAddressTooLong(fields.get(name)))
   if (tooLong !== undefined) return parked(`${tooLong} is longer than ${MAX_ADDRESS_BYTES} bytes`)
   if (wa_message_id === undefined) return parked('the event has no message id')

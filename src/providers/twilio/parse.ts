@@ -13,7 +13,7 @@ import { scrubText } from '../../core/json-text.ts'
 import { present } from '../present.ts'
 import type { IncomingWebhook } from '../provider.ts'
 import { readBusinessNumber } from './address.ts'
-import { eventKind, messageSid, statusWord } from './event-kind.ts'
+import { eventKind, isOtherChannel, messageSid, statusWord } from './event-kind.ts'
 import { type Fields, firstOf, readFields } from './fields.ts'
 import { formToJson, parseForm } from './form.ts'
 import { readJsonItems } from './json-body.ts'
@@ -23,6 +23,8 @@ import { twilioJobIds } from './message-sid.ts'
 const FIELD_NAME = /^[A-Za-z][\w.[\]-]{0,127}$/
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 const UNREADABLE = 'the body is neither a form nor JSON'
+/** `webhook_events.field` of messages and statuses that are not WhatsApp's. */
+const OTHER_CHANNEL = 'other_channel'
 const REPEATED_KEY = 'the body has an object with a key twice: the last one was read'
 
 /** Never throws, and never returns nothing. */
@@ -60,7 +62,10 @@ function readFormItem(rawBody: Buffer): string[] | undefined {
 
 function toJob(payload: string, context: string | undefined, received_at: number): InboundJob {
   const fields = readFields(payload)
-  const kind = eventKind(fields)
+  const word = eventKind(fields)
+  // A status with our callback_id is of a message that we have sent, whatever its addresses look like.
+  const isForeign = word !== 'other' && context === undefined && isOtherChannel(fields)
+  const kind = isForeign ? 'other' : word
   const sid = messageSid(fields)
   const problem = kind === 'other' ? undefined : idProblem(sid)
   const event = present<WebhookEvent>({
@@ -72,12 +77,17 @@ function toJob(payload: string, context: string | undefined, received_at: number
     // As texts of their own these reach jsonb in the queue, which refuses U+0000.
     account: scrubbed(firstOf(fields, ['AccountSid', 'account_sid', 'accountSid'])),
     business_number: ownAddress(kind, fields),
-    field: kind === 'message' ? 'inbound' : kind === 'status' ? 'status' : scrubbed(fields.get('EventType')),
+    field: isForeign ? OTHER_CHANNEL : fieldOf(kind, fields),
     context,
     payload,
     park: problem,
   })
   return { job_id: jobId(event, fields), event }
+}
+
+function fieldOf(kind: WebhookEvent['kind'], fields: Fields): string | undefined {
+  if (kind === 'message') return 'inbound'
+  return kind === 'status' ? 'status' : scrubbed(fields.get('EventType'))
 }
 
 function jobId(event: WebhookEvent, fields: Fields): string {

@@ -230,6 +230,21 @@ describe('POST /api/messages', () => {
     })
   })
 
+  test('names the setting that is missing where only a provider without credentials would fit', async () => {
+    const { post } = await startApi({
+      findMissingCredential: (provider) => (provider === 'meta' ? 'META_ACCESS_TOKEN' : undefined),
+    })
+
+    expect(await post('/messages', TEXT)).toMatchObject({
+      status: 422,
+      body: {
+        reason: 'provider_not_configured',
+        detail: expect.stringContaining('set META_ACCESS_TOKEN'),
+        errors: [{ pointer: '#/provider' }],
+      },
+    })
+  })
+
   test('a text has as many characters as its provider takes, and an emoji is one', async () => {
     const contact = { phone: '15551230016' }
     const asked = await api.receive({ contact, provider: 'twilio', business_number: '15550001234' })

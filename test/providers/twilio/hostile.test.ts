@@ -15,7 +15,7 @@ const statusJob = (status: string) => parseTwilioWebhook(twilioWebhook(twilioSta
 
 describe('a JSON body', () => {
   test('with a key twice: the last one is read, and the bytes keep the other', () => {
-    const text = `[{"MessageSid":"${twilioSid(1)}","MessageSid":"${twilioSid(2)}","Body":"x","From":"+15551230001"}]`
+    const text = `[{"MessageSid":"${twilioSid(1)}","MessageSid":"${twilioSid(2)}","Body":"x","From":"whatsapp:+15551230001"}]`
 
     const events = jsonJobs(text).map(({ event }) => event)
 
@@ -29,7 +29,8 @@ describe('a JSON body', () => {
   test('keeps ids apart that are numbers beyond 2^53', () => {
     const ids = ['12345678901234567890', '12345678901234567891'].map(
       (number) =>
-        jsonJobs(`{"MessageSid":${number},"Body":"x","From":"+15551230001"}`)[0]?.event.wa_message_id,
+        jsonJobs(`{"MessageSid":${number},"Body":"x","From":"whatsapp:+15551230001"}`)[0]?.event
+          .wa_message_id,
     )
 
     expect(ids).toEqual(['12345678901234567890', '12345678901234567891'])

@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import type { WebhookEvent } from '../../../src/core/event.ts'
 import { normalizeTwilio } from '../../../src/providers/twilio/normalize.ts'
-import { TWILIO_ACCOUNT_SID, twilioMessage, twilioSid, twilioStatus } from '../../support/twilio-webhooks.ts'
+import {
+  TWILIO_ACCOUNT_SID,
+  TWILIO_PATH,
+  type TwilioForm,
+  twilioMessage,
+  twilioSid,
+  twilioStatus,
+} from '../../support/twilio-webhooks.ts'
 import { eventOf, message, status } from './twilio-facts.ts'
 
 describe('who wrote', () => {
@@ -153,6 +160,50 @@ describe('what cannot be stored as what it claims to be is parked', () => {
     { kind: 'unreadable', payload: 'AA==' },
   ])('an event that parse never makes: %j', (fields) => {
     expect(normalizeTwilio({ ...eventOf(twilioMessage()), ...fields })).toMatchObject({ kind: 'parked' })
+  })
+})
+
+describe('the channel', () => {
+  const bare = { From: '+15551230001', To: '+15550001234' }
+  test.each<[string, TwilioForm, string]>([
+    ['a form of SMS', twilioMessage({ ...bare, WaId: undefined }), 'other'],
+    [
+      'the name of a sender',
+      twilioStatus('sent', { From: 'ACME', To: '+15551230001', ChannelPrefix: undefined }),
+      'other',
+    ],
+    [
+      'another channel',
+      twilioStatus('sent', { From: 'rcs:acme', To: 'rcs:+15551230001', ChannelPrefix: 'rcs' }),
+      'other',
+    ],
+    [
+      'WhatsApp at one end',
+      twilioMessage({ From: 'WhatsApp:+15551230001', To: '+15550001234', WaId: undefined }),
+      'message',
+    ],
+    ['WaId', twilioMessage(bare), 'message'],
+    ['ChannelPrefix', twilioStatus('sent', bare), 'status'],
+    [
+      'no address',
+      twilioStatus('sent', { From: undefined, To: undefined, ChannelPrefix: undefined }),
+      'status',
+    ],
+  ])('%s', (_, form, kind) => {
+    expect(normalizeTwilio(eventOf(form)).kind).toBe(kind)
+    // As an earlier version queued it.
+    const queued = {
+      kind: form.MessageStatus === undefined ? 'message' : 'status',
+      wa_message_id: twilioSid(1),
+    } as const
+    expect(normalizeTwilio({ ...eventOf(form), ...queued }).kind).toBe(kind)
+  })
+
+  test('a status with our callback_id is of our message, whatever its addresses look like', () => {
+    const url = `${TWILIO_PATH}?callback_id=0b0e9a3c-3f5b-4d5e-9a53-3d3c5a6f7b8c`
+    const form = twilioStatus('sent', { ...bare, ChannelPrefix: undefined })
+
+    expect(normalizeTwilio(eventOf(form, { url })).kind).toBe('status')
   })
 })
 

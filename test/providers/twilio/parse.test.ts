@@ -190,6 +190,40 @@ describe('everything else', () => {
       },
       'onMessageAdd',
     ],
+    [
+      'an SMS',
+      {
+        MessageSid: twilioSid(1),
+        SmsStatus: 'received',
+        From: '+15551230001',
+        To: '+15550001234',
+        Body: 'hello',
+        AccountSid: TWILIO_ACCOUNT_SID,
+      },
+      'other_channel',
+    ],
+    [
+      'the status of an SMS',
+      {
+        MessageSid: twilioSid(1),
+        MessageStatus: 'sent',
+        From: 'ACME',
+        To: '+15551230001',
+        AccountSid: TWILIO_ACCOUNT_SID,
+      },
+      'other_channel',
+    ],
+    [
+      'a message of another channel, also without an id',
+      {
+        SmsStatus: 'received',
+        From: 'messenger:42',
+        To: 'messenger:43',
+        Body: 'hello',
+        AccountSid: TWILIO_ACCOUNT_SID,
+      },
+      'other_channel',
+    ],
     ['a text from nobody', { Body: 'hello', AccountSid: TWILIO_ACCOUNT_SID }, undefined],
   ])('%s is kept whole', (_, form, field) => {
     const { job_id, event } = parse(form)
