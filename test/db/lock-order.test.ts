@@ -58,25 +58,37 @@ async function isLocked({ pool }: TestDatabase, id: string): Promise<boolean> {
   return rows.length === 0
 }
 
-test('a claim, a batch with the echo of the claimed message, and its identification wait in line', async () => {
-  const database = await createTestDatabase()
-  const { db, deadlocks } = watchDeadlocks(database)
-  const message_id = await orderText(db, 'Hello', { to: ANN })
-  const lock = await holdLock(database, 'SELECT FROM conversations FOR UPDATE')
+const UNSENDABLE = '{"type": "image", "media": {"upload_id": "00000000-0000-4000-8000-000000000000"}}'
 
-  const claim = claimNext(db, message_id)
-  await lock.reached()
-  const batch = writeBatch(db, [echo('wamid.A', { sent_at: new Date() }, { received_at: Date.now() })])
-  await lock.reached(2)
-  const identified = identifyMessage(db, { message_id, wa_message_id: 'wamid.A' })
-  await Promise.race([identified, lock.reached(3)])
-  await lock.release()
-  await Promise.all([claim, batch, identified])
+test.each([
+  ['can be sent', null],
+  ['cannot be sent', UNSENDABLE],
+])(
+  'a claim, a batch with the echo of the claimed message, and its identification wait in line: it %s',
+  async (_, content) => {
+    const database = await createTestDatabase()
+    const { db, deadlocks } = watchDeadlocks(database)
+    const message_id = await orderText(db, 'Hello', { to: ANN })
+    if (content !== null)
+      await database.pool.query(`UPDATE chat_messages SET request = jsonb_set(request, '{content}', $1)`, [
+        content,
+      ])
+    const lock = await holdLock(database, 'SELECT FROM conversations FOR UPDATE')
 
-  expect(deadlocks).toEqual([])
-  const { rows } = await database.pool.query('SELECT wa_message_id FROM chat_messages')
-  expect(rows).toEqual([{ wa_message_id: 'wamid.A' }])
-})
+    const claim = claimNext(db, message_id)
+    await lock.reached()
+    const batch = writeBatch(db, [echo('wamid.A', { sent_at: new Date() }, { received_at: Date.now() })])
+    await lock.reached(2)
+    const identified = identifyMessage(db, { message_id, wa_message_id: 'wamid.A' })
+    await Promise.race([identified, lock.reached(3)])
+    await lock.release()
+    await Promise.all([claim, batch, identified])
+
+    expect(deadlocks).toEqual([])
+    const { rows } = await database.pool.query('SELECT wa_message_id FROM chat_messages')
+    expect(rows).toEqual([{ wa_message_id: 'wamid.A' }])
+  },
+)
 
 test('a resend locks the conversation before the message that it repeats', async () => {
   const database = await createTestDatabase()

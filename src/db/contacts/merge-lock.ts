@@ -4,7 +4,13 @@
  * A transaction that writes for contacts or conversations holds it shared until it ends; one that merges contacts or retires
  * an identifier holds it exclusively. It is the first lock of a transaction: a transaction that waited for it while holding
  * others would make a circle. After it, rows are locked in one order: identifiers by (kind, value), contacts by id, new
- * conversations by (provider, business number, contact), conversations by id, messages by wa_message_id.
+ * conversations by (provider, business number, contact), new messages by wa_message_id, conversations by id, stored messages
+ * by wa_message_id.
+ *
+ * So a batch has inserted its new messages when it locks their conversations. One writer waits against this order: the one that
+ * gives a stored message an id which a batch inserts (ingest/merge-messages.ts) has that message locked while it waits for the
+ * batch. So a transaction that holds a conversation does not wait for a message from the API: a claim and a resend skip a
+ * locked one, and run again.
  */
 import { sql, type Transaction } from 'kysely'
 import type { Database } from '../schema.ts'

@@ -1,8 +1,9 @@
 /**
  * The batch writer: the worker, the receiver's direct path, back-fills and reprocessing store every event through it.
  *
- * One batch is one transaction. Every writer takes its locks in the same order (contacts, conversations, messages by
- * wa_message_id, statuses, webhook events by key), so writers wait for each other but never deadlock.
+ * One batch is one transaction. Every batch takes its locks in the same order (contacts, new messages by wa_message_id, which are
+ * entries of the unique index, their conversations by id, stored messages by wa_message_id, statuses, webhook events by key), so
+ * batches wait for each other but never deadlock. merge-lock.ts says what follows for other writers.
  */
 import type { Kysely, Transaction } from 'kysely'
 import type { FinalOutcome } from '../../core/event.ts'

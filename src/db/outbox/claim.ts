@@ -248,16 +248,20 @@ class ClaimLostError extends Error {
   code = SQLSTATE.SERIALIZATION_FAILURE
 }
 
+/** Does not wait for the row, for the reason that `markSending` gives. */
 async function failUnsendable(
   trx: Transaction<Database>,
   messageId: string,
   error: SendError,
 ): Promise<Unsendable> {
-  await sql`
-    WITH failed AS (
+  const { rows } = await sql`
+    WITH free AS MATERIALIZED (
+      SELECT id FROM chat_messages WHERE id = ${messageId} FOR NO KEY UPDATE SKIP LOCKED
+    ), failed AS (
       UPDATE chat_messages SET status = 'failed', error = ${JSON.stringify([error])}::jsonb, updated_at = now()
-      WHERE id = ${messageId} AND status = 'queued' AND wa_message_id IS NULL RETURNING id, conversation_id
-    )
-    ${announce('message.status', 'failed')}`.execute(trx)
+      WHERE id = (SELECT id FROM free) AND status = 'queued' AND wa_message_id IS NULL RETURNING id, conversation_id
+    ), announced AS (${announce('message.status', 'failed')})
+    SELECT id FROM failed`.execute(trx)
+  if (rows.length === 0) throw new ClaimLostError()
   return { kind: 'unsendable', message_id: messageId, error }
 }

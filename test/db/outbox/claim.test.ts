@@ -344,13 +344,16 @@ describe('a message that cannot be sent', () => {
   )
 
   test.each(["status = 'delivered'", "wa_message_id = 'wamid.KNOWN'"])(
-    'is left alone when a transaction sets %s meanwhile',
+    'is left alone by a claim that meets a transaction which sets %s, and does not wait for it',
     async (assignment) => {
       const id = await order()
       await REASONS.upload_gone?.(id, '')
+      const lock = await holdLock(database, `UPDATE chat_messages SET ${assignment} WHERE id = ${id}`)
 
-      await claimDuring(id, `UPDATE chat_messages SET ${assignment} WHERE id = ${id}`)
+      await expect(claim(id)).rejects.toMatchObject({ code: '40001' })
+      await lock.release()
 
+      expect(await claim(id)).toEqual({ kind: 'idle' })
       expect((await read(id)).error).toBeNull()
     },
   )
