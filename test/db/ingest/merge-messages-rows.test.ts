@@ -82,6 +82,11 @@ describe('a message that gets its id', () => {
       own: { status: 'failed', error: ERROR },
       after: { status: 'accepted', error: null },
     },
+    {
+      what: 'loses a status that has no rank',
+      own: { status: 'scheduled' },
+      after: { status: 'accepted' },
+    },
     { what: 'gets the time of the provider', own: {}, told: { sent_at: EARLY }, after: { sent_at: EARLY } },
     {
       what: 'keeps the time that it has',

@@ -142,6 +142,13 @@ describe('a copy with more data', () => {
     expect(after).toMatchObject({ conversation_id, direction, received_at, sent_at: late, source: 'webhook' })
     expect(after.updated_at.getTime()).toBeGreaterThan(before.updated_at.getTime())
     expect(await senderOf(id)).toBe(bob.phone)
+    const changes = await database.db
+      .selectFrom('changes')
+      .select('kind')
+      .where('message_id', '=', after.id)
+      .orderBy('id')
+      .execute()
+    expect(changes.map(({ kind }) => kind)).toEqual(['message.created', 'message.updated'])
   })
 
   test('leaves the time and the sender of the row where it has none', async () => {
