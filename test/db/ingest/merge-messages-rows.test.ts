@@ -119,6 +119,15 @@ describe('a message that gets its id', () => {
   })
 })
 
+test('a message that has its id and failed at the provider stays failed when the response comes', async () => {
+  const wa_message_id = nextId()
+  const id = await ordered({ status: 'failed', error: ERROR, wa_message_id })
+
+  expect(await identify(id, wa_message_id)).toBe('known')
+
+  expect(await message(id)).toMatchObject({ status: 'failed', error: ERROR })
+})
+
 describe('a message whose other row is stored', () => {
   test.each<{ what: string; own: Own; other: Partial<MessageFact>; after: object }>([
     {
@@ -132,6 +141,18 @@ describe('a message whose other row is stored', () => {
       own: { status: 'undelivered', error: ERROR },
       other: { status: 'sent' },
       after: { status: 'undelivered', error: ERROR },
+    },
+    {
+      what: 'has the error of its later status alone',
+      own: { status: 'unknown', error: [{ code: 'timeout' }] },
+      other: { status: 'failed', error: JSON.stringify(ERROR) },
+      after: { status: 'failed', error: ERROR },
+    },
+    {
+      what: 'has not failed here after all',
+      own: { status: 'failed', error: ERROR },
+      other: { status: 'sent' },
+      after: { status: 'sent', error: null },
     },
     {
       what: 'keeps its status where the other has none',
@@ -169,12 +190,12 @@ describe('a message whose other row is stored', () => {
 })
 
 describe('where the other row cannot be moved', () => {
-  async function identifyRefused(state: string) {
+  /** `onDelete`: what the user's trigger does. */
+  async function identifyRefused(onDelete: string) {
     const [id, wa_message_id] = [await ordered(), nextId()]
     await writeEcho(wa_message_id, { status: 'delivered' })
     await query(`
-      CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE 'not this one' USING ERRCODE = '${state}'; END $$;
+      CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${onDelete}; END $$;
       CREATE TRIGGER refuse BEFORE DELETE ON chat_messages FOR EACH ROW EXECUTE FUNCTION refuse()`)
     const outcome = await identify(id, wa_message_id).catch((err: Error) => err.message)
     await query('DROP TRIGGER refuse ON chat_messages')
@@ -182,13 +203,17 @@ describe('where the other row cannot be moved', () => {
     expect(await idOf(wa_message_id)).not.toBe(id)
     return outcome
   }
+  const raise = (state: string) => `RAISE 'not this one' USING ERRCODE = '${state}'`
 
-  test('because of a constraint, both stay as they are', async () => {
-    expect(await identifyRefused('23514')).toBe('taken')
+  test.each([
+    ['of a constraint', raise('23514')],
+    ['a trigger keeps it silently', 'RETURN NULL'],
+  ])('because %s, both stay as they are', async (_, onDelete) => {
+    expect(await identifyRefused(onDelete)).toBe('taken')
   })
 
   test('because of another error, that error is told and both stay as they are', async () => {
-    expect(await identifyRefused('P0001')).toBe('not this one')
+    expect(await identifyRefused(raise('P0001'))).toBe('not this one')
   })
 })
 
@@ -219,9 +244,17 @@ describe('a message that gets its id beside other writers', () => {
     expect(await identified).toBe('identified')
   })
 
-  test('locks both rows in the order of wa_message_id, its own last, not as they lie in the table', async () => {
+  test.each([
+    ['before', 'id <> id'],
+    ['behind', 'id = $1'],
+  ])('locks its own row last, also when it lies %s the other one in the table', async (_, moves) => {
     const [id, wa_message_id] = [await ordered(), nextId()]
     await writeEcho(wa_message_id)
+    // A new version of a row lies behind the others.
+    await query(
+      `UPDATE chat_messages SET created_at = created_at WHERE ${moves} AND $1::bigint IS NOT NULL`,
+      id,
+    )
     const lock = await holdLock(
       database,
       `SELECT FROM chat_messages WHERE wa_message_id = '${wa_message_id}' FOR UPDATE`,

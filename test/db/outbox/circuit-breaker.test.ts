@@ -17,6 +17,7 @@ beforeEach(async () => {
   database = await createTestDatabase()
 })
 
+const TO_TWILIO = { provider: 'twilio', to: { phone: '15551230009' } } as const
 const order = (phone: string) => orderText(database.db, 'Hello', { to: { phone } })
 const claimed = (id: string) =>
   eventually(async () => {
@@ -96,6 +97,31 @@ describe('an open breaker', () => {
 
     await closeForOtherCredentials(database.db, { meta: 'two' })
     expect(await readOpenBreakers(database.db)).toEqual([])
+  })
+
+  test('of a whole provider stops each of its numbers, and no other provider', async () => {
+    const [meta, twilio] = [await order('15551230001'), await orderText(database.db, 'Hello', TO_TWILIO)]
+    await database.pool.query(
+      `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+       VALUES ('meta', '', now() + interval '1 minute', 1, now(), now())`,
+    )
+
+    expect(await claimNext(database.db, meta)).toEqual({ kind: 'paused' })
+    expect(await claimNext(database.db, twilio)).toMatchObject({ kind: 'claimed', claim: { trial: null } })
+  })
+
+  test('of a number stays open while that of its provider is over, and the other way round', async () => {
+    const id = await order('15551230001')
+    for (const over of ['', META_PHONE_NUMBER_ID]) {
+      await database.pool.query('DELETE FROM send_pauses')
+      await database.pool.query(
+        `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+         SELECT 'meta', number, now() + CASE WHEN number = $1 THEN '-1 minute' ELSE '1 minute' END::interval, 1, now(), now()
+         FROM unnest(ARRAY['', $2]) number`,
+        [over, META_PHONE_NUMBER_ID],
+      )
+      expect(await claimNext(database.db, id)).toEqual({ kind: 'paused' })
+    }
   })
 
   test('is described with its sender, its time and its error', async () => {

@@ -139,6 +139,20 @@ describe('a message that is refused in the name of its sender', () => {
     expect(await readOpenBreakers(database.db)).toHaveLength(breakers)
   })
 
+  test('does not compare itself with messages of another provider', async () => {
+    const id = await order()
+    await send(id, REFUSED_ON_THE_WAY)
+    await send(
+      await orderText(database.db, 'Hello', { provider: 'twilio', to: { phone: String(++phones) } }),
+      accepted(),
+    )
+    await endAll(id)
+
+    await send(id, REFUSED_ON_THE_WAY)
+
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 2 }])
+  })
+
   test('is not the reason when it is the trial of a breaker that others have opened', async () => {
     const id = await orderRefused()
     await send(await order(), STOPPED)
