@@ -6,7 +6,7 @@ import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { type Identification, identifyMessage } from '../../../src/db/ingest/merge-messages.ts'
 import { messageItem } from '../../support/facts.ts'
 import { holdLock, withoutIndexes } from '../../support/held-lock.ts'
-import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
+import { META_CUSTOMER_PHONE, META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
@@ -249,7 +249,7 @@ describe('a message that gets its id beside other writers', () => {
     ['behind', 'id = $1'],
   ])('locks its own row last, also when it lies %s the other one in the table', async (_, moves) => {
     const [id, wa_message_id] = [await ordered(), nextId()]
-    await writeEcho(wa_message_id)
+    await writeEcho(wa_message_id, { contact: { phone: META_CUSTOMER_PHONE } })
     // A new version of a row lies behind the others.
     await query(
       `UPDATE chat_messages SET created_at = created_at WHERE ${moves} AND $1::bigint IS NOT NULL`,

@@ -7,6 +7,7 @@ import {
 import { claimNext } from '../../../src/db/outbox/claim.ts'
 import { recordSendResult } from '../../../src/db/outbox/record-result.ts'
 import { eventually } from '../../support/eventually.ts'
+import { holdLock } from '../../support/held-lock.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
 import { orderText } from '../../support/outbound.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
@@ -26,11 +27,11 @@ const claimed = (id: string) =>
     return outcome.claim
   })
 const refuse = { kind: 'stop_sender', error: { code: 190, message: 'expired' } } as const
-const openNow = (credential = 'one') =>
+const openNow = (credential = 'one', number = META_PHONE_NUMBER_ID) =>
   database.pool.query(
     `INSERT INTO send_pauses (provider, business_number, paused_until, failures, credential, since, updated_at)
      VALUES ('meta', $1, clock_timestamp() + interval '5 seconds', 1, $2, now(), clock_timestamp())`,
-    [META_PHONE_NUMBER_ID, credential],
+    [number, credential],
   )
 
 describe('an open breaker', () => {
@@ -38,24 +39,31 @@ describe('an open breaker', () => {
     const first = await claimed(await order('15551230001'))
     await recordSendResult(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
     const id = await order('15551230002')
-    const holder = await database.pool.connect()
-    await holder.query('BEGIN')
-    await holder.query('SELECT * FROM send_buckets FOR UPDATE')
-
+    const buckets = await holdLock(database, 'SELECT FROM send_buckets FOR UPDATE')
     const claim = claimed(id)
-    await eventually(async () => {
-      const { rows } = await database.pool.query(
-        `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-      )
-      expect(rows).toHaveLength(1)
-    })
+    await buckets.reached()
     await openNow()
     const [before] = await readOpenBreakers(database.db)
-    await holder.query('COMMIT')
-    holder.release()
+    await buckets.release()
 
     await recordSendResult(database.db, await claim, { kind: 'accepted', wa_message_id: 'wamid.B' }, 'one')
     expect(await readOpenBreakers(database.db)).toEqual([before])
+  })
+
+  test('of the provider that opened while a trial for a number was being claimed is not that of the trial', async () => {
+    const first = await claimed(await order('15551230001'))
+    await recordSendResult(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
+    await openNow()
+    await database.pool.query('UPDATE send_pauses SET paused_until = clock_timestamp()')
+    const buckets = await holdLock(database, 'SELECT FROM send_buckets FOR UPDATE')
+    const claim = claimed(await order('15551230002'))
+    await buckets.reached()
+    await openNow('one', '')
+    await buckets.release()
+
+    await recordSendResult(database.db, await claim, { kind: 'accepted', wa_message_id: 'wamid.B' }, 'one')
+
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ business_number: '', failures: 1 }])
   })
 
   test('is not prolonged by calls that were under way when it opened', async () => {

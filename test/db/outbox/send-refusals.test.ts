@@ -13,6 +13,7 @@ const error = { code: 131042, message: 'not eligible' }
 const STOPPED: SendResult = { kind: 'stop_sender', error }
 /** In the name of the provider: by a proxy on the way. */
 const REFUSED_ON_THE_WAY: SendResult = { kind: 'not_sent', reason: 'refused_on_the_way', error }
+const RECIPIENT_RATE: SendResult = { kind: 'not_sent', reason: 'recipient_rate', error }
 const accepted = (): SendResult => ({ kind: 'accepted', wa_message_id: wamid() })
 const FAILED: SendResult = { kind: 'failed', error: { code: 131026, message: 'not on WhatsApp' } }
 
@@ -63,11 +64,15 @@ describe('a message that is refused in the name of its sender', () => {
     ['provider', REFUSED_ON_THE_WAY],
   ])('stops the %s, and waits a little longer, so that another one is the trial', async (_, refusal) => {
     const id = await order()
+    await database.pool.query(
+      `INSERT INTO send_pauses (provider, business_number, paused_until, failures, since, updated_at)
+       VALUES ('twilio', '', now() + interval '1 hour', 1, now(), now())`,
+    )
 
     expect(await send(id, refusal)).toBe('queued')
 
     expect(await waitOf(id)).toBe(65)
-    expect(await readOpenBreakers(database.db)).toHaveLength(1)
+    expect(await readOpenBreakers(database.db)).toHaveLength(2)
     expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
     await endPauses()
     expect(await claimNext(database.db, id)).toEqual({ kind: 'waiting' })
@@ -139,19 +144,31 @@ describe('a message that is refused in the name of its sender', () => {
     expect(await readOpenBreakers(database.db)).toHaveLength(breakers)
   })
 
-  test('does not compare itself with messages of another provider', async () => {
+  test('does not take for another one that it has passed itself', async () => {
     const id = await order()
-    await send(id, REFUSED_ON_THE_WAY)
-    await send(
-      await orderText(database.db, 'Hello', { provider: 'twilio', to: { phone: String(++phones) } }),
-      accepted(),
-    )
+    await send(id, STOPPED)
     await endAll(id)
+    await send(id, RECIPIENT_RATE)
+    expect(await readOpenBreakers(database.db)).toEqual([])
+    await endWait(id)
 
-    await send(id, REFUSED_ON_THE_WAY)
+    await send(id, STOPPED)
 
-    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 2 }])
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
   })
+
+  test.each(['not_called', 'file_missing'] as const)(
+    'leaves the breaker open when it is the trial and nobody asked the provider: %s',
+    async (reason) => {
+      const id = await order()
+      await send(id, STOPPED)
+      await endAll(id)
+
+      await send(id, { kind: 'not_sent', reason, error })
+
+      expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
+    },
+  )
 
   test('is not the reason when it is the trial of a breaker that others have opened', async () => {
     const id = await orderRefused()
@@ -190,15 +207,45 @@ test('another credential ends the wait of the messages that were refused', async
   expect((await database.pool.query('SELECT FROM send_refusals')).rowCount).toBe(0)
 })
 
+test('a credential of one number ends no wait of another number, which was refused with a newer one', async () => {
+  const [early, late] = [await order(), await order('two')]
+  await send(early, STOPPED)
+  await recordSendResult(database.db, await claim(late), STOPPED, 'another')
+
+  await closeForOtherCredentials(database.db, { meta: 'another' })
+
+  expect(await claimNext(database.db, early)).toMatchObject({ kind: 'claimed' })
+  expect(await waitOf(late)).toBe(65)
+})
+
+test('a message that is given up fails also where the sweep has made it unknown meanwhile', async () => {
+  const id = await orderRefused()
+  for (let times = 1; times < 3; times++) {
+    await send(id, STOPPED)
+    await send(await order(), accepted())
+    await endWait(id)
+  }
+  const claimed = await claim(id)
+  await database.pool.query(`UPDATE chat_messages SET status = 'unknown' WHERE id = $1`, [id])
+
+  expect(await recordSendResult(database.db, claimed, STOPPED, 'one')).toBe('failed')
+})
+
 test('refusals are forgotten when their message waits no longer', async () => {
-  const [waiting, failed, sent] = [await order(), await order('two'), await order('three')]
-  for (const id of [waiting, failed, sent]) await send(id, STOPPED)
-  for (const id of [failed, sent]) await endAll(id)
+  const [waiting, failed, sent, sending] = [
+    await order(),
+    await order('two'),
+    await order('three'),
+    await order('four'),
+  ]
+  for (const id of [waiting, failed, sent, sending]) await send(id, STOPPED)
+  for (const id of [failed, sent, sending]) await endAll(id)
   await send(failed, FAILED)
   await send(sent, accepted())
+  await claim(sending)
 
   await forgetEndedRefusals(database.db)
 
-  const { rows } = await database.pool.query('SELECT message_id FROM send_refusals')
-  expect(rows).toEqual([{ message_id: waiting }])
+  const { rows } = await database.pool.query('SELECT message_id FROM send_refusals ORDER BY message_id')
+  expect(rows).toEqual([{ message_id: waiting }, { message_id: sending }])
 })
