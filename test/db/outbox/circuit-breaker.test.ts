@@ -76,6 +76,42 @@ describe('an open breaker', () => {
     expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
   })
 
+  test('whose time is over lets one of two claims of the same moment try', async () => {
+    const first = await claimed(await order('15551230001'))
+    await recordSendResult(database.db, first, { kind: 'accepted', wa_message_id: 'wamid.A' }, 'one')
+    const ids = [await order('15551230002'), await order('15551230003')]
+    await openNow()
+    await database.pool.query('UPDATE send_pauses SET paused_until = clock_timestamp()')
+    const buckets = await holdLock(database, 'SELECT FROM send_buckets FOR UPDATE')
+    const claims = ids.map((id) => claimNext(database.db, id))
+    await buckets.reached(2)
+    await buckets.release()
+
+    const kinds = (await Promise.all(claims)).map(({ kind }) => kind)
+    expect(kinds.toSorted()).toEqual(['claimed', 'paused'])
+  })
+
+  test('has the error and the credential of its last trial, which counts once, and the time of its first failure', async () => {
+    const id = await order('15551230001')
+    const tooMany = { code: 80007, message: 'too many' }
+    await recordSendResult(
+      database.db,
+      await claimed(id),
+      { kind: 'not_sent', reason: 'number_rate', error: tooMany },
+      'one',
+    )
+    const [before] = await readOpenBreakers(database.db)
+    await database.pool.query('UPDATE send_pauses SET paused_until = clock_timestamp()')
+    const trial = await claimed(id)
+
+    for (let i = 0; i < 2; i++) await recordSendResult(database.db, trial, refuse, 'one')
+
+    const { since } = before ?? {}
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 2, error: refuse.error, since }])
+    await closeForOtherCredentials(database.db, { meta: 'two' })
+    expect(await readOpenBreakers(database.db)).toEqual([])
+  })
+
   test('waits twice as long after each trial that fails, up to an hour', async () => {
     const id = await order('15551230001')
     const waits: number[] = []

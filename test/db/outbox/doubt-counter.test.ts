@@ -142,10 +142,17 @@ describe('in-doubt results in a row', () => {
 })
 
 describe('a provider that answers none of its numbers', () => {
-  test('waits as a whole, when the results of three numbers are in doubt', async () => {
+  test('waits as a whole, when the results of three numbers are in doubt, though another provider answers', async () => {
     await send(IN_DOUBT, 'first')
     await send(IN_DOUBT, 'second')
     expect(await openFor()).toEqual([])
+    const id = await orderText(database.db, 'Hello', {
+      provider: 'twilio',
+      to: { phone: String(++phones) },
+    })
+    const atTwilio = await claimNext(database.db, id)
+    if (atTwilio.kind !== 'claimed') throw new Error(`not claimed: ${atTwilio.kind}`)
+    await record(atTwilio.claim, accepted())
 
     await send(IN_DOUBT, 'third')
 
