@@ -44,6 +44,8 @@ export type Slot = {
 export type Bulkheads<Task> = {
   /** Starts the task, or lets it wait. False: the list of its sender is full, and the task is dropped. */
   offer(task: Task): boolean
+  /** Whether a task of this conversation waits or is under way. */
+  has(task: BulkheadTask): boolean
   /** Drops every task that waits. */
   clear(): void
   /** Resolves when no task is under way. */
@@ -151,6 +153,10 @@ export function createBulkheads<Task extends BulkheadTask>(options: BulkheadOpti
       lane.waiting.set(task.conversation_id, task)
       startWaiting(provider)
       return true
+    },
+    has: ({ provider, business_number, conversation_id }) => {
+      const lane = providers.get(provider)?.lanes.get(business_number)
+      return lane !== undefined && (lane.waiting.has(conversation_id) || lane.running.has(conversation_id))
     },
     clear: () => {
       for (const { lanes } of providers.values()) for (const lane of lanes.values()) lane.waiting.clear()

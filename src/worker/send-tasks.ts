@@ -110,7 +110,10 @@ export function createSendTasks(deps: SendTaskDeps, { cutOff, onUnavailable }: O
   const all = [sends, copies, receipts]
 
   return {
-    send: (task) => sends.offer(task),
+    send: (task) => {
+      // Nothing of the conversation can be sent before the copy, which requests the send. Claims in vain would delay texts.
+      if (!copies.has(task)) sends.offer(task)
+    },
     sendReceipt: (task) => receipts.offer(task),
     close: async () => {
       for (const bulkheads of all) bulkheads.clear()

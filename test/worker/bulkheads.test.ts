@@ -126,6 +126,17 @@ describe('bulkheads', () => {
     expect(started).toEqual(['7', '8', '7'])
   })
 
+  test('know of a conversation while a task of it waits or is under way', async () => {
+    const { bulkheads, offer, endAll } = startBulkheads()
+    const of = (i: number, business_number = '100') =>
+      bulkheads.has({ conversation_id: `meta 100 ${i}`, provider: 'meta', business_number })
+    offer(3)
+
+    expect([of(0), of(2), of(3), of(0, '200')]).toEqual([true, true, false, false])
+    await endAll()
+    expect(of(0)).toBe(false)
+  })
+
   test('a full list drops what is offered, but nothing that waits', async () => {
     const { offer, started, endAll } = startBulkheads({ maxWaiting: 3 })
 

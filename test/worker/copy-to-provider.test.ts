@@ -1,6 +1,7 @@
 /** Messages with uploaded files: Meta gets a copy before the message, Twilio fetches the file; each message is sent once. */
 import { renameSync, writeFileSync } from 'node:fs'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { SLOTS } from '../../src/core/send-policy.ts'
 import { readOpenBreakers } from '../../src/db/outbox/circuit-breaker.ts'
 import { claimCopy } from '../../src/db/outbox/claim.ts'
 import { createOutboundMessage } from '../../src/db/outbox/create.ts'
@@ -9,6 +10,7 @@ import { BACKENDS, testOnce } from '../support/backends.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaError } from '../support/fake-meta.ts'
 import { type Behaviour, holding } from '../support/fake-server.ts'
+import { holdLock } from '../support/held-lock.ts'
 import { orderText, outboundOptions } from '../support/outbound.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 import { TWILIO_AUTH_TOKEN } from '../support/twilio-webhooks.ts'
@@ -72,6 +74,34 @@ describe.each(BACKENDS)('on %s', (backend) => {
 
     expect(sending.meta.sent().map((body) => body.type)).toEqual(['text', 'document', 'text'])
   })
+
+  once(
+    'files under way and waiting keep to their slots, and texts do not wait behind their notifications',
+    async () => {
+      const held = holding()
+      sending.meta.always((call, exchange) =>
+        call.path.endsWith('/media') ? held.behaviour(call, exchange) : exchange.succeed(),
+      )
+      sending.startWorker({ sweeps: false, concurrency: 100 })
+      const ids: string[] = []
+      for (const [i, phone] of ['1', '2', '3', '4', '5', '6'].entries())
+        ids.push(await orderFile((await storeFile(sending, `%PDF ${i}`)).id, { phone: `1555123000${phone}` }))
+      const { perSender } = SLOTS.copies
+      await eventually(() => expect(sending.meta.files()).toHaveLength(perSender.most))
+      // Every claim in one of these conversations would wait, and keep its slot.
+      const lock = await holdLock(sending.database, 'SELECT FROM conversations FOR UPDATE')
+
+      await sending.producer.notifySends(ids)
+      const text = await orderText(sending.db, 'elsewhere', { to: { phone: '15551230009' } })
+      await sending.producer.notifySends([text])
+
+      await sending.hasStatus(text, 'accepted')
+      expect(sending.meta.files()).toHaveLength(perSender.most)
+      await lock.release()
+      held.release()
+      for (const id of ids) await sending.hasStatus(id, 'accepted')
+    },
+  )
 
   test('two conversations with one file at the same moment: Meta gets one copy, and both messages', async () => {
     const { id } = await storeFile(sending, '%PDF for two')
