@@ -88,6 +88,17 @@ export const IN_DOUBT = {
   backOff: { factor: 2, maxDelayMs: 5 * MINUTE },
 } as const
 
+/**
+ * An answer or reaction to a message whose id is not known yet. A status that brings it comes within seconds as a rule; the
+ * messages behind the answer do not wait with it.
+ */
+export const LINKED_MESSAGE = {
+  firstDelayMs: 2 * SECOND,
+  backOff: { factor: 2, maxDelayMs: MINUTE },
+  /** From the creation of the answer. Then it fails. Half of what a message may wait at most, which has no reason to tell. */
+  maxWaitMs: 12 * HOUR,
+} as const
+
 /** One call that sends a message. */
 export const SEND_CALL = {
   /**

@@ -14,6 +14,7 @@ import { type Claim, claimNext } from '../../src/db/outbox/claim.ts'
 import { claimForReconciliation } from '../../src/db/outbox/in-doubt-sends.ts'
 import { markAsRead } from '../../src/db/outbox/mark-read.ts'
 import { recordSendResult } from '../../src/db/outbox/record-result.ts'
+import { createResend } from '../../src/db/outbox/resend.ts'
 import { repairStatuses } from '../../src/db/outbox/status-repair.ts'
 import { failExpiredSends, markLostSendsUnknown } from '../../src/db/outbox/sweep.ts'
 import { reprocessMessages } from '../../src/db/reprocess/messages.ts'
@@ -238,6 +239,18 @@ const WRITERS: Record<string, Writer> = {
     return () => repairStatuses(db, { limit: 10, maxAgeMs: 60_000 })
   },
   createOutboundMessage: async () => order,
+  createResend: async () => {
+    const id = await order()
+    await run(`UPDATE chat_messages SET status = 'failed' WHERE id = $1`, id)
+    return () => createResend(db, id, { idempotencyKey: uniqueId(), requestHash: 'hash' })
+  },
+  'claimNext: an answer to a message that may have been sent': async () => {
+    const target = await order()
+    await run(`UPDATE chat_messages SET status = 'unknown' WHERE id = $1`, target)
+    const conversation_id = await conversationOf(target)
+    const id = await orderText(db, 'Answer', { conversation_id, reply_to_message_id: target })
+    return () => claimNext(db, id)
+  },
   'claimNext: a message that can be sent': async () => {
     const id = await order()
     return () => claim(id)
@@ -355,13 +368,19 @@ type Announcement = {
   merged_into: string | null
 }
 
+/** Part of the view of a message, and no column. */
+const RESENT_AS = `|| jsonb_build_object('resent_as', (SELECT r.id FROM chat_messages r WHERE r.resend_of = t.id))`
+
 async function snapshot(): Promise<Snapshot> {
-  const read = async (table: string, hidden: string[]) => {
-    const { rows } = await run(`SELECT id, to_jsonb(t) - $1::text[] AS row FROM ${table} t`, hidden)
+  const read = async (table: string, hidden: string[], derived = '') => {
+    const { rows } = await run(
+      `SELECT id, to_jsonb(t) - $1::text[] ${derived} AS row FROM ${table} t`,
+      hidden,
+    )
     return new Map<string, Row>(rows.map(({ id, row }) => [id, row]))
   }
   return {
-    message: await read('chat_messages', HIDDEN.message),
+    message: await read('chat_messages', HIDDEN.message, RESENT_AS),
     conversation: await read('conversations', HIDDEN.conversation),
   }
 }

@@ -3,7 +3,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createEventStore } from '../../src/db/ingest/event-store.ts'
 import { createReconciliation } from '../../src/worker/reconciliation.ts'
 import { BACKENDS } from '../support/backends.ts'
-import { orderText } from '../support/outbound.ts'
+import { orderText, TWILIO_BUSINESS_PHONE } from '../support/outbound.ts'
 import { type Sending, startSending } from '../support/sending.ts'
 
 const MINUTE = 60_000
@@ -16,8 +16,12 @@ describe('a send whose response was lost', () => {
   })
   beforeEach(() => sending.reset())
 
-  const order = async (text: string) => {
-    const id = await orderText(sending.db, text, { provider: 'twilio' })
+  const order = async (text: string, conversation_id?: string) => {
+    const id = await orderText(
+      sending.db,
+      text,
+      conversation_id === undefined ? { provider: 'twilio' } : { conversation_id },
+    )
     await sending.producer.notifySends([id])
     return id
   }
@@ -34,12 +38,15 @@ describe('a send whose response was lost', () => {
     })
     return reconciliation.runOnce(new AbortController().signal)
   }
-  const loseAnswer = (text: string, { isTaken = true } = {}) => {
+  const loseAnswer = (
+    text: string,
+    { isTaken = true, conversation_id }: { isTaken?: boolean; conversation_id?: string } = {},
+  ) => {
     sending.twilio.next((call, exchange) => {
       if (isTaken) sending.twilio.take(call)
       exchange.cut()
     })
-    return order(text)
+    return order(text, conversation_id)
   }
 
   test('is found in its list of messages, with its status', async () => {
@@ -74,6 +81,23 @@ describe('a send whose response was lost', () => {
 
     expect(await reconcile()).toBe(0)
     expect((await sending.message(id)).status).toBe('unknown')
+  })
+
+  test('stays unknown when a messaging service may have sent the same text from its number', async () => {
+    sending.startWorker()
+    const viaNumber = await loseAnswer('Hello', { isTaken: false })
+    await sending.hasStatus(viaNumber, 'unknown')
+    const { rows } = await sending.database.pool.query(
+      `INSERT INTO conversations (provider, business_number, contact_id)
+       SELECT provider, $1, contact_id FROM conversations RETURNING id`,
+      [`MG${'a'.repeat(32)}`],
+    )
+    const viaService = await loseAnswer('Hello', { conversation_id: rows[0].id })
+    await sending.hasStatus(viaService, 'unknown')
+    for (const message of sending.twilio.messages) message.from = `whatsapp:+${TWILIO_BUSINESS_PHONE}`
+
+    expect(await reconcile()).toBe(0)
+    expect((await sending.messages()).map((row) => row.status)).toEqual(['unknown', 'unknown'])
   })
 
   test.each(['Hello', ' Hello\n'])(

@@ -1,8 +1,8 @@
 /**
  * Claims the next message to send: one at a time per conversation, the oldest first, under the lock of the conversation.
  *
- * While a message is being sent or backs off, the later ones wait. A failed message, or one whose outcome is unknown, blocks
- * none. The row says `sending`, committed, before the provider is called: so a worker that finds a row in `sending` knows
+ * While a message is being sent or backs off, the later ones wait. A failed message, one whose outcome is unknown, and one that
+ * waits for the id of another (linked-message.ts) block none. The row says `sending`, committed, before the provider is called: so a worker that finds a row in `sending` knows
  * that there may have been a call, and makes no second one.
  */
 import { type Kysely, sql, type Transaction } from 'kysely'
@@ -16,6 +16,14 @@ import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import { type BreakerState, type Call, checkBreaker, startTrial } from './circuit-breaker.ts'
 import type { StoredRequest } from './create.ts'
+import {
+  AWAITS_REACTION_TARGET,
+  AWAITS_REPLY_TARGET,
+  awaitLinkedMessage,
+  awaitsLinkedMessage,
+  findLinkedMessage,
+  type LinkedMessage,
+} from './linked-message.ts'
 import { attachProviderCopy, claimProviderCopy } from './provider-copies.ts'
 import { takeToken } from './rate-limiter.ts'
 import { findRecipient } from './recipient.ts'
@@ -125,6 +133,10 @@ async function findSendable(
   if (breaker === 'open') return { kind: 'paused' }
   const described = await describe(trx, conversation, head)
   if ('error' in described) return failUnsendable(trx, head.id, described.error)
+  if ('awaits' in described) {
+    const isWaiting = await awaitLinkedMessage(trx, head.id, described.awaits)
+    return isWaiting ? findSendable(trx, messageId, copiesTo) : { kind: 'waiting' }
+  }
   const upload = await attachProviderCopy(trx, described, copiesTo)
   if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
   return { kind: upload.kind, message: upload.message, attempt: head.send_attempts, breaker }
@@ -162,7 +174,7 @@ async function findHead(trx: Transaction<Database>, conversationId: string): Pro
       status = 'sending' OR coalesce(not_before > clock_timestamp(), false) AS is_blocked
     FROM chat_messages
     WHERE conversation_id = ${conversationId} AND source = 'api' AND wa_message_id IS NULL
-      AND status IN ('queued', 'sending')
+      AND status IN ('queued', 'sending') AND NOT ${awaitsLinkedMessage()}
     ORDER BY status = 'sending' DESC, id LIMIT 1`.execute(trx)
   return rows[0]
 }
@@ -171,17 +183,19 @@ async function describe(
   trx: Transaction<Database>,
   conversation: Conversation,
   head: Head,
-): Promise<OutboundMessage | { error: SendError }> {
+): Promise<OutboundMessage | { error: SendError } | { awaits: SendError }> {
   const { content, to, reply_to_message_id } = parseExact(head.request) as StoredRequest
   const recipient = await findRecipient(trx, conversation.contact_id, to)
   if (recipient === undefined)
     return unsendable('no_recipient', 'the contact has neither a phone number nor a user id to send to')
-  const reply = head.reply_to_wa_message_id ?? (await findWaMessageId(trx, reply_to_message_id))
-  if (reply === null && reply_to_message_id !== undefined)
+  const reply = await findTarget(trx, head, head.reply_to_wa_message_id, reply_to_message_id)
+  if (reply.kind === 'pending') return { awaits: AWAITS_REPLY_TARGET }
+  if (reply.kind === 'none')
     return unsendable('no_reply_target', 'the message that this one answers has not reached the provider')
   const targetId = content.type === 'reaction' ? content.reaction.message_id : undefined
-  const target = head.target_wa_message_id ?? (await findWaMessageId(trx, targetId))
-  if (target === null && targetId !== undefined)
+  const target = await findTarget(trx, head, head.target_wa_message_id, targetId)
+  if (target.kind === 'pending') return { awaits: AWAITS_REACTION_TARGET }
+  if (target.kind === 'none')
     return unsendable(
       'no_reaction_target',
       'the message that this one reacts to has not reached the provider',
@@ -193,8 +207,8 @@ async function describe(
     recipient,
     callback_id: head.callback_id,
     content,
-    ...(reply === null ? {} : { reply_to_wa_message_id: reply }),
-    ...(target === null ? {} : { target_wa_message_id: target }),
+    ...(reply.kind === 'identified' ? { reply_to_wa_message_id: reply.wa_message_id } : {}),
+    ...(target.kind === 'identified' ? { target_wa_message_id: target.wa_message_id } : {}),
   }
 }
 
@@ -207,15 +221,15 @@ function unsendable(code: string, message: string): { error: SendError } {
   return { error: { code, message } }
 }
 
-/** The provider's id of a message that had none when the answer to it was created. */
-async function findWaMessageId(
+/** `known`: the provider's id when the answer was created. `not_linked`: it answers nothing. */
+async function findTarget(
   trx: Transaction<Database>,
+  head: Head,
+  known: string | null,
   messageId: string | undefined,
-): Promise<string | null> {
-  if (messageId === undefined) return null
-  const { rows } = await sql<{ wa_message_id: string | null }>`
-    SELECT nullif(wa_message_id, '') AS wa_message_id FROM chat_messages WHERE id = ${messageId}`.execute(trx)
-  return rows[0]?.wa_message_id ?? null
+): Promise<LinkedMessage | { kind: 'not_linked' }> {
+  if (known !== null) return { kind: 'identified', wa_message_id: known }
+  return messageId === undefined ? { kind: 'not_linked' } : findLinkedMessage(trx, messageId, head.id)
 }
 
 /**

@@ -158,7 +158,10 @@ async function insertOutbound(
     ), touched AS (
       UPDATE conversations c SET last_message_at = greatest(c.last_message_at, inserted.created_at)
       FROM inserted WHERE c.id = inserted.conversation_id
-    ), announced AS (${announce('message.created', 'inserted')})
+    ), announced AS (${announce('message.created', 'inserted')}
+    ), original AS (
+      SELECT m.id, m.conversation_id FROM chat_messages m, inserted WHERE m.id = ${resend_of ?? null}::bigint
+    ), announced_original AS (${announce('message.updated', 'original')})
     SELECT id FROM inserted`.execute(trx)
   return rows[0]?.id
 }

@@ -21,15 +21,25 @@ function withoutBlanks(text: string) {
   return sql.raw(String.raw`regexp_replace(${text}, '[ \t\r\n]+', '', 'g')`)
 }
 
+/** SQL: every conversation of row `m`'s contact through the same provider. */
+const CONVERSATIONS_OF_CONTACT = sql`ARRAY(
+  SELECT part_of_it.id FROM conversations own
+  JOIN conversations present ON present.id = coalesce(own.merged_into, own.id)
+  JOIN conversations other ON other.contact_id = present.contact_id AND other.provider = present.provider
+  CROSS JOIN LATERAL ${partsOf(sql`other.id`)} part_of_it
+  WHERE own.id = m.conversation_id
+)`
+
 /**
- * SQL: whether the text of row `m` identifies it in the provider's list. Not when another send of the conversation has the
- * same text, or one that differs in blanks alone: an entry of the list could be either.
+ * SQL: whether the text of row `m` identifies it in the provider's list. Not when another send to the contact has the same
+ * text, or one that differs in blanks alone: an entry of the list could be either. That holds for sends from two numbers, too:
+ * a messaging service may have sent from the number of the other one.
  */
 const CAN_BE_RECONCILED = sql`m.request -> 'sent_to' IS NOT NULL
   AND m.request #> '{content,template}' IS NULL AND m.content IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM chat_messages o
-    WHERE o.conversation_id IN (SELECT id FROM ${partsOf(sql`m.conversation_id`)} part_of_it) AND o.id <> m.id AND o.source = 'api'
+    WHERE o.conversation_id = ANY(${CONVERSATIONS_OF_CONTACT}) AND o.id <> m.id AND o.source = 'api'
       AND o.wa_message_id IS NULL AND o.status IN ('queued', 'sending', 'unknown', 'failed')
       AND o.send_attempts > 0 AND ${withoutBlanks('o.content')} = ${withoutBlanks('m.content')}
   )`

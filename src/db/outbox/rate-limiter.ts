@@ -7,9 +7,12 @@ import { RATE_LIMIT } from '../../core/send-policy.ts'
 import type { Database } from '../schema.ts'
 import type { SenderNumber } from './circuit-breaker.ts'
 
+/** A longer wait is none: the caller asks again much earlier. */
+const MAX_WAIT_MS = 3_600_000
+
 /**
  * Takes a token and returns undefined; without one, returns the milliseconds until the next. Locks the bucket: call it
- * last.
+ * last. A bucket that was filled in the future, because the clock was set back since, fills again from now on.
  */
 export async function takeToken(
   trx: Transaction<Database>,
@@ -27,7 +30,11 @@ export async function takeToken(
     RETURNING 1`.execute(trx)
   if (rows.length > 0) return undefined
   const { rows: found } = await sql<{ wait_ms: number }>`
-    SELECT ceil(greatest(0, 1 - ${level}) / (${flow}) * 1000)::integer AS wait_ms FROM send_buckets b
-    WHERE provider = ${provider} AND business_number = ${business_number}`.execute(trx)
+    WITH ahead AS (
+      UPDATE send_buckets SET refilled_at = clock_timestamp()
+      WHERE provider = ${provider} AND business_number = ${business_number} AND refilled_at > clock_timestamp()
+    )
+    SELECT ceil(least(${MAX_WAIT_MS}::integer, greatest(0, 1 - ${level}) / (${flow}) * 1000))::integer AS wait_ms
+    FROM send_buckets b WHERE provider = ${provider} AND business_number = ${business_number}`.execute(trx)
   return Math.max(1, found[0]?.wait_ms ?? 1)
 }

@@ -6,6 +6,7 @@ import type { SendError } from '../../core/outbound.ts'
 import { STATUS_LIMITS, SWEEP } from '../../core/send-policy.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
+import { awaitsLinkedMessage } from './linked-message.ts'
 
 const LOST: SendError = {
   code: 'lost',
@@ -55,7 +56,7 @@ export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
   const { rows } = await sql<{ id: string }>`
     WITH heads AS (
       SELECT DISTINCT ON (conversation_id) conversation_id, id, status, not_before, created_at FROM chat_messages
-      WHERE source = 'api' AND wa_message_id IS NULL AND status IN ('queued', 'sending')
+      WHERE source = 'api' AND wa_message_id IS NULL AND status IN ('queued', 'sending') AND NOT ${awaitsLinkedMessage()}
       ORDER BY conversation_id, status = 'sending' DESC, id
     ), due AS (
       SELECT h.id, m.message_type, coalesce(m.request #> '{content,media}' ? 'upload_id', false) AS has_file, c.provider,

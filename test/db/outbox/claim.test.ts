@@ -4,8 +4,9 @@ import { writeBatch } from '../../../src/db/ingest/batch-writer.ts'
 import { type ClaimOutcome, claimCopy, claimNext } from '../../../src/db/outbox/claim.ts'
 import { createOutboundMessage } from '../../../src/db/outbox/create.ts'
 import { storeCopy } from '../../../src/db/outbox/provider-copies.ts'
-import { failExpiredSends } from '../../../src/db/outbox/sweep.ts'
+import { failExpiredSends, findDueSends } from '../../../src/db/outbox/sweep.ts'
 import { storeUpload } from '../../../src/db/outbox/uploads.ts'
+import { eventually } from '../../support/eventually.ts'
 import { messageItem, statusItem } from '../../support/facts.ts'
 import { type HeldLock, holdLock } from '../../support/held-lock.ts'
 import { META_PHONE_NUMBER_ID } from '../../support/meta-webhooks.ts'
@@ -20,7 +21,7 @@ beforeAll(async () => {
   // Enough tokens for every test, and a row whose lock holds up a claim before it changes the message.
   await database.pool.query(
     `INSERT INTO send_buckets (provider, business_number, rate_per_second, tokens, refilled_at)
-     VALUES ('meta', $1, 1000, 100, now()), ('meta', 'empty', 1, 0, now() + interval '1 hour')`,
+     VALUES ('meta', $1, 1000, 100, now()), ('meta', 'empty', 0.001, 0, now())`,
     [META_PHONE_NUMBER_ID],
   )
 })
@@ -252,6 +253,18 @@ describe('a claim for a sender that may not send', () => {
     expect(outcome).toMatchObject({ kind: 'limited', waitMs: expect.any(Number) })
     expect(await read(id)).toEqual(before)
   })
+
+  test('gets its next token in time when the clock was set back since the last one', async () => {
+    await run(
+      `INSERT INTO send_buckets (provider, business_number, rate_per_second, tokens, refilled_at)
+       VALUES ('meta', 'ahead', 1000, 0, now() + interval '1 hour')`,
+    )
+    const id = await order(undefined, 'Hello', 'ahead')
+
+    expect(await claim(id)).toEqual({ kind: 'limited', waitMs: expect.toSatisfy((ms: number) => ms <= 2) })
+
+    await eventually(async () => expect(await claim(id)).toMatchObject(claimed(id)))
+  })
 })
 
 describe('a message that answers another one', () => {
@@ -296,6 +309,82 @@ describe('a message that answers another one', () => {
     expect(await claim(id)).toMatchObject({ claim: { message: { message_id: id, [column]: sent } } })
 
     expect((await read(id))[column]).toBe(sent)
+  })
+})
+
+describe('a message that answers one whose outcome is unknown', () => {
+  const inDoubt = async () => {
+    const phone = somebody()
+    const target = await order(phone)
+    await set(target, `status = 'unknown'`)
+    const answer = await orderText(database.db, 'yes', { to: { phone }, reply_to_message_id: target })
+    return { phone, target, answer }
+  }
+  const isOver = (id: string) => set(id, 'not_before = clock_timestamp()')
+  const waiting = { status: 'queued', error: [{ code: 'awaits_reply_target' }], send_attempts: 0 }
+
+  test('waits for its id, says so once, and lets the next one pass', async () => {
+    const { phone, target, answer } = await inDoubt()
+    const next = await order(phone)
+    await run('DELETE FROM changes')
+
+    expect(await claim(answer)).toMatchObject(claimed(next))
+    await set(next, `status = 'accepted', wa_message_id = 'wamid.${next}'`)
+    expect(await read(answer)).toMatchObject(waiting)
+    expect(await claim(answer)).toEqual({ kind: 'idle' })
+    await isOver(answer)
+    expect(await claim(answer)).toEqual({ kind: 'idle' })
+    const { rows } = await run('SELECT FROM changes WHERE message_id = $1', answer)
+    expect(rows).toHaveLength(1)
+
+    await set(target, `status = 'sent', wa_message_id = 'wamid.${target}'`)
+    await isOver(answer)
+    expect(await claim(answer)).toMatchObject({
+      claim: { message: { message_id: answer, reply_to_wa_message_id: `wamid.${target}` } },
+    })
+  })
+
+  test('is due again after a wait of its own, and hides no other message from the sweep', async () => {
+    const { phone, answer } = await inDoubt()
+    await claim(answer)
+    const next = await order(phone)
+    await run(`UPDATE chat_messages SET created_at = created_at - interval '1 minute' WHERE id = $1`, next)
+    expect(await findDueSends(database.db)).toContain(next)
+    await set(next, `status = 'accepted', wa_message_id = 'wamid.${next}'`)
+    expect(await findDueSends(database.db)).not.toContain(answer)
+
+    await isOver(answer)
+
+    expect(await findDueSends(database.db)).toContain(answer)
+  })
+
+  test.each([
+    ['the other one has failed', (target: string) => set(target, `status = 'failed'`)],
+    [
+      'it has waited for half a day',
+      (_: string, answer: string) => set(answer, `created_at = created_at - interval '12 hours'`),
+    ],
+  ])('fails when %s', async (_, change) => {
+    const { target, answer } = await inDoubt()
+    await claim(answer)
+    await change(target, answer)
+    await isOver(answer)
+
+    expect(await claim(answer)).toMatchObject({ kind: 'unsendable', error: { code: 'no_reply_target' } })
+  })
+
+  test('waits in the same way when it is a reaction', async () => {
+    const { phone, target, answer } = await inDoubt()
+    await set(answer, `status = 'failed'`)
+    const outcome = await createOutboundMessage(
+      database.db,
+      { type: 'reaction', reaction: { message_id: target, emoji: '👍' }, to: { phone } },
+      outboundOptions(),
+    )
+    const reaction = 'message_id' in outcome ? outcome.message_id : ''
+
+    expect(await claim(reaction)).toEqual({ kind: 'idle' })
+    expect(await read(reaction)).toMatchObject({ ...waiting, error: [{ code: 'awaits_reaction_target' }] })
   })
 })
 
