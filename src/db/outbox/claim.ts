@@ -134,8 +134,8 @@ async function findSendable(
   const described = await describe(trx, conversation, head)
   if ('error' in described) return failUnsendable(trx, head.id, described.error)
   if ('awaits' in described) {
-    const isWaiting = await awaitLinkedMessage(trx, head.id, described.awaits)
-    return isWaiting ? findSendable(trx, messageId, copiesTo) : { kind: 'waiting' }
+    if (!(await awaitLinkedMessage(trx, head.id, described.awaits))) throw new ClaimLostError()
+    return findSendable(trx, messageId, copiesTo)
   }
   const upload = await attachProviderCopy(trx, described, copiesTo)
   if (upload.kind === 'gone') return failUnsendable(trx, head.id, UPLOAD_GONE)
