@@ -242,7 +242,7 @@ describe('a status with our callback_id', () => {
     expect(await message(id)).toMatchObject({ wa_message_id: null, status: 'queued' })
   })
 
-  test('counts for a messaging service, whichever number it chose', async () => {
+  test('of its provider counts for a messaging service, whichever number it chose', async () => {
     const id = await orderText(
       database.db,
       'Hello',
@@ -250,10 +250,11 @@ describe('a status with our callback_id', () => {
       { defaultNumbers: { twilio: `MG${'0'.repeat(32)}` } },
     )
     const callback_id = String((await message(id))?.callback_id)
+    const told = { business_number: '15550009999', callback_id }
 
-    await write(
-      statusItem('SM1', 'delivered', { provider: 'twilio', business_number: '15550009999', callback_id }),
-    )
+    await write(statusItem('wamid.A', 'delivered', told))
+    expect(await message(id)).toMatchObject({ wa_message_id: null, status: 'queued' })
+    await write(statusItem('SM1', 'delivered', { provider: 'twilio', ...told }))
 
     expect(await message(id)).toMatchObject({ wa_message_id: 'SM1', status: 'delivered' })
   })
