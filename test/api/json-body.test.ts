@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { hasBody, isDeclaredJson, notJson } from '../../src/api/json-body.ts'
+import { exactBody, hasBody, isDeclaredJson, keepExactText, notJson } from '../../src/api/json-body.ts'
+import { parseExact } from '../../src/core/json-text.ts'
 
 test.each([
   [{}, false],
@@ -34,4 +35,16 @@ test('the refusal of another type says what to send', () => {
     status: 415,
     detail: 'Send the body as JSON, with Content-Type: application/json.',
   })
+})
+
+test.each([
+  ['a number that JSON.parse would round', '{"id":12345678901234567890}', 'utf-8', true],
+  ['other numbers', '{"id":12}', 'utf-8', false],
+  ['another encoding', '{"id":12345678901234567890}', 'utf-16le', false],
+])('the exact text of a body with %s is kept: %s in %s: %s', (_what, text, encoding, isKept) => {
+  const req = {}
+
+  keepExactText(req, undefined, Buffer.from(text), encoding)
+
+  expect(exactBody(req)).toEqual(isKept ? parseExact(text) : undefined)
 })

@@ -238,3 +238,16 @@ async function follow({ db }: TestDatabase, isWriting: { now: boolean }): Promis
     if (isLast && page.items.length === 0) return seen
   }
 }
+
+test('the newest cursor is of the newest transaction, whatever its ids and the digits of its number', async () => {
+  const { db, pool } = await createTestDatabase()
+  await pool.query(`INSERT INTO changes (xid, id, kind) VALUES ('9', 1000000, 'first')`)
+  expect(await readNewestCursor(db)).toBe('9.1000000')
+
+  await writeBatch(db, [messageItem('wamid.1')])
+  await waitForVisibleChanges(db)
+
+  const { items } = await readChanges(db, { limit: 10 })
+  expect(items.map(({ kind }) => kind)).toEqual(['first', 'message.created'])
+  expect(await readNewestCursor(db)).toBe(items[1]?.cursor)
+})
