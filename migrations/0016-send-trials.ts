@@ -2,8 +2,9 @@
 import { type Kysely, sql } from 'kysely'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
-  // trial: of the claim that tries at the moment; another one after each start.
-  await sql`ALTER TABLE send_pauses ADD COLUMN trial uuid`.execute(db)
+  // trial: of the claim that tries at the moment; another one after each start. suspect: the message whose refusals alone keep
+  // the breaker open.
+  await sql`ALTER TABLE send_pauses ADD COLUMN trial uuid, ADD COLUMN suspect bigint`.execute(db)
   // has_other_passed: since the last refusal of this message. times_alone: its refusals while others passed.
   await sql`
     CREATE TABLE send_refusals (

@@ -144,6 +144,8 @@ export type SendPausesTable = {
   error: Json | null
   /** Of the claim that tries at the moment. */
   trial: string | null
+  /** The message whose refusals alone keep the breaker open. */
+  suspect: string | null
   since: Timestamp
   updated_at: Timestamp
 }

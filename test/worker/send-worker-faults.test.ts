@@ -42,10 +42,6 @@ describe.each(BACKENDS)('on %s', (backend) => {
     await eventually(async () => expect((await sending.message(refused)).not_before).not.toBeNull())
     const others = []
     for (let i = 2; i <= 7; i++) others.push(await order(`1555123000${i}`))
-    await sending.database.pool.query(
-      `UPDATE send_pauses SET paused_until = clock_timestamp();
-       UPDATE chat_messages SET created_at = created_at - interval '1 minute'`,
-    )
 
     for (const id of others) await sending.hasStatus(id, 'accepted')
 

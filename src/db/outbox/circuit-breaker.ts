@@ -6,7 +6,7 @@
  * as long.
  */
 import { randomUUID } from 'node:crypto'
-import { type Kysely, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { SendError } from '../../core/outbound.ts'
 import { BACK_OFF, BREAKER_TRIAL_MS, type RetryRule } from '../../core/send-policy.ts'
@@ -37,17 +37,27 @@ export type OpenBreaker = {
  */
 export type BreakerState = 'closed' | 'half_open' | 'open'
 
-/** The state for this number. Locks the rows, so that of many claims at the same moment one makes the trial. */
+/** The state for this message. Locks the rows, so that of many claims at the same moment one makes the trial. */
 export async function checkBreaker(
   trx: Transaction<Database>,
   { provider, business_number }: SenderNumber,
+  messageId: string,
 ): Promise<BreakerState> {
-  const { rows } = await sql<{ is_over: boolean }>`
-    SELECT paused_until <= clock_timestamp() AS is_over FROM send_pauses
+  const { rows } = await sql<{ is_open: boolean }>`
+    SELECT ${isOpenFor(sql`${messageId}::bigint`)} AS is_open FROM send_pauses p
     WHERE provider = ${provider} AND business_number IN ('', ${business_number})
     ORDER BY business_number FOR UPDATE`.execute(trx)
   if (rows.length === 0) return 'closed'
-  return rows.every((row) => row.is_over) ? 'half_open' : 'open'
+  return rows.some((row) => row.is_open) ? 'open' : 'half_open'
+}
+
+/**
+ * SQL: whether the breaker `p` of send_pauses lets this message wait. One that only the refusals of another message keep open
+ * does not: the message is its trial at once, because the other one may be the reason.
+ */
+export function isOpenFor(messageId: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`(p.paused_until > clock_timestamp()
+    AND (p.suspect IS NULL OR p.trial IS NOT NULL OR p.suspect IS NOT DISTINCT FROM ${messageId}))`
 }
 
 /**
@@ -56,15 +66,15 @@ export async function checkBreaker(
  */
 export async function startTrial(
   trx: Transaction<Database>,
-  { provider, business_number }: SenderNumber,
+  { provider, business_number, message_id }: SenderNumber & { message_id: string },
 ): Promise<string> {
   const trial = randomUUID()
   await sql`
-    UPDATE send_pauses SET paused_until = clock_timestamp() + ${BREAKER_TRIAL_MS} * interval '1 millisecond',
+    UPDATE send_pauses p SET paused_until = clock_timestamp() + ${BREAKER_TRIAL_MS} * interval '1 millisecond',
       trial = ${trial}, updated_at = clock_timestamp()
     WHERE provider = ${provider} AND business_number IN ('', ${business_number})
       -- One that has opened since the check belongs to another call.
-      AND paused_until <= clock_timestamp()`.execute(trx)
+      AND NOT ${isOpenFor(sql`${message_id}::bigint`)}`.execute(trx)
   return trial
 }
 
@@ -73,6 +83,8 @@ export type BreakerFailure = {
   error: SendError
   /** Of the credential that the provider refused; null for other failures. */
   credentialDigest: string | null
+  /** The message may be the reason, and not its sender. */
+  mayBeMessage?: boolean
 }
 
 /**
@@ -82,16 +94,19 @@ export type BreakerFailure = {
 export async function openBreaker(
   trx: Transaction<Database>,
   call: Call,
-  { rule, error, credentialDigest }: BreakerFailure,
+  { rule, error, credentialDigest, mayBeMessage = false }: BreakerFailure,
 ): Promise<void> {
+  const suspect = mayBeMessage ? call.message_id : null
   const business_number = rule.scope === 'provider' ? '' : call.business_number
   await sql`
-    INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, since, updated_at)
+    INSERT INTO send_pauses AS p (provider, business_number, paused_until, failures, credential, error, suspect, since,
+      updated_at)
     SELECT ${call.provider}, ${business_number}, ${pauseEnd(rule, '0')}, 1, ${credentialDigest},
-      ${JSON.stringify(error)}::jsonb, clock_timestamp(), clock_timestamp()
+      ${JSON.stringify(error)}::jsonb, ${suspect}::bigint, clock_timestamp(), clock_timestamp()
     ON CONFLICT ON CONSTRAINT send_pauses_pkey DO UPDATE SET
       failures = p.failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')}, credential = excluded.credential,
-      error = excluded.error, trial = NULL, updated_at = excluded.updated_at
+      error = excluded.error, trial = NULL,
+      suspect = CASE WHEN p.suspect = excluded.suspect THEN p.suspect END, updated_at = excluded.updated_at
     WHERE p.trial = ${call.trial}::uuid`.execute(trx)
 }
 
@@ -103,7 +118,7 @@ export async function prolongTrials(
 ): Promise<void> {
   await sql`
     UPDATE send_pauses p SET failures = failures + 1, paused_until = ${pauseEnd(rule, 'p.failures')},
-      credential = ${credentialDigest}, error = ${JSON.stringify(error)}::jsonb, trial = NULL,
+      credential = ${credentialDigest}, error = ${JSON.stringify(error)}::jsonb, trial = NULL, suspect = NULL,
       updated_at = clock_timestamp()
     WHERE provider = ${provider} AND business_number IN ('', ${business_number}) AND trial = ${trial}::uuid`.execute(
     trx,

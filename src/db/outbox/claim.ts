@@ -129,7 +129,7 @@ async function findSendable(
   const head = conversation === undefined ? undefined : await findHead(trx, conversation.id)
   if (conversation === undefined || head === undefined) return { kind: 'idle' }
   if (head.is_blocked) return { kind: 'waiting' }
-  const breaker = await checkBreaker(trx, conversation)
+  const breaker = await checkBreaker(trx, conversation, head.id)
   if (breaker === 'open') return { kind: 'paused' }
   const described = await describe(trx, conversation, head)
   if ('error' in described) return failUnsendable(trx, head.id, described.error)

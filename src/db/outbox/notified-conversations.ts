@@ -1,7 +1,8 @@
 /** The conversations that notifications point at, with their sender. */
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { ProviderName } from '../../core/event.ts'
 import type { Database } from '../schema.ts'
+import { isOpenFor } from './circuit-breaker.ts'
 
 export type NotifiedConversation = {
   conversation_id: string
@@ -11,10 +12,13 @@ export type NotifiedConversation = {
   is_paused: boolean
 }
 
-const IS_PAUSED = sql<boolean>`EXISTS (
-  SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
-    AND p.paused_until > clock_timestamp()
-)`
+/** SQL. `messageId`: the message that waits; NULL for a read receipt. */
+function isPaused(messageId: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`EXISTS (
+    SELECT FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
+      AND ${isOpenFor(messageId)}
+  )`
+}
 
 /** By message id, without ids that do not exist. */
 export async function findConversationsOfMessages(
@@ -22,7 +26,7 @@ export async function findConversationsOfMessages(
   messageIds: readonly string[],
 ): Promise<Map<string, NotifiedConversation>> {
   const { rows } = await sql<NotifiedConversation & { message_id: string }>`
-    SELECT m.id AS message_id, c.id AS conversation_id, c.provider, c.business_number, ${IS_PAUSED} AS is_paused
+    SELECT m.id AS message_id, c.id AS conversation_id, c.provider, c.business_number, ${isPaused(sql`m.id`)} AS is_paused
     FROM chat_messages m JOIN conversations c ON c.id = m.conversation_id
     WHERE m.id = ANY(${messageIds}::bigint[])`.execute(db)
   return new Map(rows.map(({ message_id, ...conversation }) => [message_id, conversation]))
@@ -34,7 +38,7 @@ export async function findConversations(
   conversationIds: readonly string[],
 ): Promise<Map<string, NotifiedConversation>> {
   const { rows } = await sql<NotifiedConversation>`
-    SELECT c.id AS conversation_id, c.provider, c.business_number, ${IS_PAUSED} AS is_paused
+    SELECT c.id AS conversation_id, c.provider, c.business_number, ${isPaused(sql`NULL::bigint`)} AS is_paused
     FROM conversations c WHERE c.id = ANY(${conversationIds}::bigint[])`.execute(db)
   return new Map(rows.map((conversation) => [conversation.conversation_id, conversation]))
 }

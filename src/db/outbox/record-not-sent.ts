@@ -63,7 +63,7 @@ async function decideWait(
   const refusal = await recordRefusal(trx, call, rule.scope === 'provider')
   if (refusal.reason === 'message')
     return refusal.times >= REFUSED_MESSAGE.maxTimes ? 'never' : ownWait(REFUSED_MESSAGE.firstDelayMs)
-  await openBreaker(trx, call, breaker)
+  await openBreaker(trx, call, { ...breaker, mayBeMessage: true })
   return { notBefore: afterOthers(call) }
 }
 

@@ -11,7 +11,8 @@ import type { Call } from './circuit-breaker.ts'
 
 /**
  * - `sender`: nothing says that the message is the reason
- * - `message`: others have passed since its last refusal; `times`: so often, this time included
+ * - `message`: others have passed since its first refusal; `times`: in how many of its refusals some had passed since the one
+ *   before, this one included
  */
 export type RefusalReason = { reason: 'sender' } | { reason: 'message'; times: number }
 
@@ -24,13 +25,14 @@ export async function recordRefusal(
   // A trial says nothing about the message: the breaker is open because of others, too.
   const { rows } = await sql<{ is_alone: boolean; times_alone: number }>`
     WITH before AS (
-      SELECT has_other_passed AND ${trial === null} AS is_alone FROM send_refusals
-      WHERE message_id = ${message_id} FOR UPDATE
+      SELECT has_other_passed AND ${trial === null} AS is_counted,
+        (has_other_passed OR times_alone > 0) AND ${trial === null} AS is_alone
+      FROM send_refusals WHERE message_id = ${message_id} FOR UPDATE
     ), recorded AS (
       INSERT INTO send_refusals AS r (message_id, provider, business_number, updated_at)
       VALUES (${message_id}, ${provider}, ${isProviderWide ? '' : business_number}, clock_timestamp())
       ON CONFLICT ON CONSTRAINT send_refusals_pkey DO UPDATE SET business_number = excluded.business_number,
-        times_alone = r.times_alone + (SELECT is_alone::integer FROM before), has_other_passed = false,
+        times_alone = r.times_alone + (SELECT is_counted::integer FROM before), has_other_passed = false,
         updated_at = excluded.updated_at
       RETURNING times_alone
     )

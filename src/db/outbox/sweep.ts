@@ -6,6 +6,7 @@ import type { SendError } from '../../core/outbound.ts'
 import { STATUS_LIMITS, SWEEP } from '../../core/send-policy.ts'
 import { announce } from '../announce.ts'
 import type { Database } from '../schema.ts'
+import { isOpenFor } from './circuit-breaker.ts'
 import { awaitsLinkedMessage } from './linked-message.ts'
 
 const LOST: SendError = {
@@ -63,8 +64,8 @@ export async function findDueSends(db: Kysely<Database>): Promise<string[]> {
         coalesce(p.business_number, c.business_number) AS sender, p.is_open IS NOT NULL AS is_half_open
       FROM heads h JOIN chat_messages m ON m.id = h.id JOIN conversations c ON c.id = h.conversation_id
       CROSS JOIN LATERAL (
-        SELECT min(business_number) AS business_number, bool_or(paused_until > clock_timestamp()) AS is_open
-        FROM send_pauses WHERE provider = c.provider AND business_number IN ('', c.business_number)
+        SELECT min(business_number) AS business_number, bool_or(${isOpenFor(sql`h.id`)}) AS is_open
+        FROM send_pauses p WHERE p.provider = c.provider AND p.business_number IN ('', c.business_number)
       ) p
       WHERE h.status = 'queued' AND p.is_open IS NOT TRUE
         AND coalesce(h.not_before, h.created_at + ${SWEEP.minAgeMs} * interval '1 millisecond') <= clock_timestamp()

@@ -59,15 +59,20 @@ const countChanges = async (id: string) =>
   (await database.pool.query('SELECT FROM changes WHERE message_id = $1', [id])).rowCount
 
 describe('a file that the provider refuses', () => {
-  test.each([
-    ['cannot be reached', UNREACHABLE],
-    ['refuses the token', STOPPED],
-  ])('when it %s: one file or message at a time tries, after waits that grow', async (_, refusal) => {
+  test('with its token: another file tries at once, and when that is refused too, all wait', async () => {
+    expect(await copyFile(await orderFile(), STOPPED)).toBe('queued')
+    expect(await copyFile(await orderFile(), STOPPED)).toBe('queued')
+
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 2 }])
+    expect(await claimFile(await orderFile())).toEqual({ kind: 'paused' })
+  })
+
+  test('when it cannot be reached: one file or message at a time tries, after waits that grow', async () => {
     const [file, other] = [await orderFile(), await orderFile()]
     const text = await orderText(database.db, 'Hello', { to: { phone: String(++phones) } })
 
     for (let failures = 1; failures <= 3; failures++) {
-      expect(await copyFile(file, refusal)).toBe('queued')
+      expect(await copyFile(file, UNREACHABLE)).toBe('queued')
       expect(await readOpenBreakers(database.db)).toMatchObject([{ failures }])
       expect(await claimFile(other)).toEqual({ kind: 'paused' })
       expect(await claimNext(database.db, text, META)).toEqual({ kind: 'paused' })

@@ -73,10 +73,40 @@ describe('a message that is refused in the name of its sender', () => {
 
     expect(await waitOf(id)).toBe(65)
     expect(await readOpenBreakers(database.db)).toHaveLength(2)
-    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
-    await endPauses()
     expect(await claimNext(database.db, id)).toEqual({ kind: 'waiting' })
-    expect(await claimNext(database.db, await order())).toMatchObject({ kind: 'claimed' })
+    await endWait(id)
+    expect(await claimNext(database.db, id)).toEqual({ kind: 'paused' })
+  })
+
+  test('is suspected while it alone was refused: another one need not wait for the pause, and is the trial', async () => {
+    const id = await order()
+    await send(id, STOPPED)
+
+    const trial = await claim(await order())
+
+    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
+    await recordSendResult(database.db, trial, accepted(), 'one')
+    expect(await readOpenBreakers(database.db)).toEqual([])
+  })
+
+  test('is suspected no longer once another one was refused', async () => {
+    await send(await order(), STOPPED)
+    const other = await order()
+    await send(other, STOPPED)
+
+    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 2 }])
+    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
+    await endAll(other)
+    await send(other, STOPPED)
+    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
+  })
+
+  test('is suspected no longer once another one is in doubt', async () => {
+    await send(await order(), STOPPED)
+
+    await send(await order(), { kind: 'unknown', error: { code: 'timeout', message: 'no answer' } })
+
+    expect(await claimNext(database.db, await order())).toEqual({ kind: 'paused' })
   })
 
   test('waits alone when it is refused again and another one has passed', async () => {
@@ -114,14 +144,13 @@ describe('a message that is refused in the name of its sender', () => {
     }
   })
 
-  test('stops the sender again when nothing has passed since it waited alone', async () => {
+  test('waits alone, and does not fail, while no other has passed since it waited alone', async () => {
     const id = await orderRefused()
-    await send(id, STOPPED)
-    await endWait(id)
-
-    await send(id, STOPPED)
-
-    expect(await readOpenBreakers(database.db)).toMatchObject([{ failures: 1 }])
+    for (let i = 0; i < 5; i++) {
+      expect(await send(id, STOPPED)).toBe('queued')
+      expect(await readOpenBreakers(database.db)).toEqual([])
+      await endWait(id)
+    }
   })
 
   test('takes for passed also what the provider refused for a reason of its own', async () => {
