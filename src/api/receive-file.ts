@@ -45,6 +45,11 @@ export async function renameFile(folder: string, id: string, otherId: string): P
   await syncFolder(folder)
 }
 
+/** Removes a received file of which no row was stored. What cannot be removed is left to the pruner. */
+export async function removeFile(folder: string, id: string): Promise<void> {
+  await rm(path.join(folder, id), { force: true }).catch(() => {})
+}
+
 /** Resolves when the content is on disk. */
 export async function writeBody(
   req: IncomingMessage,

@@ -44,12 +44,26 @@ const RULES: ReadonlyMap<string, UploadRule> = new Map([
 
 export const UPLOAD_MIME_TYPES: readonly string[] = [...RULES.keys()]
 
-/** Undefined: files of this type cannot be sent. */
+/**
+ * The type as it is stored and given to providers: in lower case, with `codecs` where it is one plain word, and no other
+ * parameter. Meta takes Ogg with Opus only, and a voice message says so: `audio/ogg; codecs=opus`.
+ */
+export function uploadMimeType(contentType: string): string {
+  const [base = '', ...parameters] = contentType.toLowerCase().split(';')
+  const codecs = parameters.map((it) => /^\s*codecs\s*=\s*"?([a-z0-9._-]+)"?\s*$/.exec(it)?.[1]).find(Boolean)
+  return codecs === undefined ? base.trim() : `${base.trim()}; codecs=${codecs}`
+}
+
+/** Undefined: files of this type cannot be sent. `mimeType`: from `uploadMimeType`, as in all functions here. */
 export function maxUploadBytes(mimeType: string): number | undefined {
-  return RULES.get(mimeType)?.maxBytes
+  return ruleOf(mimeType)?.maxBytes
+}
+
+function ruleOf(mimeType: string): UploadRule | undefined {
+  return RULES.get(mimeType.split(';')[0] ?? '')
 }
 
 /** Whether a file of this MIME type can be sent as a message of this type. Any file can be sent as a document. */
 export function canBeSentAs(mimeType: string, type: OutboundMediaType): boolean {
-  return type === 'document' || RULES.get(mimeType)?.type === type
+  return type === 'document' || ruleOf(mimeType)?.type === type
 }

@@ -87,6 +87,8 @@ describe('POST /api/media', () => {
     ['a name with folders of Windows', 'x', { query: '?filename=a%5Cb' }, 400],
     ['a name of dots', 'x', { query: '?filename=..' }, 400],
     ['a name with a line break', 'x', { query: '?filename=a%0Ab' }, 400],
+    ['a name that turns its direction', 'x', { query: '?filename=a%E2%80%AEfdp.exe' }, 400],
+    ['a name that nobody sees', 'x', { query: '?filename=%E2%80%8D' }, 400],
     ['an unknown parameter', 'x', { query: '?name=a' }, 400],
     ['too many bytes', 'x'.repeat(5 * MB + 1), { headers: { 'content-type': 'image/png' } }, 413],
     [
@@ -117,6 +119,47 @@ describe('POST /api/media', () => {
     expect((await upload(newContent(), { headers: { ...admin, ...text } })).status).toBe(403)
     const foreign = { ...admin, origin: 'https://evil.example' }
     expect((await upload(newContent(), { headers: foreign })).status).toBe(403)
+  })
+
+  test.each(['family 👨\u200D👩\u200D👧.pdf', 'می\u200Cخواهم.pdf'])('keeps the name %s', async (name) => {
+    const { status, body } = await upload(newContent(), { query: `?filename=${encodeURIComponent(name)}` })
+
+    expect([status, body.filename]).toEqual([201, name])
+  })
+
+  test('keeps the codec of a voice message, which is part of its type, and no other parameter', async () => {
+    const content = newContent()
+    const types = [
+      'audio/ogg',
+      'Audio/Ogg;Codecs="opus"',
+      'audio/ogg; charset=binary; codecs=opus',
+      'audio/ogg; charset=binary',
+    ]
+
+    const uploads = []
+    for (const type of types) uploads.push(await upload(content, { headers: { 'content-type': type } }))
+
+    const plain = [201, 'audio/ogg']
+    const opus = 'audio/ogg; codecs=opus'
+    expect(uploads.map(({ status, body }) => [status, body.mime_type])).toEqual([
+      plain,
+      [201, opus],
+      [200, opus],
+      [200, plain[1]],
+    ])
+    const sent = await order({ upload_id: uploads[1]?.body.id, voice: true }, { type: 'audio' })
+    expect(sent.status, sent.text).toBe(201)
+    expect(sent.body.media).toMatchObject([{ mime_type: opus }])
+  })
+
+  test('leaves no file when its row cannot be stored', async () => {
+    const uploadFolder = createTempDirectory()
+    const broken = await startApi({ uploadFolder })
+    await broken.database.pool.query('ALTER TABLE uploads RENAME TO uploads_away')
+
+    expect((await broken.post('/media', 'x', PDF)).status).toBe(500)
+
+    expect(readdirSync(uploadFolder)).toEqual([])
   })
 
   test('is 503 while the database is away', async () => {
