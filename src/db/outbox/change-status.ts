@@ -25,7 +25,7 @@ export type StatusChange = {
 export async function changeStatus(
   db: Kysely<Database> | Transaction<Database>,
   { message, attempt }: Claim,
-  { from, to, error, notBefore, isBackOff = false }: StatusChange,
+  { from, to, error, notBefore = sql<Date>`NULL`, isBackOff = false }: StatusChange,
 ): Promise<SendOutcome | undefined> {
   const { rows } = await sql`
     WITH before AS (
@@ -36,7 +36,7 @@ export async function changeStatus(
     ), updated AS (
       UPDATE chat_messages m SET status = ${to}, error = ${JSON.stringify([error])}::jsonb, updated_at = now(),
         send_backoffs = CASE WHEN ${isBackOff} THEN m.send_backoffs + 1 ELSE 0 END,
-        not_before = ${notBefore ?? sql`NULL`}
+        not_before = ${notBefore}
       FROM before WHERE m.id = before.id
       RETURNING m.id, m.conversation_id, before.status <> m.status
         OR (before.error -> 0 -> 'code') IS DISTINCT FROM (m.error -> 0 -> 'code') AS is_news
