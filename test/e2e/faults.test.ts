@@ -5,7 +5,7 @@
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { BACKENDS } from '../support/backends.ts'
+import { BACKENDS, testOn } from '../support/backends.ts'
 import { cleanUp } from '../support/clean-up.ts'
 import { eventually } from '../support/eventually.ts'
 import { metaMessage, metaMessagesWebhook, metaTextWebhook, wamid } from '../support/meta-webhooks.ts'
@@ -191,8 +191,8 @@ describe.each(BACKENDS)('on %s', (backend) => {
     )
   })
 
-  const onRedis = test.runIf(backend === 'redis')
-  const onPostgres = test.skipIf(backend === 'redis')
+  const onRedis = testOn('redis', backend)
+  const onPostgres = testOn('postgres', backend)
 
   onRedis(
     'without a database, webhooks are acknowledged, and stored afterwards without a restart',

@@ -11,4 +11,9 @@ export function testOnce(backend: Backend): typeof test {
   return backend === BACKENDS[0] ? test : UNDEFINED
 }
 
+/** `test` for what happens with one queue backend only: it is defined on that one and not on the others. */
+export function testOn(only: Backend, backend: Backend): typeof test {
+  return backend === only ? test : UNDEFINED
+}
+
 const UNDEFINED = Object.assign(() => {}, { each: () => () => {} }) as unknown as typeof test
