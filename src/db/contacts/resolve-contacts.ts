@@ -97,8 +97,8 @@ async function resolveExclusive(trx: Transaction<Database>, batch: Batch): Promi
   return computed
 }
 
-/** A transaction that holds the merge lock shared has contacts to merge. It has to run again without its contact cache. */
-class ContactMergeRequiredError extends Error {
+/** A transaction that holds the merge lock shared has contacts to merge. It has to run again when they are merged. */
+export class ContactMergeRequiredError extends Error {
   override name = 'ContactMergeRequiredError'
   /** Callers run a transaction again after this state. */
   code = SQLSTATE.SERIALIZATION_FAILURE

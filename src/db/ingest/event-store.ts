@@ -11,11 +11,13 @@ import type { Kysely } from 'kysely'
 import { type Batcher, createBatcher } from '../../core/batcher.ts'
 import type { FinalOutcome } from '../../core/event.ts'
 import { type ContactCache, createContactCache } from '../contacts/contact-cache.ts'
+import { ContactMergeRequiredError } from '../contacts/resolve-contacts.ts'
 import { classifyWriteFailure, isUnavailable } from '../errors.ts'
 import type { Database } from '../schema.ts'
 import { type BatchSize, createBatchSize } from './batch-size.ts'
 import { type WriteOptions, writeBatch } from './batch-writer.ts'
 import { type WriteResult, writeIsolated } from './isolate.ts'
+import { mergeContactsOf } from './place-messages.ts'
 import { probeMessages } from './probe-messages.ts'
 import { refusal } from './refusal.ts'
 import { parkedItem, type StoreItem } from './store-item.ts'
@@ -242,7 +244,8 @@ async function writeWithConflictRetries(
       // A cached row may have been deleted by hand; that violates a constraint, but is not the fault of the data.
       const isStale = failure === 'data' && usesCache && attempt === 1
       if (!isStale && (failure !== 'conflict' || attempt > MAX_CONFLICT_RETRIES)) throw err
-      await delay(Math.random() * 20 * attempt)
+      if (err instanceof ContactMergeRequiredError) await mergeContactsOf(db, items)
+      else await delay(Math.random() * 20 * attempt)
     }
   }
 }

@@ -1,5 +1,5 @@
 /** The conversation and the sender of every message of a batch, from the contact cache or from the database. */
-import type { Transaction } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import type { ControlChange } from '../../core/fact.ts'
 import type { CacheEntries, ContactCache } from '../contacts/contact-cache.ts'
 import type { ControlSign } from '../contacts/conversation-control.ts'
@@ -7,10 +7,12 @@ import { type ConversationKey, resolveConversations } from '../contacts/conversa
 import { lockMergesShared } from '../contacts/merge-lock.ts'
 import {
   plausibleTime,
+  resolveContacts,
   resolveSeenContacts,
   type SeenChange,
   type SeenContact,
 } from '../contacts/resolve-contacts.ts'
+import { retryConflicts } from '../retry-conflicts.ts'
 import type { Database } from '../schema.ts'
 import type { PlacedMessage } from './insert-messages.ts'
 import { isMessageItem, type StoreItem } from './store-item.ts'
@@ -77,6 +79,15 @@ export async function placeMessages(
     control: [...handovers, ...placed.flatMap(standbySign)],
     onCommit: () => cache?.store(epoch, { contacts, conversations: entries }),
   }
+}
+
+/**
+ * Merges the contacts that the items bring together, and creates new ones, in a transaction of its own: everybody waits for it,
+ * so it is shorter than one that stores the batch too.
+ */
+export async function mergeContactsOf(db: Kysely<Database>, items: readonly StoreItem[]): Promise<void> {
+  const [refs, changes] = [items.flatMap(contactRefs), items.flatMap(identityChanges)]
+  await retryConflicts(() => db.transaction().execute((trx) => resolveContacts(trx, refs, changes)))
 }
 
 /** `ids` in the order of the keys; `entries`: those that were not in the cache. */

@@ -3,6 +3,7 @@ import { createDatabase, createPool } from '../../../src/db/connect.ts'
 import { createEventStore, type EventStore } from '../../../src/db/ingest/event-store.ts'
 import { cleanUp } from '../../support/clean-up.ts'
 import { messageItem, otherItem, statusItem } from '../../support/facts.ts'
+import { holdLock } from '../../support/held-lock.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts'
 
 let database: TestDatabase
@@ -184,4 +185,32 @@ test('two stores at once store 2,000 shuffled messages with their duplicates onc
   expect(results.filter(({ outcome }) => outcome === 'stored')).toHaveLength(2_000)
   expect(results.filter(({ outcome }) => outcome === 'duplicate')).toHaveLength(2_000)
   expect(await count('chat_messages')).toBe(2_000)
+})
+
+test('a batch that merges contacts stores its messages while others store theirs', async () => {
+  const person = { phone: '15550001111', user_id: 'US.222' }
+  await outcomesOf([
+    messageItem('wamid.A', { contact: { phone: person.phone } }),
+    messageItem('wamid.B', { contact: { user_id: person.user_id } }),
+    messageItem('wamid.C', { contact: { phone: '15550003333' } }),
+  ])
+  const lock = await holdLock(
+    database,
+    `SELECT FROM conversations WHERE id = (SELECT conversation_id FROM chat_messages WHERE wa_message_id = 'wamid.C')
+     FOR UPDATE`,
+  )
+
+  const batch = outcomesOf([
+    messageItem('wamid.D', { contact: person }),
+    messageItem('wamid.E', { contact: { phone: '15550003333' } }),
+  ])
+  await lock.reached()
+  const other = createEventStore({ db: database.db })
+  const stored = await other.store(messageItem('wamid.F', { contact: { phone: '15550004444' } }))
+
+  expect(stored).toEqual({ outcome: 'stored' })
+  await lock.release()
+  expect(await batch).toEqual(['stored', 'stored'])
+  const { rows } = await database.pool.query('SELECT FROM contacts WHERE merged_into IS NOT NULL')
+  expect(rows).toHaveLength(1)
 })
