@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { META_SEND_ERRORS } from '../../../src/providers/meta/send-error-codes.ts'
 import { readMetaError } from '../../../src/providers/meta/send-errors.ts'
 import { listRules } from '../../../src/providers/send-errors.ts'
-import { outcomeOf, STATUSES } from '../send-outcomes.ts'
+import { expectWithEveryStatus, outcomeOf } from '../send-outcomes.ts'
 
 /** As Meta writes it. */
 const answer = (code: unknown, fields: object = {}) => ({
@@ -26,14 +26,7 @@ describe('a code of Meta', () => {
     ['failed', [131051, 131052, 131053, 131062, 131063, 132000, 132001, 132005, 132007, 132012, 132015]],
     ['failed', [132016, 132018, 132068, 132069]],
   ])('leads to %s with every HTTP status, as a number or as text: %j', (expected, codes) => {
-    for (const code of codes)
-      for (const status of STATUSES)
-        expect([code, status, outcome(status, code), outcome(status, String(code))]).toEqual([
-          code,
-          status,
-          expected,
-          expected,
-        ])
+    expectWithEveryStatus(outcome, codes, expected)
   })
 
   test('100 is about the sender with subcode 33, and about the message without it', () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { listRules } from '../../../src/providers/send-errors.ts'
 import { TWILIO_SEND_ERRORS } from '../../../src/providers/twilio/send-error-codes.ts'
 import { readTwilioError } from '../../../src/providers/twilio/send-errors.ts'
-import { outcomeOf, STATUSES } from '../send-outcomes.ts'
+import { expectWithEveryStatus, outcomeOf } from '../send-outcomes.ts'
 
 const outcome = (status: number, code: unknown) =>
   outcomeOf(
@@ -23,14 +23,7 @@ describe('a code of Twilio', () => {
     ['failed', [63019, 63021, 63024, 63032]],
     ['unknown', [20500, 20503]],
   ])('leads to %s with every HTTP status, as a number or as text: %j', (expected, codes) => {
-    for (const code of codes)
-      for (const status of STATUSES)
-        expect([code, status, outcome(status, code), outcome(status, String(code))]).toEqual([
-          code,
-          status,
-          expected,
-          expected,
-        ])
+    expectWithEveryStatus(outcome, codes, expected)
   })
 
   test('is in the table once', () => {
